@@ -1,0 +1,29 @@
+"""What people may ask for, and how it is refused."""
+
+from typing import Protocol
+
+
+class RequestError(Exception):
+    """What was asked for cannot be done; `name` is the last part of a D-Bus error's name, such as NoSuchJob."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class Requests(Protocol):
+    """Who carries requests out. All raise RequestError."""
+
+    paused: bool
+
+    def repo_of(self, job_id: str) -> str:
+        """The repo of a job that has not ended."""
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job that waits or builds."""
+
+    async def retry(self, job_id: str, pusher: str) -> str:
+        """A new job for the revision of another one; its id."""
+
+    async def pause(self, paused: bool) -> None:
+        """Begin nothing new, or go on."""

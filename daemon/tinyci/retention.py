@@ -1,0 +1,35 @@
+"""Which kept jobs have been kept for long enough."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tinyci.job import FINAL
+
+
+class Kept(NamedTuple):
+    """What the index and the hash say of a kept job; empty strings where the hash is gone or not whole."""
+
+    id: str
+    repo: str
+    ref: str
+    state: str
+    created: str
+    time: float
+    """Seconds since the epoch, as the index has it."""
+
+
+def expired(kept: Sequence[Kept], most: int, age: float, now: float) -> list[str]:
+    """Ids of ended jobs that are older than `age` seconds, or not among the `most` newest ended ones of their repo.
+
+    `kept` is oldest first. A job without a state is one whose hash is gone, or that waits in the queue: it is left
+    alone until its age.
+    """
+    ids = []
+    newer: Counter[str] = Counter()
+    for job in reversed(kept):
+        ended = job.state in FINAL
+        newer[job.repo] += ended
+        if (ended and newer[job.repo] > most) or ((ended or not job.state) and now - job.time > age):
+            ids.append(job.id)
+    return ids

@@ -1,0 +1,41 @@
+"""Time spans as systemd writes them: `5s`, `30min`, `1h 30min`, a bare number is seconds (systemd.time(7))."""
+
+import math
+import re
+
+_SECONDS = {
+    **dict.fromkeys(("us", "usec", "µs", "μs"), 1e-6),
+    **dict.fromkeys(("ms", "msec"), 1e-3),
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
+}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zµμ]*)\s*", re.ASCII)
+
+
+def parse(text: str) -> float:
+    """Seconds of a time span. Raises ValueError for anything else, months, years and `infinity` included."""
+    total, at = 0.0, 0
+    while at < len(text) or not text:
+        part = _PART.match(text, at)
+        if not part or part[2] not in _SECONDS:
+            raise ValueError(f"not a time span: {text!r}")
+        total += float(part[1]) * _SECONDS[part[2]]
+        at = part.end()
+    if not math.isfinite(total):
+        raise ValueError("a time span must have an end")
+    return total
+
+
+def show(seconds: float) -> str:
+    """A span for a person: `1h 2min`, `5.25s`; parse() reads it again."""
+    if seconds < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    rest, parts = round(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts)

@@ -1,0 +1,94 @@
+"""Jobs of one repo deploy in push order and never two at once; only a newer push makes one needless."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tinyci import schedule
+from tinyci.job import Job
+
+REPOS = ("alpha", "beta", "gamma", "delta")
+
+
+def job(number: int, repo: str, ref: str = "refs/heads/main") -> Job:
+    return Job(id=f"00000000-0000-0000-0000-{number:012}", repo=repo, ref=ref, revision=f"{number + 1:040x}")
+
+
+def jobs(*repos: str) -> list[Job]:
+    return [job(number, repo) for number, repo in enumerate(repos)]
+
+
+QUEUES = st.lists(st.tuples(st.sampled_from(REPOS), st.sampled_from(("refs/heads/main", "refs/heads/next")))).map(
+    lambda pushes: [job(number, repo, ref) for number, (repo, ref) in enumerate(pushes)]
+)
+
+
+@pytest.mark.parametrize(
+    ("queued", "busy", "parallel", "begin"),
+    [
+        ("", "", 2, []),
+        ("alpha", "", 1, [0]),
+        ("alpha alpha", "", 2, [0]),
+        ("alpha beta", "", 1, [0]),
+        ("alpha beta", "", 2, [0, 1]),
+        ("alpha alpha beta", "", 2, [0, 2]),
+        ("alpha beta", "alpha", 2, [1]),
+        ("alpha beta", "alpha", 1, []),
+        ("alpha beta gamma", "delta", 3, [0, 1]),
+    ],
+)
+def test_which_jobs_may_begin(queued: str, busy: str, parallel: int, begin: list[int]) -> None:
+    queue = jobs(*queued.split())
+    assert schedule.runnable(queue, busy.split(), parallel) == [queue[number] for number in begin]
+
+
+@given(QUEUES, st.sets(st.sampled_from(REPOS)), st.integers(1, 5))
+def test_a_repo_never_deploys_twice_at_once_and_no_place_stays_empty(
+    queue: list[Job], busy: set[str], parallel: int
+) -> None:
+    chosen = schedule.runnable(queue, busy, parallel)
+    repos = [each.repo for each in chosen]
+    assert len(set(repos)) == len(repos)
+    assert not busy & set(repos)
+    assert len(busy) + len(chosen) <= max(parallel, len(busy))
+    for each in chosen:
+        assert each == next(other for other in queue if other.repo == each.repo)
+    assert chosen == [each for each in queue if each in chosen]
+    could = {each.repo for each in queue} - busy
+    assert len(chosen) == min(len(could), max(0, parallel - len(busy)))
+
+
+@given(QUEUES, st.integers(1, 4), st.randoms(use_true_random=False))
+def test_every_job_gets_its_turn_in_push_order_of_its_repo(queue: list[Job], parallel: int, end: random.Random) -> None:
+    waiting = list(queue)
+    running: list[Job] = []
+    begun: list[Job] = []
+    while waiting or running:
+        for each in schedule.runnable(waiting, {other.repo for other in running}, parallel):
+            waiting.remove(each)
+            running.append(each)
+            begun.append(each)
+        assert 0 < len(running) <= parallel
+        running.remove(end.choice(running))
+    for repo in REPOS:
+        assert [each for each in begun if each.repo == repo] == [each for each in queue if each.repo == repo]
+    assert sorted(begun, key=lambda each: each.id) == queue
+
+
+@given(QUEUES)
+def test_a_superseded_job_always_has_a_newer_one_of_its_ref(queue: list[Job]) -> None:
+    pairs = schedule.superseded(queue)
+    gone = [old for old, _ in pairs]
+    for old, newer in pairs:
+        assert (old.repo, old.ref) == (newer.repo, newer.ref)
+        assert queue.index(old) < queue.index(newer)
+        assert newer not in gone
+    left = [(each.repo, each.ref) for each in queue if each not in gone]
+    assert len(left) == len(set(left))
+    assert set(left) == {(each.repo, each.ref) for each in queue}
+
+
+def test_another_ref_or_repo_supersedes_nothing() -> None:
+    queue = [job(0, "alpha"), job(1, "alpha", "refs/heads/next"), job(2, "beta"), job(3, "alpha")]
+    assert schedule.superseded(queue) == [(queue[0], queue[3])]
