@@ -1,0 +1,74 @@
+"""Servers of the tests here. Nothing waits for ever: a test that hangs fails with the line where it hung."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from servers import LIMIT, MessageBus, Redis
+from tinyci.store import Store
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    def hung(*_: object) -> None:
+        raise TimeoutError("the test hangs here")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever settings of git the person at this machine has."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+
+
+@pytest.fixture(scope="session")
+def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis(redis_of_all: Redis) -> Redis:
+    """An empty Redis. Not for tests that stop it."""
+    redis_of_all.data.flushall()
+    return redis_of_all
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A Redis that the test may stop."""
+    (tmp_path / "redis").mkdir()
+    server = Redis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest_asyncio.fixture
+async def store(redis: Redis) -> AsyncIterator[Store]:
+    """A store as the daemon has it."""
+    made = Store(redis.socket, "daemon", "secret-daemon")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def message_bus(tmp_path: Path) -> Iterator[MessageBus]:
+    """A bus of the test's own."""
+    server = MessageBus(tmp_path)
+    server.start()
+    yield server
+    server.close()

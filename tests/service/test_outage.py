@@ -1,0 +1,255 @@
+"""A Redis that goes away loses nothing and does nothing twice; who uses the store only has to wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from servers import Gap, Redis
+from tinyci import store as store_module
+from tinyci.store import Store
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
+
+
+class Watched(Store):
+    """A store whose outages can be awaited."""
+
+    def __init__(self, socket: str, password: str = "secret-daemon") -> None:
+        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
+        super().__init__(socket, "daemon", password, self.heard.put_nowait)
+
+
+@asynccontextmanager
+async def watched(socket: str, password: str = "secret-daemon") -> AsyncIterator[Watched]:
+    store = Watched(socket, password)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest_asyncio.fixture
+async def store(own_redis: Redis) -> AsyncIterator[Watched]:
+    async with watched(own_redis.socket) as made:
+        await made.ping()
+        yield made
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that does not answer is noticed soon. Before `store`."""
+    monkeypatch.setattr(store_module, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(store_module, "_BLOCK", 0.2)
+
+
+def push(redis: Redis, *job_ids: str) -> None:
+    for job_id in job_ids:
+        redis.data.lpush("tinyci:queue", job_id)
+
+
+def states(redis: Redis) -> list[str]:
+    return [event["state"] for _, event in redis.data.xrange("tinyci:events")]
+
+
+# -- a Redis that is not there -----------------------------------------------------------------------------------
+
+
+async def test_an_operation_waits_for_a_dead_redis_and_is_then_done_once(own_redis: Redis, store: Watched) -> None:
+    own_redis.kill()
+    writing = asyncio.create_task(store.update("x", {"state": "building"}))
+    error = await store.heard.get()
+    assert error
+    assert not writing.done()
+    own_redis.start()
+    assert await writing
+    assert await store.heard.get() is None
+    assert states(own_redis) == ["building"]
+
+
+async def test_an_outage_is_told_once_however_many_wait(own_redis: Redis, store: Watched) -> None:
+    own_redis.kill()
+    waiting = [asyncio.create_task(store.update(f"{number}", {"state": "building"})) for number in range(5)]
+    waiting += [asyncio.create_task(store.update(f"{number}", {"state": "failed"})) for number in range(5, 10)]
+    assert await store.heard.get()
+    await asyncio.wait(waiting, timeout=0.5)
+    assert store.heard.empty()
+    own_redis.start()
+    await asyncio.gather(*waiting)
+    assert await store.heard.get() is None
+    assert store.heard.empty()
+    assert len(states(own_redis)) == 10
+
+
+async def test_a_second_outage_is_told_again(own_redis: Redis, store: Watched) -> None:
+    for _ in range(2):
+        own_redis.kill()
+        pinging = asyncio.create_task(store.ping())
+        assert await store.heard.get()
+        own_redis.start()
+        await pinging
+        assert await store.heard.get() is None
+
+
+async def test_a_redis_that_dies_while_we_wait_for_a_job_is_noticed_and_missed(
+    own_redis: Redis, store: Watched
+) -> None:
+    push(own_redis, "before")
+    assert await store.take() == "before"
+    taking = asyncio.create_task(store.take())
+    await own_redis.until_somebody_waits()
+    own_redis.kill()
+    assert await store.heard.get()
+    own_redis.start()
+    assert own_redis.data.lrange("tinyci:accepted", 0, -1) == ["before"]
+    own_redis.data.lpush("tinyci:queue", "after")
+    assert await taking == "after"
+    assert await store.heard.get() is None
+
+
+async def test_what_was_acknowledged_survives_a_crash_of_redis(own_redis: Redis, store: Watched) -> None:
+    await store.add("x", FIELDS, 1.0)
+    await store.update("x", {"state": "failed", "reason": "because"})
+    own_redis.kill()
+    own_redis.start()
+    assert (await store.job("x"))["reason"] == "because"
+    assert await store.accepted() == ["x"]
+    assert await store.recent(1) == ["x"]
+    assert states(own_redis) == ["failed"]
+
+
+async def test_a_redis_that_is_not_there_yet_is_awaited(tmp_path: Path) -> None:
+    redis = Redis(tmp_path)
+    async with watched(redis.socket) as store:
+        pinging = asyncio.create_task(store.ping())
+        assert "No such file" in str(await store.heard.get())
+        redis.start()
+        try:
+            await pinging
+        finally:
+            redis.close()
+
+
+async def test_a_password_that_is_wrong_is_told_and_waited_for(own_redis: Redis) -> None:
+    async with watched(own_redis.socket, "secret-new") as store:
+        pinging = asyncio.create_task(store.ping())
+        assert "invalid username-password pair" in str(await store.heard.get())
+        own_redis.data.acl_setuser("daemon", enabled=True, passwords=["+secret-new"])
+        await pinging
+        assert await store.heard.get() is None
+
+
+async def test_a_wait_for_a_dead_redis_can_be_cancelled(own_redis: Redis, store: Watched) -> None:
+    own_redis.kill()
+    taking = asyncio.create_task(store.take())
+    assert await store.heard.get()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+
+
+# -- a Redis that hangs ------------------------------------------------------------------------------------------
+
+
+async def test_a_redis_that_hangs_is_noticed_and_the_operation_done_once(
+    own_redis: Redis, impatient: None, store: Watched
+) -> None:
+    own_redis.pause()
+    writing = asyncio.create_task(store.update("x", {"state": "failed"}))
+    assert await store.heard.get()
+    own_redis.resume()
+    assert await writing
+    assert await store.heard.get() is None
+    assert states(own_redis) == ["failed"]
+
+
+async def test_a_redis_that_hangs_while_we_wait_for_a_job_loses_none(
+    own_redis: Redis, impatient: None, store: Watched
+) -> None:
+    push(own_redis, "first", "second")
+    own_redis.pause()
+    taking = asyncio.create_task(store.take())
+    assert await store.heard.get()
+    own_redis.resume()
+    await taking  # "first" may have gone to the connection that was given up
+    while await store.take():
+        pass
+    assert await store.accepted() == ["first", "second"]
+    assert await store.waiting() == 0
+
+
+# -- a reply that is lost ----------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def gap(redis: Redis, tmp_path: Path) -> AsyncIterator[Gap]:
+    async with Gap(tmp_path / "gap.sock", redis) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def lossy(gap: Gap) -> AsyncIterator[Watched]:
+    """A store over the gap."""
+    async with watched(gap.socket) as made:
+        yield made
+
+
+async def test_lines_whose_acknowledgement_was_lost_are_there_once(redis: Redis, gap: Gap, lossy: Watched) -> None:
+    gap.lose = b"XADD"
+    await lossy.log("x", 1, ["one", "two"])
+    assert await lossy.heard.get()
+    assert [fields["line"] for _, fields in redis.data.xrange("tinyci:log:x")] == ["one", "two"]
+
+
+async def test_a_job_whose_acknowledgement_was_lost_is_added_once(redis: Redis, gap: Gap, lossy: Watched) -> None:
+    gap.lose = b"EXEC"
+    await lossy.add("x", FIELDS, 1.0)
+    assert redis.data.lrange("tinyci:accepted", 0, -1) == ["x"]
+
+
+async def test_a_job_whose_taking_was_not_heard_of_is_accepted(redis: Redis, gap: Gap, lossy: Watched) -> None:
+    push(redis, "first", "second")
+    gap.lose = b"BLMOVE"
+    assert await lossy.take() == "second"
+    assert await lossy.heard.get()
+    assert await lossy.accepted() == ["first", "second"]
+
+
+async def test_a_state_whose_acknowledgement_was_lost_is_one_event(redis: Redis, gap: Gap, lossy: Watched) -> None:
+    gap.lose = b"EXEC"
+    assert await lossy.update("x", {"state": "building", "attempt": "1"})
+    assert states(redis) == ["building"]
+
+
+async def test_an_end_whose_acknowledgement_was_lost_is_ours(redis: Redis, gap: Gap, lossy: Watched) -> None:
+    gap.lose = b"EXEC"
+    assert await lossy.update("x", {"state": "failed", "success": "false", "finished": "now"})
+    assert states(redis) == ["failed"]
+
+
+# -- a list or an index that is none -----------------------------------------------------------------------------
+
+
+async def test_a_job_is_not_lost_to_a_list_of_another_type(own_redis: Redis, store: Watched) -> None:
+    own_redis.data.set("tinyci:accepted", "a string")
+    adding = asyncio.create_task(store.add("x", FIELDS, 1.0))
+    assert await store.heard.get()
+    own_redis.data.delete("tinyci:accepted")
+    await adding
+    assert await store.heard.get() is None
+    assert await store.accepted() == ["x"]
+    assert await store.job("x") == FIELDS
+
+
+@pytest.mark.parametrize("key", ["tinyci:jobs", "tinyci:events"])
+async def test_a_change_is_not_lost_to_an_index_of_another_type(own_redis: Redis, store: Watched, key: str) -> None:
+    own_redis.data.set(key, "a string")
+    writing = asyncio.create_task(store.update("x", {"state": "building"}))
+    assert await store.heard.get()
+    own_redis.data.delete(key)
+    assert await writing
+    assert await store.heard.get() is None
+    assert states(own_redis) == ["building"]
+    assert await store.recent(1) == ["x"]

@@ -1,0 +1,287 @@
+"""Jobs in a real Redis, as the daemon's own user of it."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from servers import Redis
+from tinyci import store as store_module
+from tinyci.job import FINAL, State
+from tinyci.store import Store, StoreError
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def push(redis: Redis, job_id: str) -> None:
+    """As the hook does."""
+    redis.data.hset(f"tinyci:job:{job_id}", mapping=FIELDS)
+    redis.data.lpush("tinyci:queue", job_id)
+
+
+@pytest_asyncio.fixture
+async def other(redis: Redis) -> AsyncIterator[Store]:
+    """A second store of the same Redis."""
+    made = Store(redis.socket, "daemon", "secret-daemon")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """take() gives up soon."""
+    monkeypatch.setattr(store_module, "_BLOCK", 0.05)
+
+
+# -- the queue ---------------------------------------------------------------------------------------------------
+
+
+async def test_jobs_are_taken_in_push_order(redis: Redis, store: Store) -> None:
+    ids = [new_id() for _ in range(5)]
+    for job_id in ids:
+        push(redis, job_id)
+    assert await store.waiting() == 5
+    assert [await store.take() for _ in ids] == ids
+    assert await store.accepted() == ids
+    assert await store.waiting() == 0
+    assert await store.job(ids[0]) == FIELDS
+
+
+async def test_a_job_that_was_taken_is_in_exactly_one_of_the_two_lists(redis: Redis, store: Store) -> None:
+    job_id = new_id()
+    redis.data.lpush("tinyci:queue", job_id)
+    assert await store.take() == job_id
+    assert redis.data.lrange("tinyci:queue", 0, -1) == []
+    assert redis.data.lrange("tinyci:accepted", 0, -1) == [job_id]
+
+
+async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, store: Store) -> None:
+    waiting = asyncio.create_task(store.take())
+    await redis.until_somebody_waits()
+    began = time.monotonic()
+    redis.data.lpush("tinyci:queue", "x")
+    assert await waiting == "x"
+    assert time.monotonic() - began < 1
+
+
+async def test_nothing_to_take_is_said_after_some_seconds(store: Store, impatient: None) -> None:
+    assert await store.take() is None
+
+
+async def test_a_job_that_is_done_with_is_released(redis: Redis, store: Store) -> None:
+    redis.data.lpush("tinyci:accepted", "a", "b", "a")
+    await store.release("a")
+    assert await store.accepted() == ["b"]
+    await store.release("a")
+    assert await store.accepted() == ["b"]
+
+
+async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: Store) -> None:
+    ids = {new_id() for _ in range(20)}
+    for job_id in ids:
+        taking = asyncio.create_task(store.take())
+        await asyncio.sleep(0)
+        redis.data.lpush("tinyci:queue", job_id)
+        taking.cancel()
+        await asyncio.wait([taking])
+    found = redis.data.lrange("tinyci:queue", 0, -1) + redis.data.lrange("tinyci:accepted", 0, -1)
+    assert sorted(found) == sorted(ids)
+
+
+# -- jobs that the daemon itself accepts ---------------------------------------------------------------------------
+
+
+async def test_a_job_that_is_added_is_a_hash_an_index_entry_and_accepted(redis: Redis, store: Store) -> None:
+    job_id = new_id()
+    push(redis, "before")
+    await store.take()
+    assert await store.add(job_id, FIELDS, created=1767323045.000006)
+    assert redis.data.hgetall(f"tinyci:job:{job_id}") == FIELDS
+    assert redis.data.zrange("tinyci:jobs", 0, -1, withscores=True) == [(job_id, 1767323045.000006)]
+    assert await store.accepted() == ["before", job_id]
+    assert await store.waiting() == 0
+
+
+async def test_a_job_that_redis_knows_is_not_added_again(redis: Redis, store: Store) -> None:
+    """The hook keeps a job in the spool also when only the acknowledgement of Redis was lost."""
+    job_id = new_id()
+    push(redis, job_id)
+    await store.take()
+    assert not await store.add(job_id, {**FIELDS, "repo": "other"}, 2.0)
+    assert redis.data.hget(f"tinyci:job:{job_id}", "repo") == "web"
+    assert await store.accepted() == [job_id]
+
+
+async def test_a_pause_is_kept_until_it_ends(store: Store, other: Store) -> None:
+    assert not await store.paused()
+    await store.pause(True)
+    assert await other.paused()
+    await other.pause(False)
+    assert not await store.paused()
+
+
+# -- jobs that are kept ------------------------------------------------------------------------------------------
+
+
+async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: Store) -> None:
+    ids = [f"{number}" for number in range(1200)]
+    with redis.data.pipeline() as pipe:
+        for job_id in ids:
+            pipe.hset(f"tinyci:job:{job_id}", mapping=FIELDS)
+            pipe.zadd("tinyci:jobs", {job_id: float(job_id)})
+        pipe.execute()
+    await store.update("7", {"state": "failed"})
+    redis.data.delete("tinyci:job:8")
+    redis.data.set("tinyci:job:9", "a string")
+    kept = await store.kept()
+    assert [each.id for each in kept] == ids
+    assert tuple(kept[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], 6.0)
+    assert kept[7].state == "failed"
+    assert [each.repo for each in kept[8:11]] == ["", "", "web"]
+
+
+async def test_of_a_forgotten_job_nothing_is_left(redis: Redis, store: Store) -> None:
+    for job_id in ("old", "new"):
+        await store.add(job_id, FIELDS, 1.0)
+        await store.log(job_id, 1, ["a line"])
+        await store.release(job_id)
+    await store.forget(["old"])
+    assert sorted(redis.data.keys("*")) == ["tinyci:job:new", "tinyci:jobs", "tinyci:log:new"]
+    assert await store.recent(10) == ["new"]
+    await store.forget([])
+
+
+# -- hashes and events -------------------------------------------------------------------------------------------
+
+
+async def test_a_change_of_state_is_one_event(redis: Redis, store: Store) -> None:
+    job_id = new_id()
+    push(redis, job_id)
+    assert await store.update(job_id, {"state": "building", "attempt": "1", "unit": "x"})
+    ((_, event),) = redis.data.xrange("tinyci:events")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event.pop("at"))
+    assert event == {"job": job_id, "repo": "web", "ref": "refs/heads/main", "state": "building", "attempt": "1"}
+    assert await store.job(job_id) == {**FIELDS, "state": "building", "attempt": "1", "unit": "x"}
+
+
+async def test_a_field_that_is_no_state_is_no_event(redis: Redis, store: Store) -> None:
+    assert await store.update("x", {"restarting": "web.service 0"})
+    assert redis.data.hgetall("tinyci:job:x") == {"restarting": "web.service 0"}
+    assert redis.data.xlen("tinyci:events") == 0
+
+
+@pytest.mark.parametrize("final", sorted(FINAL))
+@pytest.mark.parametrize("fields", [{"state": "building"}, {"success": "true"}, {"output": "late"}])
+async def test_a_final_state_is_written_once(redis: Redis, store: Store, final: State, fields: dict[str, str]) -> None:
+    end = {"state": final, "success": "false", "reason": "because"}
+    assert await store.update("x", end)
+    assert not await store.update("x", fields)
+    assert await store.job("x") == end
+    assert redis.data.xlen("tinyci:events") == 1
+
+
+async def test_of_two_ends_at_the_same_time_one_wins_whole(redis: Redis, store: Store, other: Store) -> None:
+    for number in range(20):
+        won = await asyncio.gather(
+            store.update(f"{number}", {"state": "succeeded", "success": "true"}),
+            other.update(f"{number}", {"state": "failed", "success": "false"}),
+        )
+        assert sorted(won) == [False, True]
+        state = "succeeded" if won[0] else "failed"
+        assert await store.job(f"{number}") == {"state": state, "success": "true" if won[0] else "false"}
+    assert redis.data.xlen("tinyci:events") == 20
+
+
+async def test_fields_that_others_write_meanwhile_are_kept(store: Store, other: Store) -> None:
+    async def write(through: Store, letter: str) -> None:
+        for number in range(20):
+            assert await through.update("x", {f"{letter}{number}": letter})
+
+    await asyncio.gather(write(store, "a"), write(other, "b"))
+    assert len(await store.job("x")) == 40
+
+
+async def test_a_job_of_a_shell_script_is_indexed_when_it_begins(redis: Redis, store: Store) -> None:
+    redis.data.hset("tinyci:job:x", mapping=FIELDS)
+    await store.update("x", {"state": "building"})
+    score = redis.data.zscore("tinyci:jobs", "x")
+    assert abs(score - time.time()) < 60
+    await store.update("x", {"state": "failed"})
+    assert redis.data.zscore("tinyci:jobs", "x") == score
+
+
+async def test_recent_jobs_are_the_newest_first(store: Store) -> None:
+    for number in (3, 1, 2):
+        await store.add(f"{number}", FIELDS, float(number))
+    assert await store.recent(2) == ["3", "2"]
+    assert await store.recent(100) == ["3", "2", "1"]
+
+
+async def test_a_job_that_is_not_there_is_an_empty_hash(store: Store) -> None:
+    assert await store.job("x") == {}
+
+
+async def test_bytes_that_are_not_utf8_come_back_as_they_were(redis: Redis, store: Store) -> None:
+    redis.data.execute_command("HSET", "tinyci:job:x", "ref", b"refs/heads/caf\xe9", "repo", "we\0b")
+    assert await store.job("x") == {"ref": "refs/heads/caf\udce9", "repo": "we\0b"}
+    redis.data.lpush("tinyci:queue", b"\xff")
+    assert await store.take() == "\udcff"
+
+
+async def test_an_id_that_is_not_utf8_can_be_released(redis: Redis, store: Store) -> None:
+    redis.data.lpush("tinyci:queue", b"caf\xe9")
+    job_id = await store.take()
+    assert job_id
+    await store.release(job_id)
+    assert await store.accepted() == []
+
+
+async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, store: Store) -> None:
+    await store.update("x", {"output": "a\udcffb\n\0"})
+    assert redis.data.execute_command("HGET", "tinyci:job:x", "output", NEVER_DECODE=True) == b"a\xffb\n\0"
+
+
+# -- the log -----------------------------------------------------------------------------------------------------
+
+
+async def test_lines_are_numbered_from_one(redis: Redis, store: Store) -> None:
+    assert await store.logged("x") == 0
+    await store.log("x", 1, ["one", "", "three"])
+    await store.log("x", 4, ["four"])
+    lines = [(entry, fields["line"]) for entry, fields in redis.data.xrange("tinyci:log:x")]
+    assert lines == [("1-0", "one"), ("2-0", ""), ("3-0", "three"), ("4-0", "four")]
+    assert await store.logged("x") == 4
+
+
+async def test_lines_that_are_sent_twice_are_there_once(redis: Redis, store: Store) -> None:
+    lines = [f"line {number}" for number in range(1, 2001)]
+    await store.log("x", 1, lines)
+    await store.log("x", 1, lines)
+    await store.log("x", 1001, [*lines[1000:], "new"])
+    assert [fields["line"] for _, fields in redis.data.xrange("tinyci:log:x")] == [*lines, "new"]
+
+
+# -- keys of other types -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["job", "update", "state", "log", "logged"])
+async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: Store, operation: str) -> None:
+    """Nothing mends it, so that nobody may wait for it."""
+    for key in ("tinyci:job:x", "tinyci:log:x"):
+        redis.data.set(key, "a string")
+    with pytest.raises(StoreError, match="Redis has a key of another type"):
+        async with asyncio.timeout(1):
+            await {
+                "job": lambda: store.job("x"),
+                "update": lambda: store.update("x", {"output": ""}),
+                "state": lambda: store.update("x", {"state": "failed"}),
+                "log": lambda: store.log("x", 1, ["a"]),
+                "logged": lambda: store.logged("x"),
+            }[operation]()
