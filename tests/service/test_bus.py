@@ -1,0 +1,330 @@
+"""A connection to a real message bus: calls and their errors, signals, and how it ends."""
+# D-Bus signatures stand where annotations do (dbus-next's way).
+# ruff: noqa: F821
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from servers import MessageBus
+from tinyci.bus import Bus, BusError, BusGone, DBusReply, ServiceInterface, caller, method, signal
+
+NAME, PATH, INTERFACE = "org.example.Test", "/org/example/test", "org.example.Test"
+DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+SECRET = "secret of /etc/passwd"
+
+
+class Service(ServiceInterface):  # type: ignore[misc]
+    """Methods that answer in every way a method can."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERFACE)
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    @method()
+    def Echo(self, text: "s") -> "s":
+        return text
+
+    @method()
+    def Refuse(self):  # type: ignore[no-untyped-def]
+        raise DBusReply("org.tinyci1.Error.NoSuchJob", "no such job")
+
+    @method()
+    def Break(self):  # type: ignore[no-untyped-def]
+        raise RuntimeError(SECRET)
+
+    @method()
+    async def BreakLater(self) -> "s":
+        await asyncio.sleep(0)
+        raise RuntimeError(SECRET)
+
+    @method()
+    async def Wait(self) -> "s":
+        self.asked.set()
+        await self.go_on.wait()
+        return "at last"
+
+    @method()
+    async def Stop(self) -> "s":
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    @method()
+    async def Caller(self, turns: "u") -> "sb":
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return list(caller())
+
+    @signal()
+    def Tick(self, number: int) -> "u":
+        return number
+
+
+@asynccontextmanager
+async def connected(message_bus: MessageBus) -> AsyncIterator[Bus]:
+    bus = await Bus.connect(message_bus.address)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@pytest_asyncio.fixture
+async def service(message_bus: MessageBus) -> AsyncIterator[Service]:
+    """A service on a connection of its own."""
+    async with connected(message_bus) as bus:
+        made = Service()
+        bus.remember_callers()
+        bus.export(PATH, made)
+        await bus.own(NAME)
+        yield made
+
+
+@pytest_asyncio.fixture
+async def bus(message_bus: MessageBus) -> AsyncIterator[Bus]:
+    async with connected(message_bus) as made:
+        yield made
+
+
+async def ask(bus: Bus, member: str, signature: str = "", *body: Any, timeout: float = 10.0) -> list[Any]:
+    return await bus.call(NAME, PATH, INTERFACE, member, signature, *body, timeout=timeout)
+
+
+# -- answers -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_returns_what_was_answered(service: Service, bus: Bus) -> None:
+    assert await ask(bus, "Echo", "s", "grüße") == ["grüße"]
+
+
+async def test_an_error_of_ours_reaches_the_caller_as_it_is(service: Service, bus: Bus) -> None:
+    with pytest.raises(BusError) as caught:
+        await ask(bus, "Refuse")
+    assert (caught.value.name, str(caught.value)) == ("org.tinyci1.Error.NoSuchJob", "no such job")
+
+
+@pytest.mark.parametrize("member", ["Break", "BreakLater"])
+async def test_of_another_error_the_caller_learns_nothing(
+    service: Service, bus: Bus, caplog: pytest.LogCaptureFixture, member: str
+) -> None:
+    with pytest.raises(BusError) as caught:
+        await ask(bus, member)
+    assert caught.value.name == "org.freedesktop.DBus.Error.Failed"
+    assert str(caught.value) == "an internal error, see the journal of tinyci.service"
+    assert SECRET in caplog.text  # and its admin everything
+    assert f"{member} of a D-Bus caller failed" in caplog.text
+
+
+async def test_a_method_that_our_end_cut_off_says_so(service: Service, bus: Bus) -> None:
+    with pytest.raises(BusError) as caught:
+        await ask(bus, "Stop")
+    assert caught.value.name == "org.tinyci1.Error.ShuttingDown"
+
+
+async def test_a_method_that_is_not_there_is_an_error(service: Service, bus: Bus) -> None:
+    with pytest.raises(BusError) as caught:
+        await ask(bus, "Nothing")
+    assert caught.value.name == "org.freedesktop.DBus.Error.UnknownMethod"
+
+
+async def test_a_service_that_is_not_there_is_an_error(bus: Bus) -> None:
+    with pytest.raises(BusError) as caught:
+        await ask(bus, "Echo", "s", "x")
+    assert caught.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"
+
+
+async def test_every_method_knows_its_own_caller(service: Service, message_bus: MessageBus) -> None:
+    async with connected(message_bus) as one, connected(message_bus) as other:
+        names = [(await each.call(*DBUS, "GetNameOwner", "s", ":1.1"))[0] for each in (one, other)]
+        assert names == [":1.1", ":1.1"]
+        asked = await asyncio.gather(*(ask(each, "Caller", "u", turns) for turns in (3, 0, 2) for each in (one, other)))
+    assert {name for name, _ in asked[0::2]} == {":1.1"}
+    assert {name for name, _ in asked[1::2]} == {":1.2"}
+    assert not any(interactive for _, interactive in asked)
+
+
+def test_outside_of_a_method_nobody_calls() -> None:
+    with pytest.raises(LookupError):
+        caller()
+
+
+async def test_a_name_has_one_owner(message_bus: MessageBus) -> None:
+    async with connected(message_bus) as second:
+        async with connected(message_bus) as first:
+            await first.own(NAME)
+            with pytest.raises(BusError, match=f"{NAME} is owned by another process"):
+                await second.own(NAME)
+        assert await second.call(*DBUS, "NameHasOwner", "s", NAME) == [False]  # who was refused does not inherit
+
+
+async def test_a_name_that_the_bus_refuses_is_an_error(bus: Bus) -> None:
+    with pytest.raises(BusError, match=r"cannot own org\.freedesktop\.DBus"):
+        await bus.own("org.freedesktop.DBus")
+
+
+# -- signals -----------------------------------------------------------------------------------------------------
+
+
+class Heard:
+    """The signals of a connection, in the order they came."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.numbers: list[int] = []
+        self._enough = asyncio.Event()
+        self._count = 0
+        bus.on_signal(self._hear)
+
+    def _hear(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+        if (path, interface, member) == (PATH, INTERFACE, "Tick"):
+            self.numbers.append(body[0])
+            if len(self.numbers) >= self._count:
+                self._enough.set()
+
+    async def wait_for(self, count: int) -> list[int]:
+        self._count = count
+        if len(self.numbers) < count:
+            await self._enough.wait()
+        return self.numbers
+
+
+async def test_a_burst_of_signals_waits_for_a_bus_that_hangs(
+    service: Service, bus: Bus, message_bus: MessageBus
+) -> None:
+    heard = Heard(bus)
+    await bus.match(f"type='signal',interface='{INTERFACE}'")
+    message_bus.pause()
+    for number in range(5000):
+        service.Tick(number)
+    for _ in range(100):  # turns of the loop, in which the socket's buffer fills up
+        await asyncio.sleep(0)
+    assert bus.connected
+    message_bus.resume()
+    assert await heard.wait_for(5000) == list(range(5000))
+    assert await ask(bus, "Echo", "s", "still there") == ["still there"]
+
+
+async def test_a_burst_of_calls_is_answered(service: Service, bus: Bus, message_bus: MessageBus) -> None:
+    message_bus.pause()
+    text = "x" * 10_000
+    calls = [asyncio.create_task(ask(bus, "Echo", "s", f"{number} {text}")) for number in range(100)]
+    await asyncio.sleep(0)
+    message_bus.resume()
+    assert await asyncio.gather(*calls) == [[f"{number} {text}"] for number in range(100)]
+
+
+async def test_a_message_that_is_larger_than_the_buffer_arrives(service: Service, bus: Bus) -> None:
+    assert await ask(bus, "Echo", "s", "x" * 3_000_000) == ["x" * 3_000_000]
+
+
+async def test_a_handler_that_fails_hears_of_the_next_signal(
+    service: Service, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a strange argument")
+
+    bus.on_signal(fail)
+    heard = Heard(bus)
+    await bus.match(f"type='signal',interface='{INTERFACE}'")
+    service.Tick(1)
+    service.Tick(2)
+    assert await heard.wait_for(2) == [1, 2]
+    assert caplog.text.count("RuntimeError: a strange argument") == 2
+
+
+# -- the end -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_nobody_answers_ends_in_time(service: Service, bus: Bus) -> None:
+    began = time.monotonic()
+    with pytest.raises(BusGone, match=r"Wait was not answered within 0\.2 s"):
+        await ask(bus, "Wait", timeout=0.2)
+    assert time.monotonic() - began < 2
+    service.go_on.set()
+    assert await ask(bus, "Echo", "s", "on") == ["on"]  # the late answer disturbs nothing
+
+
+async def test_a_call_to_a_bus_that_hangs_ends_in_time(bus: Bus, message_bus: MessageBus) -> None:
+    message_bus.pause()
+    with pytest.raises(BusGone, match="was not answered within"):
+        await bus.call(*DBUS, "GetId", timeout=0.2)
+    message_bus.resume()
+
+
+async def test_a_call_whose_connection_is_lost_ends_at_once(
+    service: Service, bus: Bus, message_bus: MessageBus
+) -> None:
+    waiting = asyncio.create_task(ask(bus, "Wait", timeout=20))
+    await service.asked.wait()
+    began = time.monotonic()
+    message_bus.kill()
+    with pytest.raises(BusGone, match="the connection was lost during Wait"):
+        await waiting
+    assert time.monotonic() - began < 1
+
+
+async def test_the_loss_of_the_connection_is_told(bus: Bus, message_bus: MessageBus) -> None:
+    assert bus.connected
+    waiting = asyncio.create_task(bus.gone())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    message_bus.kill()
+    await waiting
+    assert not bus.connected
+    with pytest.raises(BusGone, match="the connection is closed"):
+        await bus.call(*DBUS, "GetId")
+
+
+async def test_a_connection_that_we_close_is_gone(message_bus: MessageBus) -> None:
+    bus = await Bus.connect(message_bus.address)
+    await bus.close()
+    await bus.gone()
+    assert not bus.connected
+    await bus.close()
+
+
+async def test_no_descriptor_is_left(message_bus: MessageBus) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        bus = await Bus.connect(message_bus.address)
+        await bus.close()
+    lost = await Bus.connect(message_bus.address)
+    message_bus.kill()
+    await lost.gone()
+    await lost.close()
+    for _ in range(3):
+        with pytest.raises(BusGone):
+            await Bus.connect(message_bus.address)
+    assert len(os.listdir("/proc/self/fd")) <= before - 1  # the pipe of the bus that was killed
+
+
+async def test_an_answer_that_is_late_for_its_connection_harms_no_other(
+    service: Service, bus: Bus, message_bus: MessageBus
+) -> None:
+    """The descriptor of the old connection is by then the one of the new."""
+    waiting = asyncio.create_task(ask(bus, "Wait"))
+    await service.asked.wait()
+    message_bus.kill()
+    with pytest.raises(BusGone):
+        await waiting
+    await asyncio.sleep(0)
+    message_bus.start()
+    async with connected(message_bus) as one, connected(message_bus) as other:
+        service.go_on.set()
+        for each in (one, other, one, other):
+            assert await each.call(*DBUS, "GetId", timeout=2)
+
+
+# -- another user ------------------------------------------------------------------------------------------
+
+
+async def test_a_bus_that_takes_us_for_another_refuses_us_at_once(message_bus: MessageBus) -> None:
+    began = time.monotonic()
+    with pytest.raises(BusGone, match="the bus does not accept uid 4242: REJECTED EXTERNAL"):
+        await Bus.connect(message_bus.address, uid=4242)
+    assert time.monotonic() - began < 1
