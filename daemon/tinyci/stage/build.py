@@ -1,0 +1,95 @@
+"""The build stage: checks the revision out and runs the repository's own script in it.
+
+Runs as the repo's user, as `tinyci-build@HEX.service`. Its output is the build's output, ended by a line that only
+the daemon reads; what it has to say about the result is the unit's Status and its exit status, which is the script's.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tinyci.stage import checkout, order
+from tinyci.stage.order import Order, Refused
+
+
+def first_line(invocation: str) -> str:
+    """What a build stage prints first: by it the daemon finds the output of that invocation in the journal."""
+    return f"tinyci: begin of build {invocation}"
+
+
+def last_line(invocation: str) -> str:
+    """What a build stage prints last: journald may store it long after the unit has ended."""
+    return f"tinyci: end of build {invocation}"
+
+
+def main() -> None:
+    """`tinyci-build HEX`: exits with the script's status, or 1 with a Status that says why it was not run."""
+    hex_id = sys.argv[1] if len(sys.argv) == 2 else ""
+    invocation = os.environ.get("INVOCATION_ID", "")
+    print(first_line(invocation), flush=True)
+    try:
+        given = order.load(hex_id)
+        code = run(given)
+    except Refused as error:
+        code = order.refuse(error)
+    # The empty line ends what the script may have left without a newline; journald drops it otherwise.
+    print("\n" + last_line(invocation), flush=True)
+    sys.exit(code)
+
+
+def run(given: Order) -> int:
+    """Check out, run the script, and return its exit status (128 + N when signal N ended it). Raises Refused."""
+    job, repo = given
+    cache = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
+    if not cache:
+        raise Refused("CACHE_DIRECTORY is not set: run this as tinyci-build@.service")
+    try:
+        tree = checkout.at(Path(cache) / repo.name, repo.repository, job.revision)
+    except OSError as error:
+        raise Refused(f"the work tree in {cache} cannot be written: {error.strerror} ({error.filename})") from None
+    script, commit = tree / repo.script, checkout.head(tree)
+    if not script.is_file():
+        raise Refused(f"the revision has no {repo.script}: add the script, executable, to the repository")
+    if not os.access(script, os.X_OK):
+        raise Refused(f"{repo.script} is not executable: git update-index --chmod=+x {repo.script}")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in _OURS},
+        "CI": "true",
+        "TINYCI_JOB": job.id,
+        "TINYCI_REPO": repo.name,
+        "TINYCI_REF": job.ref,
+        "TINYCI_REVISION": commit,
+        "PWD": str(tree),
+    }
+    # Stopping the unit signals every process of it: this one stays to tell how the script took it. A handler, since
+    # the script would inherit it if the signal were ignored.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        child = subprocess.Popen((script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise Refused(
+            f"{repo.script} cannot be run: {error.strerror}; is its first line a #! that exists here?"
+        ) from None
+    code = child.wait()
+    if code < 0:
+        order.status(f"failed: {repo.script} was killed by {_name(-code)}")
+        return 128 - code
+    if code:
+        order.status(f"failed: {repo.script} exited with status {code}")
+    return code
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals
+        return f"signal {number}"
+
+
+_OURS = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY"})
+
+
+if __name__ == "__main__":
+    main()

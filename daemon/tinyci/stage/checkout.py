@@ -1,0 +1,129 @@
+"""A checkout: a work tree of exactly one revision of a bare repository, kept from job to job.
+
+It borrows the bare repository's objects (objects/info/alternates, gitrepository-layout(5)) instead of copying them,
+so that a job costs as much as its change. Of git's own files only the index is kept, out of the tree, as it was
+before the build: whatever a build told git in its tree, the next one does not hear of it.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tinyci.stage.order import Refused
+
+
+def at(workspace: Path, repository: str, revision: str) -> Path:
+    """The work tree in `workspace`, made or changed to be exactly that revision. Raises Refused, or OSError for the
+    workspace. Its HEAD is the revision, or the commit that is meant by it when that is an annotated tag.
+
+    What earlier builds left behind in it is removed, ignored files included.
+    """
+    _check_readable(Path(repository))
+    _check_reachable(repository, revision)
+    tree, index = workspace / "tree", workspace / "index"
+    try:
+        return _change(tree, index, repository, revision)
+    except (_GitError, OSError):
+        # A build may have damaged the tree, or git's garbage collection taken what it stood on: once from nothing.
+        index.unlink(missing_ok=True)
+        _remove(tree)
+    try:
+        return _change(tree, index, repository, revision)
+    except _GitError as error:
+        raise Refused(f"revision {revision} cannot be checked out: {error}") from None
+
+
+class _GitError(Exception):
+    pass
+
+
+def _check_readable(repository: Path) -> None:
+    try:
+        head = (repository / "HEAD").read_text(encoding="utf-8", errors="replace")
+        next(os.scandir(repository / "objects"), None)
+        (repository / "config").read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{repository} is not a bare git repository: expected HEAD, config and objects in it") from None
+    except OSError as error:
+        me = os.environ.get("USER", str(os.geteuid()))
+        raise Refused(
+            f"{repository} cannot be read by {me}: {error.strerror} ({error.filename}); "
+            "give that user's group read access, as the role app does"
+        ) from None
+    if not head:
+        raise Refused(f"{repository}/HEAD is empty")
+
+
+def _check_reachable(repository: str, revision: str) -> None:
+    """An object that lies about unreferenced (a force push took it back) is not what anybody has pushed."""
+    bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
+    for condition in ("--points-at", "--contains"):  # the first is quick and nearly always enough
+        try:
+            if _run(*bare, "for-each-ref", "--count=1", condition, revision):
+                return
+        except _GitError as error:
+            if "no such commit" in str(error) or "malformed object name" in str(error):
+                break
+            raise Refused(f"git cannot read {repository}: {error}") from None
+    raise Refused(
+        f"revision {revision} is not in {repository}: no ref leads to it, a later push may have taken it back",
+        rejected=True,
+    )
+
+
+def _change(tree: Path, index: Path, repository: str, revision: str) -> Path:
+    if tree.is_symlink():
+        raise _GitError("the tree is a link")
+    _remove(tree / ".git")
+    tree.mkdir(parents=True, exist_ok=True)
+    objects = "sha256" if len(revision) == 64 else "sha1"
+    _run("git", "init", "--quiet", "--template=", f"--object-format={objects}", str(tree))
+    info = tree / ".git" / "objects" / "info"
+    info.mkdir(exist_ok=True)
+    (info / "alternates").write_text(f"{repository}/objects\n", encoding="utf-8")
+    if index.exists():
+        # With its time, by which git knows what may have changed since (racy-git in git's technical documentation).
+        shutil.copy2(index, tree / ".git" / "index")
+    git = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
+    commit = _run(*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    if "commit" in _run(*git, "ls-tree", "-r", "--format=%(objecttype)", commit):
+        raise Refused(
+            f"revision {revision} has submodules, which tinyci does not check out; "
+            "fetch them in the script, or merge them into the repository (git subtree)"
+        )
+    _run(*git, "update-ref", "--no-deref", "HEAD", commit)
+    _run(*git, "read-tree", "--reset", "-u", commit)
+    _run(*git, "clean", "-ffdxq")
+    new = index.with_suffix(".new")
+    shutil.copy2(tree / ".git" / "index", new)
+    new.rename(index)
+    return tree
+
+
+def head(tree: Path) -> str:
+    """The commit that is checked out."""
+    return (tree / ".git" / "HEAD").read_text(encoding="ascii").strip()
+
+
+def _run(*command: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _GitError(lines[-1] if lines else f"{command[0]} ended with status {done.returncode}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a directory. What a rootless build left of other (sub)uids needs podman's user
+    namespace for that."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists() and os.geteuid():
+            subprocess.run(("podman", "unshare", "rm", "-rf", "--", str(path)), check=False, capture_output=True)
+        if path.exists():
+            raise Refused(f"{path} cannot be removed; remove it by hand")

@@ -1,0 +1,73 @@
+"""What a stage was asked to do: the job file of the daemon, believed only as far as root's configuration agrees.
+
+A stage runs as the repo's user (or root). From the daemon it takes a job id, a ref and a revision; everything else
+comes from `/etc/tinyci/repos.d`, which is root's.
+"""
+
+import json
+import os
+import pwd
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tinyci import repo, table
+from tinyci.job import Job, JobError
+from tinyci.repo import Repo
+from tinyci.table import TableError
+
+JOBS = "/run/tinyci/jobs"
+
+
+class Refused(Exception):
+    """Why a stage ends without success; one sentence. `rejected`: the job could never run, whatever is mended."""
+
+    def __init__(self, sentence: str, rejected: bool = False) -> None:
+        super().__init__(sentence)
+        self.rejected = rejected
+
+
+class Order(NamedTuple):
+    """A job and its repo, checked against each other and against who runs this."""
+
+    job: Job
+    repo: Repo
+
+
+def load(hex_id: str) -> Order:
+    """The order of the job with that id (32 hexadecimal digits, the instance of the unit). Raises Refused."""
+    if not re.fullmatch(r"[0-9a-f]{32}", hex_id, re.ASCII):
+        raise Refused(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
+    path = Path(os.environ.get("TINYCI_JOBS", JOBS)) / f"{hex_id}.json"
+    try:
+        fields = json.loads(path.read_bytes())
+        job = Job.parse(str(fields.get("id", "")), {key: str(value) for key, value in fields.items()})
+    except (OSError, ValueError, AttributeError) as error:
+        raise Refused(f"the job file {path} cannot be read: {error}") from None
+    except JobError as error:
+        raise Refused(f"the job file {path} is wrong: {error}") from None
+    if job.hex != hex_id:
+        raise Refused(f"the job file {path} is that of another job, {job.id}")
+    file = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci")) / "repos.d" / f"{job.repo}.toml"
+    try:
+        found = repo.parse(str(file), table.read(str(file)))
+    except (OSError, TableError) as error:
+        raise Refused(f"the repo {job.repo} is not configured: {error}") from None
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    if found.user != me:
+        raise Refused(f"the repo {job.repo} belongs to {found.user}, not to {me}")
+    return Order(job, found)
+
+
+def status(sentence: str) -> None:
+    """Make the sentence the unit's Status (sd_notify(3)), which the daemon reads as StatusText."""
+    from sdnotify import SystemdNotifier
+
+    SystemdNotifier().notify("STATUS=" + sentence.replace("\n", " "))
+
+
+def refuse(error: Refused) -> int:
+    """Say why the stage ends, to the person at the journal and to the daemon. Returns the exit status for it."""
+    print(f"tinyci: {error}", flush=True)
+    status(("rejected: " if error.rejected else "failed: ") + str(error))
+    return 1

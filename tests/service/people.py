@@ -1,0 +1,79 @@
+"""Both sides of org.tinyci1 in the tests: who asks over the bus, and who carries out what is asked."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from servers import MessageBus
+from tinyci import api
+from tinyci.bus import Bus
+from tinyci.request import RequestError
+
+ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
+JOB_PATH = "/org/tinyci1/job/_0d313b1ecca811ec8c5967453021b8a9"
+NEW_ID = "11111111-cca8-11ec-8c59-67453021b8a9"
+NEW_PATH = "/org/tinyci1/job/_11111111cca811ec8c5967453021b8a9"
+MANAGER = ("/org/tinyci1", "org.tinyci1.Manager")
+
+
+def on_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system bus is the test's."""
+
+    class TestBus(Bus):
+        @classmethod
+        async def connect(cls, address: str = message_bus.address, uid: int | None = None) -> Bus:
+            return await super().connect(address, uid)
+
+    monkeypatch.setattr(api, "Bus", TestBus)
+
+
+class Work:
+    """Who carries out what people ask for: writes it down, or refuses."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.done: list[tuple[str, ...]] = []
+        self.refusal: RequestError | None = None
+
+    def repo_of(self, job_id: str) -> str:
+        return "web"
+
+    async def cancel(self, job_id: str) -> None:
+        self._do("cancel", job_id)
+
+    async def retry(self, job_id: str, pusher: str) -> str:
+        self._do("retry", job_id, pusher)
+        return NEW_ID
+
+    async def pause(self, paused: bool) -> None:
+        self._do("pause", str(paused))
+        self.paused = paused
+
+    def _do(self, *what: str) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.done.append(what)
+
+
+class Client:
+    """Another program on the bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.signals: asyncio.Queue[tuple[str, str, str, list[Any]]] = asyncio.Queue()
+        bus.on_signal(self._hear)
+
+    def _hear(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+        if member != "NameAcquired":  # of the connection itself, which comes unasked
+            self.signals.put_nowait((path, interface, member, body))
+
+    async def ask(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> list[Any]:
+        return await self.bus.call("org.tinyci1", path, interface, member, signature, *body)
+
+    async def get(self, path: str, interface: str, name: str) -> tuple[str, Any]:
+        (variant,) = await self.ask(path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name)
+        return variant.signature, variant.value
+
+    async def get_all(self, path: str, interface: str) -> dict[str, tuple[str, Any]]:
+        (values,) = await self.ask(path, "org.freedesktop.DBus.Properties", "GetAll", "s", interface)
+        return {name: (variant.signature, variant.value) for name, variant in values.items()}

@@ -1,0 +1,172 @@
+"""Who may change something is polkit's to say: what it allows is carried out, the rest is refused by name.
+
+polkit is played by an object on the test's bus with polkit's own name, path and interface.
+"""
+# D-Bus signatures stand where annotations do (dbus-next's way).
+# ruff: noqa: F722, F821
+
+import asyncio
+import os
+import pwd
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Work, on_bus
+from servers import MessageBus
+from tinyci.api import Api
+from tinyci.bus import Bus, BusError, ServiceInterface, method
+from tinyci.request import RequestError
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
+ME = pwd.getpwuid(os.geteuid()).pw_name
+
+
+class Polkit(ServiceInterface):  # type: ignore[misc]
+    """Says what the test wants it to say, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("org.freedesktop.PolicyKit1.Authority")
+        self.verdict = (True, False)
+        self.asked: list[tuple[str, dict[str, str], int]] = []
+        self.subjects: list[list[Any]] = []
+        self.is_asked = asyncio.Event()
+        self.thinks = asyncio.Event()
+        self.thinks.set()
+
+    @method()
+    async def CheckAuthorization(
+        self, subject: "(sa{sv})", action: "s", details: "a{ss}", flags: "u", cancellation: "s"
+    ) -> "(bba{ss})":
+        self.subjects.append([subject[0], {key: value.value for key, value in subject[1].items()}])
+        self.asked.append((action, details, flags))
+        self.is_asked.set()
+        await self.thinks.wait()
+        return [*self.verdict, {}]
+
+
+@pytest_asyncio.fixture
+async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
+    bus = await Bus.connect(message_bus.address)
+    made = Polkit()
+    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
+    await bus.own("org.freedesktop.PolicyKit1")
+    yield made
+    await bus.close()
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest_asyncio.fixture
+async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+    on_bus(message_bus, monkeypatch)
+    made = Api(lambda: ["web"], work)
+    await made.connect()
+    made.add(ID, FIELDS)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def client(message_bus: MessageBus, tinyci: Api) -> AsyncIterator[Client]:
+    bus = await Bus.connect(message_bus.address)
+    yield Client(bus)
+    await bus.close()
+
+
+async def refusal(client: Client, *request: Any) -> str:
+    with pytest.raises(BusError) as caught:
+        await client.ask(*MANAGER, *request)
+    assert str(caught.value)
+    return caught.value.name
+
+
+REQUESTS = [
+    pytest.param(("Cancel", "s", ID), "cancel", "web", ("cancel", ID), [], id="Cancel"),
+    pytest.param(("Retry", "s", ID), "retry", "web", ("retry", ID, ME), [NEW_PATH], id="Retry"),
+    pytest.param(("Pause",), "pause", "", ("pause", "True"), [], id="Pause"),
+    pytest.param(("Resume",), "pause", "", ("pause", "False"), [], id="Resume"),
+]
+
+
+@pytest.mark.parametrize(("request_", "action", "repo", "done", "answer"), REQUESTS)
+async def test_what_polkit_allows_is_carried_out(
+    polkit: Polkit, client: Client, work: Work, request_: Any, action: str, repo: str, done: Any, answer: Any
+) -> None:
+    assert await client.ask(*MANAGER, *request_) == answer
+    assert work.done == [done]
+    assert polkit.asked == [(f"org.tinyci1.{action}", {"repo": repo}, 0)]
+    ((kind, subject),) = polkit.subjects
+    assert kind == "system-bus-name"
+    assert subject["name"].startswith(":1.")
+
+
+@pytest.mark.parametrize(("request_", "action", "repo", "done", "answer"), REQUESTS)
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [((False, False), "AccessDenied"), ((False, True), "InteractiveAuthorizationRequired")],
+)
+async def test_what_polkit_does_not_allow_is_not_carried_out(
+    polkit: Polkit,
+    client: Client,
+    work: Work,
+    verdict: tuple[bool, bool],
+    error: str,
+    request_: Any,
+    action: str,
+    repo: str,
+    done: Any,
+    answer: Any,
+) -> None:
+    polkit.verdict = verdict
+    assert await refusal(client, *request_) == f"org.freedesktop.DBus.Error.{error}"
+    assert work.done == []
+
+
+async def test_without_polkit_nothing_is_carried_out(client: Client, work: Work) -> None:
+    assert await refusal(client, "Cancel", "s", ID) == "org.freedesktop.DBus.Error.AccessDenied"
+    assert work.done == []
+
+
+async def test_nothing_is_carried_out_before_polkit_has_answered(polkit: Polkit, client: Client, work: Work) -> None:
+    polkit.thinks.clear()
+    asking = asyncio.create_task(client.ask(*MANAGER, "Cancel", "s", ID))
+    await polkit.is_asked.wait()
+    assert work.done == []
+    polkit.thinks.set()
+    await asking
+    assert work.done == [("cancel", ID)]
+
+
+@pytest.mark.parametrize("member", ["Cancel", "Retry"])
+async def test_a_job_that_is_not_there_is_told_before_polkit_is_asked(
+    polkit: Polkit, client: Client, member: str
+) -> None:
+    assert await refusal(client, member, "s", NEW_ID) == "org.tinyci1.Error.NoSuchJob"
+    assert polkit.asked == []
+
+
+async def test_a_request_that_cannot_be_carried_out_is_told_by_its_name(
+    polkit: Polkit, client: Client, work: Work
+) -> None:
+    work.refusal = RequestError("AlreadyFinished", "it has ended")
+    assert await refusal(client, "Cancel", "s", ID) == "org.tinyci1.Error.AlreadyFinished"
+
+
+async def test_a_pause_is_seen_by_all(polkit: Polkit, client: Client) -> None:
+    await client.bus.match("type='signal',path='/org/tinyci1'")
+    await client.ask(*MANAGER, "Pause")
+    _, _, member, (interface, changed, _) = await client.signals.get()
+    assert (member, interface, changed["Paused"].value) == ("PropertiesChanged", "org.tinyci1.Manager", True)
+    assert await client.get(*MANAGER, "Paused") == ("b", True)
+
+
+async def test_reading_asks_nobody(polkit: Polkit, client: Client) -> None:
+    polkit.verdict = (False, False)
+    await client.ask(*MANAGER, "ListJobs")
+    await client.get(JOB_PATH, "org.tinyci1.Job", "State")
+    assert polkit.asked == []
