@@ -1,0 +1,303 @@
+"""The jobs that the daemon has: accepted in push order, begun as the schedule says, ended once.
+
+An id stays in `tinyci:accepted` from the moment it is taken until nothing of its job is left; whatever is killed, the
+next sweep finds it there.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tinyci import retention, schedule, spool
+from tinyci.config import Config
+from tinyci.deploy import JOBS, Deploy, Limits, clear_away
+from tinyci.job import FINAL, Job, JobError, State, now
+from tinyci.journal import fields
+from tinyci.managers import Managers
+from tinyci.repo import Repo
+from tinyci.request import RequestError
+from tinyci.retention import Kept
+from tinyci.store import Store, StoreError
+
+SWEEP = 30.0
+"""Seconds between two looks for accepted jobs that nobody knows of."""
+PRUNE = 100
+"""Ended jobs between two looks for those that were kept for long enough; each look reads the whole index."""
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[str, str, Mapping[str, str]], None]
+
+
+@dataclass
+class Repos:
+    """The repos that are configured now; `wrong` has, by name, what is wrong with the file of one that is not."""
+
+    known: dict[str, Repo] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    directory: str = "/etc/tinyci/repos.d"
+
+    def missing(self, name: str) -> str:
+        return self.wrong.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")
+
+
+class Dispatch:
+    """`tell` hears of every field of a job that is written, with the job's id and its repo's name."""
+
+    def __init__(self, store: Store, managers: Managers, config: Config, repos: Repos, tell: Tell) -> None:
+        self.config = config
+        self.repos = repos
+        self.paused = False
+        self._store = store
+        self._managers = managers
+        self._tell = tell
+        self._queued: list[Job] = []
+        self._running: dict[str, Deploy] = {}
+        self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
+        self._wake = asyncio.Event()
+        self._unsure = True
+        self._ended = 0
+
+    @property
+    def queued(self) -> int:
+        return len(self._queued)
+
+    @property
+    def running(self) -> list[Deploy]:
+        return list(self._running.values())
+
+    def wake(self) -> None:
+        """What may begin has changed: the repos, the limits, or the pause."""
+        self._wake.set()
+
+    def doubt(self) -> None:
+        """Redis was away: ids may be in `tinyci:accepted` whose taking was not acknowledged."""
+        self._unsure = True
+
+    async def take_up(self) -> None:
+        """Know again of everything that was accepted before this process was there."""
+        self.paused = await self._store.paused()
+        for job in await self._prune():
+            if job.state not in ("", State.QUEUED):
+                self._newest[job.repo, job.ref] = max(job.created, self._newest.get((job.repo, job.ref), ""))
+        self._unsure = False
+        await self._sweep()
+        # A job that ended before it began, of which the daemon that wrote the file knew no more.
+        ours = {f"{job.hex}.json" for job in (*self._queued, *(deploy.job for deploy in self.running))}
+        for file in JOBS.glob("*"):
+            if file.name not in ours:
+                file.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Take, begin and end jobs until cancelled. Builds are not ours to end: they go on."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take())
+            group.create_task(self._begin(group))
+
+    # -- jobs in -----------------------------------------------------------------------------------------------
+
+    async def _take(self) -> None:
+        """Accept jobs in push order. After an outage, or with files in the spool, older ones may have to come first:
+        the sweep sorts them."""
+        swept = time.monotonic()
+        while True:
+            job_id = await self._store.take()
+            if self._unsure or time.monotonic() > swept + SWEEP or not spool.is_empty():
+                self._unsure = False
+                await self._sweep()  # finds job_id too
+                swept = time.monotonic()
+            elif job_id:
+                await self._accept(job_id, await self._fields(job_id))
+                self._wake.set()
+
+    async def _sweep(self) -> None:
+        for kept in spool.jobs():
+            await self._take_in(kept)
+        for job_id in await self._store.accepted():
+            if not self._knows(job_id):
+                await self._accept(job_id, await self._fields(job_id))
+        self._wake.set()
+
+    def _knows(self, job_id: str) -> bool:
+        return job_id in self._running or any(job.id == job_id for job in self._queued)
+
+    async def _take_in(self, kept: spool.Spooled) -> None:
+        problem = kept.problem
+        if not problem:
+            try:
+                if await self._store.add(kept.id, {**kept.fields, "spooled": "true"}, kept.created):
+                    log.info("job %s: taken in from the spool", kept.id, extra=fields(job=kept.id))
+            except StoreError as error:
+                problem = f"{kept.path}: {error}"
+        if problem:
+            log.error("%s; it is put aside as .bad", problem)
+            kept.path.rename(kept.path.with_suffix(".bad"))
+        else:
+            kept.path.unlink(missing_ok=True)
+
+    async def _fields(self, job_id: str) -> dict[str, str] | None:
+        """The hash of a job; None when something else is under its key, and then the id is dropped."""
+        try:
+            return await self._store.job(job_id)
+        except StoreError as error:
+            log.error("job %s: %s; the id is dropped", job_id, error, extra=fields(job=job_id))
+            await self._store.release(job_id)
+            return None
+
+    async def _accept(self, job_id: str, values: dict[str, str] | None) -> None:
+        """Take an id up where it stands: queue it, go on with it, or clear away what its end left."""
+        if values is None or self._knows(job_id):
+            return
+        try:
+            job = Job.parse(job_id, values)
+        except JobError as error:
+            self._tell(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
+            await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
+            return
+        if job.state in FINAL:
+            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+            return
+        self._tell(job.id, job.repo, {**values, "state": job.state})
+        if job.state is State.QUEUED:
+            if not job.created:  # a shell script made it
+                job = replace(job, created=now())
+                await self._store.update(job.id, {"created": job.created})
+            if values.get("spooled"):
+                await self._queue_late(job)
+            else:
+                self._queued.append(job)
+        elif known := self.repos.known.get(job.repo):
+            self._run(job, known)
+        else:
+            await self._end(job.id, job.repo, State.FAILED, f"while it was {job.state}: {self.repos.missing(job.repo)}")
+            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+
+    async def _queue_late(self, job: Job) -> None:
+        """A job out of the spool comes to its place among those that went past it. Only these are told by their time:
+        the others come in push order, whatever the clock does."""
+        if job.created < self._newest.get((job.repo, job.ref), ""):
+            await self._end(job.id, job.repo, State.SUPERSEDED, f"a newer push of {job.ref} began before it")
+            return
+        later = (i for i, each in enumerate(self._queued) if each.repo == job.repo and each.created > job.created)
+        self._queued.insert(next(later, len(self._queued)), job)
+
+    # -- jobs on their way -------------------------------------------------------------------------------------
+
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
+        begun: set[str] = set()
+        while True:
+            self._wake.clear()
+            for job, newer in schedule.superseded(self._queued):
+                self._queued.remove(job)
+                reason = f"job {newer.id} deploys a newer push of {job.ref}"
+                await self._end(job.id, job.repo, State.SUPERSEDED, reason)
+            await self._begin_runnable()
+            begun &= set(self._running)
+            for job_id in set(self._running) - begun:
+                begun.add(job_id)
+                group.create_task(self._deploy(self._running[job_id]))
+            if self._ended >= PRUNE:
+                await self._prune()
+            await self._wake.wait()
+
+    async def _begin_runnable(self) -> None:
+        if self.paused:
+            return
+        busy = {deploy.repo.name for deploy in self._running.values()}
+        for job in schedule.runnable(self._queued, busy, self.config.parallel):
+            self._queued.remove(job)
+            known = self.repos.known.get(job.repo)
+            if known and known.deploys(job.ref):
+                self._run(job, known)
+                continue
+            self._wake.set()  # its place is free again
+            reason = f"the repo {job.repo} deploys {' '.join(known.refs)}, not {job.ref}" if known else ""
+            await self._end(job.id, job.repo, State.REJECTED, reason or self.repos.missing(job.repo))
+
+    def _run(self, job: Job, known: Repo) -> None:
+        limits = Limits(log=self.config.log_max, output=self.config.output_max)
+        on_change = lambda job, changed: self._tell(job.id, job.repo, changed)  # noqa: E731
+        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, on_change)
+        key = (job.repo, job.ref)
+        self._newest[key] = max(job.created, self._newest.get(key, ""))
+
+    async def _deploy(self, deploy: Deploy) -> None:
+        try:
+            await deploy.run()
+        except Exception as error:  # a defect of ours must end this job, and no other
+            log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
+            reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
+            await self._end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
+            await clear_away(deploy.job, deploy.repo.user, self._store, self._managers)
+        finally:
+            del self._running[deploy.job.id]
+            self._ended += 1
+            self._wake.set()
+
+    async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
+        """End a job that has no deploy, so that nothing of it is in systemd."""
+        ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": now()}
+        try:
+            if await self._store.update(job_id, ended):
+                self._tell(job_id, repo, ended)
+        except StoreError as error:
+            log.error("job %s: %s", job_id, error, extra=fields(job=job_id))
+        await self._store.release(job_id)
+        self._ended += 1
+
+    async def _prune(self) -> list[Kept]:
+        kept = await self._store.kept()
+        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, time.time())
+        await self._store.forget(gone)
+        self._ended = 0
+        if gone:
+            log.info("%d jobs were kept for long enough, and are forgotten", len(gone))
+        return kept
+
+    # -- what people ask ---------------------------------------------------------------------------------------
+
+    def repo_of(self, job_id: str) -> str:
+        """The repo of a job that has not ended. Raises RequestError."""
+        for job in (*self._queued, *(deploy.job for deploy in self.running)):
+            if job.id == job_id:
+                return job.repo
+        raise RequestError("AlreadyFinished", f"job {job_id} has ended, or there is no such job")
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job that waits or builds, as `cancelled`. Raises RequestError when it is past that, and then not
+        before its restart has ended: that is not cut off in the middle."""
+        for job in self._queued:
+            if job.id == job_id:
+                self._queued.remove(job)
+                await self._end(job.id, job.repo, State.CANCELLED, "cancelled before it began")
+                return
+        deploy = self._running.get(job_id)
+        if deploy is None:
+            raise RequestError("AlreadyFinished", f"job {job_id} has ended, or there is no such job")
+        if not await deploy.cancel():
+            state = await deploy.ended()
+            raise RequestError("AlreadyFinished", f"job {job_id} was past its build, and has ended: {state}")
+        await deploy.ended()
+
+    async def retry(self, job_id: str, pusher: str) -> str:
+        """A new job for the revision of an ended one. Returns its id. Raises RequestError."""
+        values = await self._fields(job_id) if job_id else None
+        if not values:
+            raise RequestError("NoSuchJob", f"there is no job {job_id}")
+        new, created = str(uuid.uuid4()), now()
+        copied = {name: values.get(name, "") for name in ("repo", "ref", "revision", "previous")}
+        copied |= {"pusher": pusher, "created": created, "retry_of": job_id}
+        await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
+        await self._accept(new, copied)
+        self._wake.set()
+        return new
+
+    async def pause(self, paused: bool) -> None:
+        """Begin nothing new, or go on. What runs is not touched."""
+        await self._store.pause(paused)
+        self.paused = paused
+        self._wake.set()

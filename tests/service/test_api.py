@@ -1,0 +1,318 @@
+"""org.tinyci1 on a real message bus, as busctl(1) and other clients see it."""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from people import ID, JOB_PATH, MANAGER, Client, Work, on_bus
+from servers import MessageBus
+from tinyci import __version__, api
+from tinyci.api import EXPORTED, Api
+from tinyci.bus import Bus, BusError, Variant
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
+ALL_FIELDS = {
+    **FIELDS,
+    "previous": "b" * 40,
+    "pusher": "lea",
+    "state": "failed",
+    "success": "false",
+    "reason": "because",
+    "output": "a\nb\n",
+    "attempt": "2",
+    "exit_status": "3",
+    "unit": "tinyci-build@0d.service",
+    "invocation_id": "0123",
+    "user": "web",
+    "started": "s",
+    "finished": "f",
+    "build_duration": "1.5",
+    "restart_duration": "0.25",
+    "verify_duration": "5",
+}
+
+
+@pytest.fixture(autouse=True)
+def on_test_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_bus(message_bus, monkeypatch)
+
+
+@pytest_asyncio.fixture
+async def tinyci() -> AsyncIterator[Api]:
+    made = Api(lambda: ["chaos-micropub", "web"], Work())
+    await made.connect()
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def client(message_bus: MessageBus) -> AsyncIterator[Client]:
+    bus = await Bus.connect(message_bus.address)
+    made = Client(bus)
+    await bus.match("type='signal',path_namespace='/org/tinyci1'")
+    yield made
+    await bus.close()
+
+
+DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+
+
+# -- the manager -------------------------------------------------------------------------------------------------
+
+
+async def test_jobs_are_listed_oldest_first(tinyci: Api, client: Client) -> None:
+    assert await client.ask(*MANAGER, "ListJobs") == [[]]
+    other = str(uuid.uuid4())
+    tinyci.add(ID, FIELDS)
+    tinyci.add(other, {**FIELDS, "repo": "other", "state": "building"})
+    (jobs,) = await client.ask(*MANAGER, "ListJobs")
+    assert jobs == [
+        [ID, "web", "refs/heads/main", "queued", JOB_PATH],
+        [other, "other", "refs/heads/main", "building", api.path_of(other)],
+    ]
+
+
+async def test_a_job_is_found_by_its_id(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
+
+
+async def test_a_job_that_is_not_there_is_an_error_with_its_name(tinyci: Api, client: Client) -> None:
+    with pytest.raises(BusError) as caught:
+        await client.ask(*MANAGER, "GetJob", "s", ID)
+    assert caught.value.name == "org.tinyci1.Error.NoSuchJob"
+    assert ID in str(caught.value)
+
+
+async def test_the_manager_tells_version_counts_and_repos(tinyci: Api, client: Client) -> None:
+    states = ["queued", "queued", "building", "restarting", "verifying", "failed", "succeeded"]
+    for state in states:
+        tinyci.add(str(uuid.uuid4()), {**FIELDS, "state": state})
+    assert await client.get_all(*MANAGER) == {
+        "Version": ("s", __version__),
+        "Queued": ("u", 2),
+        "Running": ("u", 3),
+        "Paused": ("b", False),
+        "Repos": ("as", ["chaos-micropub", "web"]),
+    }
+
+
+# -- a job -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, ALL_FIELDS)
+    assert await client.get_all(JOB_PATH, "org.tinyci1.Job") == {
+        "Id": ("s", ID),
+        "Repo": ("s", "web"),
+        "Ref": ("s", "refs/heads/main"),
+        "Revision": ("s", "a" * 40),
+        "Previous": ("s", "b" * 40),
+        "Pusher": ("s", "lea"),
+        "State": ("s", "failed"),
+        "Success": ("b", False),
+        "Reason": ("s", "because"),
+        "Output": ("s", "a\nb\n"),
+        "Attempt": ("u", 2),
+        "ExitStatus": ("i", 3),
+        "Unit": ("s", "tinyci-build@0d.service"),
+        "InvocationID": ("s", "0123"),
+        "User": ("s", "web"),
+        "Created": ("s", FIELDS["created"]),
+        "Started": ("s", "s"),
+        "Finished": ("s", "f"),
+        "BuildDuration": ("d", 1.5),
+        "RestartDuration": ("d", 0.25),
+        "VerifyDuration": ("d", 5.0),
+    }
+
+
+async def test_what_a_job_does_not_have_yet_is_empty(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    found = await client.get_all(JOB_PATH, "org.tinyci1.Job")
+    assert found["State"] == ("s", "queued")
+    assert found["Success"] == ("b", False)
+    assert found["ExitStatus"] == ("i", -1)
+    assert found["Output"] == ("s", "")
+    assert await client.get(JOB_PATH, "org.tinyci1.Job", "BuildDuration") == ("d", 0.0)
+
+
+async def test_a_property_cannot_be_set(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    with pytest.raises(BusError) as caught:
+        await client.ask(
+            JOB_PATH,
+            "org.freedesktop.DBus.Properties",
+            "Set",
+            "ssv",
+            "org.tinyci1.Job",
+            "State",
+            Variant("s", "succeeded"),
+        )
+    assert caught.value.name == "org.freedesktop.DBus.Error.PropertyReadOnly"
+    assert await client.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "queued")
+
+
+# -- signals -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_job_is_told_to_all(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    assert await client.signals.get() == (*MANAGER, "JobNew", [ID, JOB_PATH])
+
+
+async def test_a_change_is_told_with_the_properties_that_changed(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    await client.signals.get()
+    tinyci.change(ID, {"state": "building", "attempt": "1", "restarting": "not a property"})
+    path, interface, member, (of, changed, invalidated) = await client.signals.get()
+    assert (path, interface, member) == (JOB_PATH, "org.freedesktop.DBus.Properties", "PropertiesChanged")
+    assert (of, invalidated) == ("org.tinyci1.Job", [])
+    found = {name: (variant.signature, variant.value) for name, variant in changed.items()}
+    assert found == {"State": ("s", "building"), "Attempt": ("u", 1)}
+    assert await client.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "building")
+
+
+async def test_the_end_of_a_job_is_told_after_its_last_change(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    tinyci.change(ID, {"state": "failed", "reason": "because"})
+    said = [await client.signals.get() for _ in range(3)]
+    assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged", "JobRemoved"]
+    assert said[2] == (*MANAGER, "JobRemoved", [ID, JOB_PATH, "failed"])
+    assert await client.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "failed")  # it stays for a while
+
+
+async def test_a_job_of_before_is_shown_and_not_told(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, ALL_FIELDS, announce=False)
+    tinyci.add(str(uuid.uuid4()), FIELDS)
+    _, _, member, (told, _) = await client.signals.get()
+    assert member == "JobNew"
+    assert told != ID
+    assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
+
+
+async def test_a_job_that_is_known_is_not_new_again(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, FIELDS)
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    said = [await client.signals.get() for _ in range(2)]
+    assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged"]
+
+
+async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(tinyci: Api, client: Client) -> None:
+    live = str(uuid.uuid4())
+    tinyci.add(live, FIELDS)
+    ended = [str(uuid.uuid4()) for _ in range(EXPORTED + 2)]
+    for job_id in ended:
+        tinyci.add(job_id, {**FIELDS, "state": "failed"}, announce=False)
+    (jobs,) = await client.ask(*MANAGER, "ListJobs")
+    assert [job[0] for job in jobs] == [live, *ended[2:]]
+    with pytest.raises(BusError):
+        await client.get(api.path_of(ended[0]), "org.tinyci1.Job", "State")
+
+
+# -- what nobody expects -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job_id", ["not an id", "", "a/b", "ä", "\udcff", "a\0b", "\\xff", "x" * 100])
+async def test_an_id_that_is_none_stops_nothing(tinyci: Api, client: Client, job_id: str) -> None:
+    """Whoever may push may put anything into the queue."""
+    tinyci.add(job_id, {})
+    tinyci.change(job_id, {"state": "rejected"})
+    tinyci.add(ID, FIELDS)
+    assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
+    (jobs,) = await client.ask(*MANAGER, "ListJobs")
+    assert jobs[-1][0] == ID
+
+
+@pytest.mark.parametrize("field", ["repo", "ref", "state", "reason", "attempt", "exit_status", "build_duration"])
+@pytest.mark.parametrize("text", ["", "a\0b", "-1", "99999999999999999999", "nan", "x" * 1000])
+async def test_a_field_that_is_none_stops_nothing(tinyci: Api, client: Client, field: str, text: str) -> None:
+    tinyci.add(ID, {**FIELDS, field: text})
+    tinyci.change(ID, {field: text})
+    (jobs,) = await client.ask(*MANAGER, "ListJobs")
+    assert jobs[0][0] == ID
+    assert len(await client.get_all(JOB_PATH, "org.tinyci1.Job")) == len(api.PROPERTIES)
+
+
+# -- the connection ----------------------------------------------------------------------------------------------
+
+
+async def test_a_second_tinyci_is_refused(tinyci: Api) -> None:
+    with pytest.raises(BusError, match=r"org\.tinyci1 is owned by another process"):
+        await Api(list, Work()).connect()
+
+
+async def test_after_a_restart_of_the_bus_everything_is_there_again(tinyci: Api, message_bus: MessageBus) -> None:
+    tinyci.add(ID, FIELDS)
+    lost: list[str] = []
+    keeping = asyncio.create_task(tinyci.keep(lost.append))
+    await asyncio.sleep(0)
+    message_bus.kill()
+    message_bus.start()
+    bus = await Bus.connect(message_bus.address)
+    try:
+        again = Client(bus)
+        await bus.match("type='signal',member='NameOwnerChanged',arg0='org.tinyci1'")
+        await bus.match("type='signal',member='PropertiesChanged'")
+        if not (await bus.call(*DBUS, "NameHasOwner", "s", "org.tinyci1"))[0]:
+            assert (await again.signals.get())[2] == "NameOwnerChanged"
+        assert await again.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "queued")
+        assert await again.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
+        tinyci.change(ID, {"state": "building"})
+        assert (await again.signals.get())[2] == "PropertiesChanged"
+    finally:
+        keeping.cancel()
+        await bus.close()
+    assert lost[0] == "the connection to the system bus was lost"
+
+
+# -- busctl ------------------------------------------------------------------------------------------------------
+
+
+async def busctl(message_bus: MessageBus, *arguments: str) -> str:
+    assert shutil.which("busctl"), "the Debian package systemd is not installed: run tests/prepare"
+    process = await asyncio.create_subprocess_exec(
+        "busctl",
+        f"--address={message_bus.address}",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def test_busctl_calls_and_reads_it(tinyci: Api, message_bus: MessageBus) -> None:
+    tinyci.add(ID, ALL_FIELDS)
+    listed = await busctl(message_bus, "call", "org.tinyci1", *MANAGER, "ListJobs")
+    assert listed == f'a(sssso) 1 "{ID}" "web" "refs/heads/main" "failed" "{JOB_PATH}"\n'
+    attempt = await busctl(message_bus, "get-property", "org.tinyci1", JOB_PATH, "org.tinyci1.Job", "Attempt")
+    assert attempt == "u 2\n"
+
+
+async def test_busctl_shows_what_the_design_names(tinyci: Api, message_bus: MessageBus) -> None:
+    tinyci.add(ID, ALL_FIELDS)
+    manager = await busctl(message_bus, "introspect", "org.tinyci1", *MANAGER)
+    members = {tuple(line.split()[:4]) for line in manager.splitlines()}
+    assert {
+        (".ListJobs", "method", "-", "a(sssso)"),
+        (".GetJob", "method", "s", "o"),
+        (".JobNew", "signal", "so", "-"),
+        (".JobRemoved", "signal", "sos", "-"),
+    } <= members
+    job = await busctl(message_bus, "introspect", "org.tinyci1", JOB_PATH, "org.tinyci1.Job")
+    rows = [line.split() for line in job.splitlines() if " property " in line]
+    assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in api.PROPERTIES}
+
+
+async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bus: MessageBus) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(20)]
+    for job_id in ids:
+        tinyci.add(job_id, FIELDS)
+    tree = await busctl(message_bus, "tree", "--list", "org.tinyci1")
+    paths = {line for line in tree.splitlines() if line.startswith("/org/tinyci1/job/")}
+    assert paths == {api.path_of(job_id) for job_id in ids}
