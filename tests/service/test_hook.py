@@ -1,0 +1,224 @@
+"""A real `git push` into a bare repository with the hook: one job for each ref that a repo deploys."""
+
+import os
+import pwd
+import re
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from gitrepos import Clone
+from hookhost import Host
+from servers import Redis
+from tinyci.job import Job
+
+UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+ZERO = "0" * 40
+
+
+@pytest.fixture
+def host(tmp_path: Path, redis: Redis) -> Host:
+    return Host(tmp_path, redis)
+
+
+def the_id(line: str, name: str = "web") -> str:
+    found = re.fullmatch(f"started job ({UUID}) for {name}\\.", line)
+    assert found, line
+    return found[1]
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_push_starts_a_job(host: Host) -> None:
+    revision = host.clone.commit()
+    began = time.time()
+    (line,) = host.push(TINYCI_PUSHER="lea@laptop")
+    job_id = the_id(line)
+    assert host.queued() == [job_id]
+    fields = host.fields(job_id)
+    created = datetime.fromisoformat(fields.pop("created"))
+    assert began - 1 < created.timestamp() < time.time() + 1
+    assert created.tzinfo == UTC
+    assert fields == {
+        "repo": "web",
+        "ref": "refs/heads/main",
+        "revision": revision,
+        "previous": ZERO,
+        "pusher": "lea@laptop",
+    }
+    assert host.redis.data.zrange("tinyci:jobs", 0, -1) == [job_id]
+    assert abs(host.redis.data.zscore("tinyci:jobs", job_id) - created.timestamp()) < 1e-5
+
+
+def test_the_daemon_can_read_the_job(host: Host) -> None:
+    revision = host.clone.commit()
+    job_id = the_id(*host.push())
+    job = Job.parse(job_id, host.fields(job_id))
+    assert (job.repo, job.ref, job.revision) == ("web", "refs/heads/main", revision)
+
+
+def test_without_a_name_the_pusher_is_the_account(host: Host) -> None:
+    host.clone.commit()
+    job_id = the_id(*host.push())
+    assert host.fields(job_id)["pusher"] == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_the_next_push_knows_the_revision_before(host: Host) -> None:
+    first = host.clone.commit()
+    host.push()
+    second = host.clone.commit()
+    fields = host.fields(the_id(*host.push()))
+    assert (fields["previous"], fields["revision"]) == (first, second)
+
+
+def test_several_refs_are_jobs_in_the_order_of_the_push(host: Host) -> None:
+    host.repo("web", refs='["refs/heads/*", "refs/tags/*"]')
+    revision = host.clone.commit()
+    lines = host.push("main:main", "main:b", "main:a", "main:refs/tags/v1")
+    ids = [the_id(line) for line in lines]
+    assert len(set(ids)) == 4
+    assert host.queued() == ids
+    refs = [host.fields(job_id)["ref"] for job_id in ids]
+    assert sorted(refs) == ["refs/heads/a", "refs/heads/b", "refs/heads/main", "refs/tags/v1"]
+    assert {host.fields(job_id)["revision"] for job_id in ids} == {revision}
+
+
+def test_pushes_are_taken_in_push_order(host: Host) -> None:
+    ids = []
+    for _ in range(3):
+        host.clone.commit()
+        ids.append(the_id(*host.push()))
+    assert host.queued() == ids
+
+
+def test_two_repos_of_one_repository_are_two_jobs(host: Host) -> None:
+    host.repo("stage")
+    host.clone.commit()
+    lines = host.push()
+    ids = [the_id(lines[0], "stage"), the_id(lines[1], "web")]
+    assert host.queued() == ids
+
+
+def test_a_repository_of_longer_hashes_works_as_well(tmp_path: Path, redis: Redis) -> None:
+    host = Host(tmp_path, redis)
+    sha256 = tmp_path / "sha256"
+    sha256.mkdir()
+    hooks = tmp_path / "hooks"
+    host.clone = Clone(sha256, objects="sha256")
+    subprocess.run(["git", f"--git-dir={host.clone.bare}", "config", "core.hooksPath", str(hooks)], check=True)
+    host.repo("web")
+    revision = host.clone.commit()
+    job_id = the_id(*host.push())
+    fields = host.fields(job_id)
+    assert (fields["revision"], fields["previous"]) == (revision, "0" * 64)
+    assert len(Job.parse(job_id, fields).revision) == 64
+
+
+def test_a_forced_push_is_a_push(host: Host) -> None:
+    host.clone.commit()
+    host.push()
+    host.clone.git("commit", "--quiet", "--amend", "--allow-empty", "--message", "Other")
+    the_id(*host.push("+main"))
+    assert len(host.queued()) == 2
+
+
+@pytest.mark.parametrize("by", ["the pusher", "the repo's file"])
+def test_a_repository_that_is_named_by_another_path_is_the_same(host: Host, tmp_path: Path, by: str) -> None:
+    link = tmp_path / "link.git"
+    link.symlink_to(host.clone.bare)
+    if by == "the pusher":
+        host.clone.git("remote", "set-url", "origin", str(link))
+    else:
+        host.clone.bare = link
+        host.repo("web")
+    host.clone.commit()
+    the_id(*host.push())
+
+
+# -- no job ------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_ref_makes_no_job_and_is_told(host: Host) -> None:
+    host.repo("web", refs='["refs/heads/*"]')
+    host.clone.commit()
+    host.push("main", "main:old")
+    before = host.queued()
+    assert host.push(":old") == ["no job for web: refs/heads/old was deleted."]
+    assert host.queued() == before
+
+
+def test_a_ref_that_is_not_deployed_makes_no_job_and_is_told(host: Host) -> None:
+    host.clone.commit()
+    said = host.push("main:topic")
+    assert said == ["no job for web: it deploys refs/heads/main, not refs/heads/topic."]
+    assert host.queued() == []
+
+
+def test_of_several_refs_each_is_told_about(host: Host) -> None:
+    host.clone.commit()
+    said = host.push("main", "main:topic")
+    assert sorted(line.split()[0] for line in said) == ["no", "started"]
+    assert len(host.queued()) == 1
+
+
+def test_a_repository_that_no_file_names_is_told(host: Host) -> None:
+    (host.etc / "repos.d" / "web.toml").unlink()
+    host.clone.commit()
+    assert host.push() == [
+        f"no job: no file in {host.etc}/repos.d names the repository {host.clone.bare}.",
+    ]
+
+
+def test_a_wrong_file_of_the_repository_is_told_with_what_is_wrong(host: Host) -> None:
+    host.repo("web", more='timeout = "soon"\n')
+    host.clone.commit()
+    wrong, none = host.push()
+    assert wrong.startswith(f"{host.etc}/repos.d/web.toml: timeout: expected a time span of at least 1s")
+    assert none.startswith("no job: ")
+
+
+@pytest.mark.parametrize("text", [b"", b"[", b"\xff\xfe", b"repository = 5"])
+def test_a_wrong_file_of_another_repo_stops_nobody(host: Host, text: bytes) -> None:
+    (host.etc / "repos.d" / "another.toml").write_bytes(text)
+    host.clone.commit()
+    the_id(*host.push())
+
+
+def test_a_directory_of_repos_that_is_missing_is_told(host: Host, tmp_path: Path) -> None:
+    (host.etc / "repos.d").rename(tmp_path / "gone")
+    host.clone.commit()
+    missing, none = host.push()
+    assert missing == f"{host.etc}/repos.d: No such file or directory."
+    assert none.startswith("no job: ")
+
+
+# -- strange names -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_ref_that_is_not_utf8_disturbs_no_other(host: Host, locale: str) -> None:
+    host.repo("web", refs='["refs/heads/*"]')
+    revision = host.clone.commit()
+    refs = b"update refs/heads/caf\xe9 " + revision.encode() + b"\n"
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=host.clone.tree, input=refs, check=True)
+    said = host.push("refs/heads/*:refs/heads/*", LC_ALL=locale)
+    assert len([the_id(line) for line in said]) == 2
+    assert {host.fields(job_id)["ref"] for job_id in host.queued()} == {"refs/heads/main", "refs/heads/caf\udce9"}
+
+
+# -- jobs that others make ---------------------------------------------------------------------------------------
+
+
+def test_a_job_of_a_shell_script_is_a_job(redis: Redis) -> None:
+    """As the design says: HSET three fields, then LPUSH the id."""
+    job_id = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
+    script = f"HSET tinyci:job:{job_id} repo web ref refs/heads/main revision {'a' * 40}\nLPUSH tinyci:queue {job_id}\n"
+    command = ["redis-cli", "-s", redis.socket, "--user", "hook", "--pass", "secret-hook", "--no-auth-warning"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n1\n"
+    job = Job.parse(job_id, redis.data.hgetall(f"tinyci:job:{job_id}"))
+    assert (job.repo, job.ref, job.revision, job.created) == ("web", "refs/heads/main", "a" * 40, "")
+    assert redis.data.lrange("tinyci:queue", 0, -1) == [job_id]

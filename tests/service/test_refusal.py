@@ -1,0 +1,146 @@
+"""What cannot be checked out is refused, with the reason in a sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gitrepos import Clone, git
+from servers import TREE
+from tinyci.stage import checkout
+from tinyci.stage.order import Refused
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A clone whose `main` is pushed."""
+    made = Clone(tmp_path)
+    made.write("a", "1")
+    made.commit()
+    made.push()
+    return made
+
+
+def refusal(clone: Clone, revision: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        checkout.at(clone.bare.parent / "cache", str(clone.bare), revision)
+    return caught.value
+
+
+def head(clone: Clone) -> str:
+    return clone.git("rev-parse", "HEAD").strip()
+
+
+def test_a_revision_that_a_forced_push_took_back_is_rejected(clone: Clone) -> None:
+    old = head(clone)
+    clone.git("commit", "--quiet", "--amend", "--message", "Other")
+    clone.push("+main")
+    git(clone.bare, "cat-file", "-e", old)  # it still lies about
+    refused = refusal(clone, old)
+    assert refused.rejected
+    assert str(refused) == (
+        f"revision {old} is not in {clone.bare}: no ref leads to it, a later push may have taken it back"
+    )
+
+
+@pytest.mark.parametrize("length", [40, 64])
+def test_a_revision_that_never_was_is_rejected(clone: Clone, length: int) -> None:
+    refused = refusal(clone, "1" * length)
+    assert refused.rejected
+    assert "no ref leads to it" in str(refused)
+
+
+def test_a_revision_of_a_deleted_branch_is_rejected(clone: Clone) -> None:
+    clone.write("a", "2")
+    revision = clone.commit()
+    clone.push("main:topic")
+    clone.push(":topic")
+    assert refusal(clone, revision).rejected
+
+
+@pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:a"])
+def test_an_object_that_is_no_commit_is_rejected(clone: Clone, what: str) -> None:
+    assert refusal(clone, clone.git("rev-parse", what).strip()).rejected
+
+
+def test_an_older_revision_of_a_branch_is_not_refused(clone: Clone) -> None:
+    old = head(clone)
+    clone.write("a", "2")
+    clone.commit()
+    clone.push()
+    checkout.at(clone.bare.parent / "cache", str(clone.bare), old)
+
+
+def test_a_repository_that_is_not_there_is_refused(clone: Clone, tmp_path: Path) -> None:
+    clone.bare.rename(tmp_path / "elsewhere")
+    refused = refusal(clone, head(clone))
+    assert str(refused) == f"{clone.bare} is not a bare git repository: expected HEAD, config and objects in it"
+    assert not refused.rejected  # it can be mended, and the job run again
+
+
+def test_a_directory_that_is_no_repository_is_refused(clone: Clone, tmp_path: Path) -> None:
+    clone.bare.rename(tmp_path / "elsewhere")
+    clone.bare.mkdir()
+    assert "is not a bare git repository" in str(refusal(clone, head(clone)))
+
+
+def test_a_work_tree_is_no_bare_repository(clone: Clone) -> None:
+    clone.bare = clone.tree
+    assert "is not a bare git repository" in str(refusal(clone, head(clone)))
+
+
+def test_a_file_is_no_repository(clone: Clone, tmp_path: Path) -> None:
+    clone.bare = tmp_path / "file"
+    clone.bare.write_text("x")
+    refused = refusal(clone, head(clone))
+    assert str(clone.bare) in str(refused)
+
+
+@pytest.mark.parametrize("part", ["", "HEAD", "config", "objects"])
+def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: Clone, part: str) -> None:
+    """As another user than root, whom permissions do not stop."""
+    revision = head(clone)
+    (clone.bare / part).chmod(0)
+    program = (
+        "import sys; from pathlib import Path; from tinyci.stage import checkout, order\n"
+        "try: checkout.at(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
+        "except order.Refused as error: print(error.rejected, error)"
+    )
+    capabilities = "-dac_override,-dac_read_search"
+    done = subprocess.run(
+        [
+            *("setpriv", f"--inh-caps={capabilities}", f"--bounding-set={capabilities}", "--", sys.executable),
+            *("-c", program, str(clone.bare.parent / "cache"), str(clone.bare), revision),
+        ],
+        env={"PYTHONPATH": str(TREE / "daemon"), "PATH": "/usr/bin:/bin", "USER": "web"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith(f"False {clone.bare}"), done
+    assert "cannot be read by web: Permission denied" in done.stdout
+    assert "give that user's group read access" in done.stdout
+
+
+def test_a_submodule_is_refused(clone: Clone) -> None:
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
+    clone.git("commit", "--quiet", "--message", "With a submodule")
+    clone.push()
+    refused = refusal(clone, head(clone))
+    assert "has submodules, which tinyci does not check out" in str(refused)
+
+
+def test_a_file_that_is_named_like_a_submodule_is_none(clone: Clone) -> None:
+    clone.write("commit", "x")
+    clone.commit("160000 commit")
+    clone.push()
+    checkout.at(clone.bare.parent / "cache", str(clone.bare), head(clone))
+
+
+def test_a_revision_with_a_missing_file_is_refused(clone: Clone) -> None:
+    revision = head(clone)
+    blob = clone.git("rev-parse", "HEAD:a").strip()
+    (clone.bare / "objects" / blob[:2] / blob[2:]).unlink()
+    refused = refusal(clone, revision)
+    assert str(refused).startswith(f"revision {revision} cannot be checked out: ")
+    assert not refused.rejected
