@@ -1,0 +1,58 @@
+"""One booted host for all tests here, provisioned by the project's playbooks.
+
+TINYCI_TEST_HOST names a host that is up already, and that stays up: for work on the tests themselves.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+from box import HERE, TREE, Box, Work
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=20, help="how often the kill loops kill (a soak: 200)")
+    parser.addoption("--seed", type=int, default=None, help="of the kill loops; printed by each run")
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[Box]:
+    given = os.environ.get("TINYCI_TEST_HOST")
+    if given:
+        yield Box(given)
+        return
+    made = Box(f"tests-{os.getpid()}")
+    try:
+        made.host("up", made.name)
+        yield made
+    finally:
+        made.host("down", made.name)
+
+
+@pytest.fixture(scope="session")
+def server(box: Box) -> testinfra.host.Host:
+    """The host to pytest-testinfra, over SSH as its admin."""
+    config = HERE / "host"
+    path = os.popen(f"{config} ssh-config {box.name}").read().strip()
+    return testinfra.get_host(f"ssh://{box.name}?sudo=true", ssh_config=path)
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Work]:
+    """A person's clone for a repo of the host, one per repo: what was pushed before is in it."""
+    clones: dict[str, Work] = {}
+
+    def clone(repo: str) -> Work:
+        if repo not in clones:
+            path = tmp_path_factory.mktemp(repo) / repo
+            sample = TREE / "tests" / "apps" / repo
+            if sample.is_dir():
+                shutil.copytree(sample, path, ignore=shutil.ignore_patterns("unit"))
+            clones[repo] = Work(Path(path), repo)
+            clones[repo].commit({}, "First")
+        return clones[repo]
+
+    return clone

@@ -1,0 +1,145 @@
+"""What the daemon's user may do to managers: through a gate, and through polkit."""
+
+import pytest
+from box import Box
+from testinfra.host import Host
+
+SYSTEMD = "org.freedesktop.systemd1"
+
+# As the daemon's user, with the right to be the gate's client. dbus-next itself, since busctl offers only its own uid.
+CLIENT = """
+import asyncio, sys
+sys.path[:0] = ["/opt/tinyci/lib/python3.%d/site-packages" % sys.version_info.minor]
+from tinyci.bus import Bus, BusError, BusGone, Variant
+
+async def main(address, uid, path, interface, member, signature, *body):
+    try:
+        bus = await Bus.connect(address, int(uid))
+        print(await bus.call("org.freedesktop.systemd1", path, interface, member, signature, *eval(body[0])))
+    except BusError as error:
+        print(error.name)
+    except BusGone as error:
+        print("gone:", error)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def ask(box: Box, member: str, signature: str, body: str, user: str = "tinyci", target: str = "probe") -> str:
+    """Call a method of the manager of `target` through its gate, as `user`."""
+    uid = box.sh(f"id -u {target}").strip()
+    interface = f"{SYSTEMD}.Manager"
+    return box.sh(
+        f"cd /; /opt/tinyci/bin/python3 - unix:path=/run/tinyci-gate/{uid}/bus {uid} /org/freedesktop/systemd1 "
+        f"{interface} {member} '{signature}' {body!r}",
+        user,
+        stdin=CLIENT,
+    ).strip()
+
+
+@pytest.mark.parametrize(
+    ("member", "signature", "body"),
+    [
+        ("StartTransientUnit", "ssa(sv)a(sa(sv))", '("evil.service", "fail", [], [])'),
+        ("EnableUnitFiles", "asbb", '(["tinyci-build@.service"], False, False)'),
+        ("SetEnvironment", "as", '(["PATH=/tmp"],)'),
+        ("KillUnit", "ssi", '("dbus.service", "all", 9)'),
+        ("Reload", "", "()"),
+        ("Exit", "", "()"),
+    ],
+)
+def test_the_gate_refuses_what_is_not_listed(box: Box, member: str, signature: str, body: str) -> None:
+    assert ask(box, member, signature, body) == "org.freedesktop.DBus.Error.AccessDenied"
+
+
+def test_the_gate_passes_what_a_deploy_needs(box: Box) -> None:
+    assert "/org/freedesktop/systemd1/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)')
+    assert ask(box, "RestartUnit", "ss", '("no-such.service", "replace")') == f"{SYSTEMD}.NoSuchUnit"
+
+
+@pytest.mark.parametrize("user", ["git", "nobody", "hello-quadlet"])
+def test_nobody_else_reaches_the_gate(box: Box, user: str) -> None:
+    assert "Permission denied" in ask(box, "LoadUnit", "s", '("dbus.service",)', user=user)
+
+
+def test_the_gates_rights(box: Box, server: Host) -> None:
+    uid = box.sh("id -u probe").strip()
+    with_sudo = server.file(f"/run/tinyci-gate/{uid}")
+    assert (with_sudo.user, with_sudo.group, oct(with_sudo.mode)) == ("probe", "tinyci", "0o750")
+    assert box.sh(f"stat -c '%U %G %a' /run/tinyci-gate/{uid}/bus") == "probe tinyci 660\n"
+
+
+def test_the_gate_follows_the_users_manager(box: Box) -> None:
+    uid = box.sh("id -u probe-other").strip()
+    box.sh(f"systemctl restart user@{uid}.service", limit=200)
+    box.sh(f"until systemctl is-active -q tinyci-gate@{uid}.service; do sleep 0.1; done", limit=20)
+    assert "/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)', target="probe-other")
+
+
+JOB = "tinyci-build@" + "0" * 32
+SYSTEM = "busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager"
+
+
+def as_daemon(box: Box, call: str) -> str:
+    """Ask the system's manager as the daemon does: uid tinyci in tinyci.service, which polkit 126 also looks at."""
+    done = box.run(
+        "cg=/sys/fs/cgroup$(systemctl show -P ControlGroup tinyci.service); echo $$ >$cg/cgroup.procs && "
+        f"exec setpriv --reuid tinyci --regid tinyci --clear-groups {SYSTEM} {call}"
+    )
+    return done.text.strip()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "RestartUnit ss ssh.service replace",
+        "StartUnit ss hello-root.service replace",
+        "StopUnit ss hello-root.service replace",
+        "StartTransientUnit 'ssa(sv)a(sa(sv))' evil.service fail 0 0",
+        "StartTransientUnit 'ssa(sv)a(sa(sv))' hello-root.service fail 0 0",
+        "StartUnit ss tinyci-build@../x.service fail",
+        "StartUnit ss tinyci-build@x.service fail",
+        f"StartUnit ss {JOB}.socket fail",
+        f"StartTransientUnit 'ssa(sv)a(sa(sv))' {JOB}.timer fail 0 0",
+        f"StartUnit ss x{JOB}.service fail",
+        f"RestartUnit ss {JOB}.service replace",
+        "Reload",
+        "EnableUnitFiles asbb 1 ssh.service false false",
+    ],
+)
+def test_polkit_refuses_the_daemon_everything_else(box: Box, call: str) -> None:
+    answer = as_daemon(box, call)
+    refused = ("Access denied", "interactive authentication required", "Interactive authentication required")
+    invalid = ("is not valid", "Invalid unit name", "neither a valid invocation ID nor unit name")
+    expected = (*refused, *invalid) if "../" in call else refused
+    assert any(text in answer for text in expected), answer
+
+
+def test_polkit_lets_the_daemon_restart_a_listed_unit(box: Box) -> None:
+    box.sh(
+        "printf '[Service]\\nExecStart=sleep infinity\\n' >/etc/systemd/system/listed.service\n"
+        "echo 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat([\"listed.service\"]);'"
+        " >/etc/polkit-1/rules.d/40-tinyci-listed.rules\n"
+        "systemctl daemon-reload"
+    )
+    try:
+        # polkitd reads its rules again when it notices the file, in its own time.
+        for _ in range(50):
+            answer = as_daemon(box, "RestartUnit ss listed.service replace")
+            if answer.startswith("o "):
+                break
+        assert answer.startswith('o "/org/freedesktop/systemd1/job/'), answer
+        assert "Access denied" in as_daemon(box, "StopUnit ss listed.service replace").replace(
+            "Interactive authentication required", "Access denied"
+        )
+    finally:
+        box.sh(
+            "rm /etc/polkit-1/rules.d/40-tinyci-listed.rules /etc/systemd/system/listed.service;"
+            "systemctl stop listed.service; systemctl daemon-reload"
+        )
+
+
+def test_polkit_lets_nobody_outside_the_service_use_its_rights(box: Box) -> None:
+    """polkit 126 knows the unit that asks; a process of the same uid elsewhere has nothing of them."""
+    answer = box.run(f"{SYSTEM} RestartUnit ss hello-root.service replace", "tinyci").text
+    assert "uthentication required" in answer or "denied" in answer, answer
