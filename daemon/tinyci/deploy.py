@@ -8,10 +8,9 @@ import asyncio
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tinyci.job import Job, State, check_step, now
 from tinyci.journal import Lines
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers, uid_of
+from tinyci.output import Limits, Output
 from tinyci.repo import Repo
 from tinyci.stage.build import first_line, last_line
 from tinyci.store import Store
@@ -27,8 +27,6 @@ from tinyci.store import Store
 ATTEMPTS = 3
 STOP_LIMIT = 30.0
 """Seconds that stopping a build may take, more than TimeoutStopSec= of its unit."""
-LAST_LINES = 3.0
-"""Seconds that journald may take for the next line of a build that has ended."""
 JOBS = Path("/run/tinyci/jobs")
 
 
@@ -46,30 +44,21 @@ class AlreadyEnded(Exception):
     """The job's hash has a final state, which is written once."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Bytes."""
-
-    log: int
-    output: int
-
-
-OnChange = Callable[[Job, Mapping[str, str]], None]
+Tell = Callable[[str, str, Mapping[str, str]], None]
+"""Hears of fields of a job that were written: its id, its repo's name, the fields."""
 
 
 class Deploy:
-    """One job on its way. `on_change` hears of every field that was written."""
+    """One job on its way."""
 
-    def __init__(
-        self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, on_change: OnChange
-    ) -> None:
+    def __init__(self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, tell: Tell) -> None:
         self.job = job
         self.repo = repo
         self._store = store
         self._managers = managers
         self._limits = limits
-        self._on_change = on_change
-        self._output = Tail(limits.output)
+        self._tell = tell
+        self._output = Output(store, limits)
         self._over = asyncio.Event()
 
     async def ended(self) -> State:
@@ -184,7 +173,7 @@ class Deploy:
             "log_from": str(log_from),
             **({"started": started} if attempt == 1 else {}),
         }
-        self._output = Tail(self._limits.output)
+        self._output = Output(self._store, self._limits)
         await self._step(State.BUILDING, fields)
         self.job = replace(self.job, attempt=attempt, build_started=started, log_from=log_from)
 
@@ -249,21 +238,7 @@ class Deploy:
         invocation_id = await invocation
         await self._note({"invocation_id": invocation_id})
         lines = Lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
-        stored, number, size = await self._store.logged(self.job.id), self.job.log_from, 0
-        async for batch in lines.follow(built, LAST_LINES):
-            fresh: list[str] = []
-            for line in batch:
-                self._output.add(line)
-                if size > self._limits.log:
-                    continue
-                number += 1
-                size += len(line.encode()) + 1
-                if size > self._limits.log:
-                    line = f"[tinyci: {self._limits.log} bytes are kept; the rest: journalctl -t tinyci-build]"
-                if number > stored:  # else it was stored before we were started again
-                    fresh.append(line)
-            if fresh:
-                await self._store.log(self.job.id, number - len(fresh) + 1, fresh)
+        await self._output.record(lines, built, self.job.id, self.job.log_from)
 
     # -- restart -----------------------------------------------------------------------------------------------
 
@@ -387,7 +362,7 @@ class Deploy:
     async def _note(self, fields: Mapping[str, str]) -> None:
         if not await self._store.update(self.job.id, fields):
             raise AlreadyEnded
-        self._on_change(self.job, fields)
+        self._tell(self.job.id, self.job.repo, fields)
 
     def _since(self, time_: str) -> str:
         try:
@@ -422,30 +397,6 @@ async def clear_away(job: Job, user: str, store: Store, managers: Managers) -> N
             await managers.ask(user, stop)
     (JOBS / f"{job.hex}.json").unlink(missing_ok=True)
     await store.release(job.id)
-
-
-class Tail:
-    """The last lines of a text, of at most so many bytes; says so when something was cut off before them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lines: deque[str] = deque()
-        self._size = 0
-        self._cut = False
-
-    def add(self, line: str) -> None:
-        self._lines.append(line)
-        self._size += len(line.encode()) + 1
-        while self._size > self._most and len(self._lines) > 1:
-            self._size -= len(self._lines.popleft().encode()) + 1
-            self._cut = True
-        if self._size > self._most:  # one line longer than everything that is kept: its end
-            kept = line.encode()[1 - self._most :].decode("utf-8", "ignore") if self._most > 1 else ""
-            self._lines, self._size, self._cut = deque([kept]), len(kept.encode()) + 1, True
-
-    def text(self) -> str:
-        head = ["[tinyci: cut; the whole output is in the job's log]"] if self._cut else []
-        return "".join(f"{line}\n" for line in (*head, *self._lines))
 
 
 def _journal_of(repo: Repo, unit: str) -> str:

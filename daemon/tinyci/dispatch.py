@@ -8,16 +8,16 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tinyci import retention, schedule, spool
 from tinyci.config import Config
-from tinyci.deploy import JOBS, Deploy, Limits, clear_away
+from tinyci.deploy import JOBS, Deploy, Tell, clear_away
 from tinyci.job import FINAL, Job, JobError, State, now
 from tinyci.journal import fields
 from tinyci.managers import Managers
+from tinyci.output import Limits
 from tinyci.repo import Repo
 from tinyci.request import RequestError
 from tinyci.retention import Kept
@@ -29,8 +29,6 @@ PRUNE = 100
 """Ended jobs between two looks for those that were kept for long enough; each look reads the whole index."""
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[str, str, Mapping[str, str]], None]
 
 
 @dataclass
@@ -46,7 +44,7 @@ class Repos:
 
 
 class Dispatch:
-    """`tell` hears of every field of a job that is written, with the job's id and its repo's name."""
+    """`tell` hears of every field of a job that is written."""
 
     def __init__(self, store: Store, managers: Managers, config: Config, repos: Repos, tell: Tell) -> None:
         self.config = config
@@ -220,8 +218,7 @@ class Dispatch:
 
     def _run(self, job: Job, known: Repo) -> None:
         limits = Limits(log=self.config.log_max, output=self.config.output_max)
-        on_change = lambda job, changed: self._tell(job.id, job.repo, changed)  # noqa: E731
-        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, on_change)
+        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, self._tell)
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
 
