@@ -158,6 +158,7 @@ class _Connection(MessageBus):  # type: ignore[misc]
     def __init__(self, sock: socket.socket, auth: AuthExternal) -> None:
         self._connected_socket = sock
         self.is_shut = False
+        self._rest: asyncio.Handle | None = None
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = _PatientWriter(self)
 
@@ -181,6 +182,9 @@ class _Connection(MessageBus):  # type: ignore[misc]
         """Some messages per turn: whoever sends without end must not keep the loop from everything else."""
         if self.is_shut:
             return
+        if self._rest:
+            self._rest.cancel()
+        self._rest = None
         try:
             for _ in range(_PER_TURN):
                 if not self._unmarshaller.unmarshall():
@@ -190,7 +194,8 @@ class _Connection(MessageBus):  # type: ignore[misc]
         except Exception as error:  # whatever the library makes of garbage ends the connection
             self._finalize(error)
             return
-        self._loop.call_soon(self._message_reader)  # the rest may be in the stream's buffer, unseen by the loop
+        # What is left may be in the stream's buffer, where the loop does not see it.
+        self._rest = self._loop.call_soon(self._message_reader)
 
     def _finalize(self, err: BaseException | None = None) -> None:
         if not self.is_shut:

@@ -35,7 +35,9 @@ class Daemon:
         settings = self._read_config()
         self._store = Store(settings.redis_socket, "daemon", password, self._on_outage)
         self._managers = Managers()
-        self._dispatch = Dispatch(self._store, self._managers, settings, self._read_repos(), self._tell)
+        self._dispatch = Dispatch(
+            self._store, self._managers, settings, self._read_repos(), self._tell, lambda: self._notify(self._status())
+        )
         self._api = Api(lambda: sorted(self._dispatch.repos.known), self._dispatch)
         self._redis_error = ""
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -44,15 +45,24 @@ class Repos:
 
 
 class Dispatch:
-    """`tell` hears of every field of a job that is written."""
+    """`tell` hears of every field of a job that is written, `on_count` when there are more or fewer of them."""
 
-    def __init__(self, store: Store, managers: Managers, config: Config, repos: Repos, tell: Tell) -> None:
+    def __init__(
+        self,
+        store: Store,
+        managers: Managers,
+        config: Config,
+        repos: Repos,
+        tell: Tell,
+        on_count: Callable[[], None],
+    ) -> None:
         self.config = config
         self.repos = repos
         self.paused = False
         self._store = store
         self._managers = managers
         self._tell = tell
+        self._on_count = on_count
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
@@ -198,6 +208,7 @@ class Dispatch:
             for job_id in set(self._running) - begun:
                 begun.add(job_id)
                 group.create_task(self._deploy(self._running[job_id]))
+            self._on_count()
             if self._ended >= PRUNE:
                 await self._prune()
             await self._wake.wait()

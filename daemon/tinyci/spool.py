@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,8 @@ def jobs(directory: str = SPOOL) -> Iterator[Spooled]:
         return
     for path in paths:
         try:
+            if not stat.S_ISREG(path.lstat().st_mode):  # to read a pipe would hold up everything
+                raise ValueError("not a regular file")
             fields = {str(key): str(value) for key, value in json.loads(path.read_bytes()).items()}
             "".join(fields.values()).encode("utf-8", "surrogateescape")  # half characters are nobody's bytes
             job_id = fields.pop("id")

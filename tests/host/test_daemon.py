@@ -118,3 +118,4 @@ def test_nothing_of_an_ended_job_is_left(box: Box, work: Clone) -> None:
     for user in ("root", "probe"):
         listed = box.systemctl(user, "list-units --all --no-legend --plain 'tinyci-build@*'").out
         assert listed == "", listed
+    assert re.search(r'Status: "idle, \d+ repos"', box.sh("systemctl status --no-pager tinyci"))

@@ -17,7 +17,7 @@ def limit() -> Iterator[None]:
         raise TimeoutError("the test hangs here")
 
     before = signal.signal(signal.SIGALRM, hung)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    signal.setitimer(signal.ITIMER_REAL, 2 * LIMIT)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)

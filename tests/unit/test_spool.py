@@ -1,6 +1,7 @@
 """Kept jobs are taken in push order, and a file that holds none is named and does not stop the others."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,9 @@ def test_every_field_is_text(tmp_path: Path) -> None:
     (tmp_path / "1600000000000000-0001-a.json").write_text('{"id": "a", "repo": 5, "ref": null}')
     (found,) = spool.jobs(str(tmp_path))
     assert found.fields == {"repo": "5", "ref": "None"}
+
+
+def test_a_pipe_in_the_spool_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0000000000000001-0001-x.json")
+    (kept,) = spool.jobs(str(tmp_path))
+    assert "not a regular file" in kept.problem

@@ -123,7 +123,7 @@ def _remove(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path, ignore_errors=True)
-        if path.exists() and os.geteuid():
+        if path.exists() and os.geteuid() and shutil.which("podman"):
             subprocess.run(("podman", "unshare", "rm", "-rf", "--", str(path)), check=False, capture_output=True)
         if path.exists():
             raise Refused(f"{path} cannot be removed; remove it by hand")

@@ -1,0 +1,40 @@
+"""A repository, and the work tree that a repo's builds have of it."""
+
+import shutil
+from pathlib import Path
+
+from gitrepos import Clone, git
+from tinyci.stage import checkout
+
+
+class Place:
+    """A repository, and the workspace that it is checked out into."""
+
+    def __init__(self, directory: Path, objects: str = "sha1") -> None:
+        self.clone = Clone(directory, objects=objects)
+        self.workspace = directory / "cache" / "web"
+        self.tree = self.workspace / "tree"
+
+    def push(self, **files: str) -> str:
+        """Push these files and no others; the revision."""
+        for path in self.clone.tree.iterdir():
+            if path.name != ".git":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name, text in files.items():
+            self.clone.write(name.replace("__", "/"), text)
+        revision = self.clone.commit()
+        self.clone.push("+main")
+        return revision
+
+    def checkout(self, revision: str) -> Path:
+        tree = checkout.at(self.workspace, str(self.clone.bare), revision)
+        assert tree == self.tree
+        return tree
+
+    def git(self, *arguments: str) -> str:
+        """git, as a script in the work tree runs it."""
+        return git(self.tree, *arguments)
+
+    def files(self) -> dict[str, str]:
+        found = (path for path in self.tree.rglob("*") if ".git" not in path.relative_to(self.tree).parts)
+        return {str(path.relative_to(self.tree)): path.read_text() for path in found if not path.is_dir()}
