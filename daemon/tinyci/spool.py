@@ -24,7 +24,7 @@ class Spooled(NamedTuple):
 def is_empty(directory: str = SPOOL) -> bool:
     """Quick: asked before every job."""
     try:
-        return not os.listdir(directory)
+        return not any(name.endswith(".json") for name in os.listdir(directory))
     except OSError:
         return True
 
