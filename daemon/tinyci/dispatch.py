@@ -268,13 +268,6 @@ class Dispatch:
 
     # -- what people ask ---------------------------------------------------------------------------------------
 
-    def repo_of(self, job_id: str) -> str:
-        """The repo of a job that has not ended. Raises RequestError."""
-        for job in (*self._queued, *(deploy.job for deploy in self.running)):
-            if job.id == job_id:
-                return job.repo
-        raise RequestError("AlreadyFinished", f"job {job_id} has ended, or there is no such job")
-
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds, as `cancelled`. Raises RequestError when it is past that, and then not
         before its restart has ended: that is not cut off in the middle."""

@@ -16,9 +16,6 @@ class Requests(Protocol):
 
     paused: bool
 
-    def repo_of(self, job_id: str) -> str:
-        """The repo of a job that has not ended."""
-
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds."""
 

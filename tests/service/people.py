@@ -35,9 +35,6 @@ class Work:
         self.done: list[tuple[str, ...]] = []
         self.refusal: RequestError | None = None
 
-    def repo_of(self, job_id: str) -> str:
-        return "web"
-
     async def cancel(self, job_id: str) -> None:
         self._do("cancel", job_id)
 
