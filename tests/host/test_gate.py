@@ -52,6 +52,16 @@ def test_the_gate_refuses_what_is_not_listed(box: Box, member: str, signature: s
     assert ask(box, member, signature, body) == "org.freedesktop.DBus.Error.AccessDenied"
 
 
+def test_a_gate_stays_however_often_its_manager_is_restarted(box: Box) -> None:
+    """systemd's start limit (5 in 10 s) would leave the user without a gate: nobody starts it a second time."""
+    gate = "tinyci-gate@$(id -u probe-other).service"
+    for _ in range(8):
+        box.sh(f"systemctl restart {gate}")
+    box.sh("systemctl restart user@$(id -u probe-other).service", limit=200)
+    # The manager starts it, and does not wait for it.
+    box.sh(f"until systemctl is-active -q {gate}; do sleep 0.1; done", limit=20)
+
+
 def test_the_gate_passes_what_a_deploy_needs(box: Box) -> None:
     assert "/org/freedesktop/systemd1/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)')
     assert ask(box, "RestartUnit", "ss", '("no-such.service", "replace")') == f"{SYSTEMD}.NoSuchUnit"

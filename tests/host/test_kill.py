@@ -78,7 +78,7 @@ def seen(box: Box, pushed: dict[str, list[str]], revision: dict[str, str]) -> No
         for job in done:
             states[job["state"]] = states.get(job["state"], 0) + 1
             assert job["success"] == ("true" if job["state"] == "succeeded" else "false"), job
-            assert job["state"] in ("succeeded", "superseded"), job
+            assert job["state"] in ("succeeded", "superseded"), f"{job['state']}: {job['reason']}\n{job}"
             assert job["reason"] or job["state"] == "succeeded"
         traces = box.sh(f"cat /tmp/chaos/{repo}.ran").split("\n")[:-1]
         runs = [trace.split()[0] for trace in traces]
