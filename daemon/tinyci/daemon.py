@@ -85,6 +85,9 @@ class Daemon:
         """The bus, the journal and the unit's Status hear of fields of a job."""
         self._api.add(job_id, changed)
         self._notify(self._status())
+        about = fields(job=job_id, repo=repo_name, unit=changed.get("unit", ""), state=changed.get("state", ""))
+        if changed.get("unit_output"):
+            log.warning("job %s: what the unit said last:\n%s", job_id, changed["unit_output"].rstrip(), extra=about)
         if "state" not in changed:
             return
         state, reason = changed["state"], changed.get("reason", "")
@@ -95,9 +98,7 @@ class Daemon:
             logging.WARNING if state in FINAL and changed.get("success") != "true" else logging.INFO,
             "job %s: %s",
             *(job_id, told),
-            extra=fields(
-                job=job_id, repo=repo_name, unit=changed.get("unit", ""), state=state, message_id=journal.JOB_STATE
-            ),
+            extra={**about, **fields(message_id=journal.JOB_STATE)},
         )
 
     # -- the service -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One job through its stages: build, restart, verify.
+"""One job through its stages: build, restart, verify, and back when that failed.
 
 Everything that must survive this process is in the job's hash or in systemd, so that a deploy can be taken up again
 at any line: it asks what is, and goes on from there.
@@ -8,25 +8,31 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from tinyci import span
-from tinyci.job import Job, State, check_step, now
-from tinyci.journal import Lines
+from tinyci.job import Job, State, check_step, now, seconds
+from tinyci.journal import Lines, said_last
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers, uid_of
 from tinyci.output import Limits, Output
 from tinyci.repo import Repo
 from tinyci.stage.build import first_line, last_line
+from tinyci.stageunit import StageUnit, said, trouble, unknown
 from tinyci.store import Store
+from tinyci.units import Down, RestartedByOthers, Units
 
 ATTEMPTS = 3
-STOP_LIMIT = 30.0
-"""Seconds that stopping a build may take, more than TimeoutStopSec= of its unit."""
+_MARGIN = 30.0
+"""Seconds beyond its own limit after which a stage is stopped that does not end by itself."""
+_ROLLBACK_LIMIT = 300.0
+"""Seconds that giving images their names again may take."""
+_WATCHES = 3
+"""How often the units are watched anew because somebody else restarted one meanwhile."""
+UNIT_SAID = "[tinyci: what the unit said last]\n"
 JOBS = Path("/run/tinyci/jobs")
 
 
@@ -59,34 +65,14 @@ class Deploy:
         self._limits = limits
         self._tell = tell
         self._output = Output(store, limits)
+        self._units = Units(repo, managers)
+        self._remark = ""
         self._over = asyncio.Event()
 
     async def ended(self) -> State:
         """Await the final state."""
         await self._over.wait()
         return self.job.state
-
-    async def run(self) -> None:
-        """The whole deploy, from wherever the job stands to its final state. Idempotent."""
-        end: Ended | None
-        try:
-            await self._build()
-            await self._restart()
-            await self._verify()
-            end = Ended(State.SUCCEEDED, "")
-        except Ended as ended:
-            end = ended
-        except ManagerError as error:
-            end = Ended(State.FAILED, str(error))
-        except AlreadyEnded:
-            end = None
-        try:
-            with suppress(AlreadyEnded):
-                if end:
-                    await self._finish(end.state, end.reason, end.fields)
-        finally:
-            self._over.set()
-        await clear_away(self.job, self.repo.user, self._store, self._managers)
 
     async def cancel(self) -> bool:
         """Stop the build, so that the job ends as `cancelled`. False when it is past its build: a restart is not cut
@@ -96,29 +82,71 @@ class Deploy:
         await self._intend(State.CANCELLED)
         return True
 
+    async def run(self) -> None:
+        """The whole deploy, from wherever the job stands to its final state. Idempotent."""
+        self._write_job_file()
+        try:
+            with suppress(AlreadyEnded):
+                await self._finish(await self._way())
+        finally:
+            self._over.set()
+        await clear_away(self.job, self.repo.user, self._store, self._managers)
+
+    async def _way(self) -> Ended:
+        """Through the stages in their order, and how that ended."""
+        try:
+            await self._build()
+            if self.job.state is not State.ROLLING_BACK:
+                await self._restart()
+                await self._verify()
+                return Ended(State.SUCCEEDED, self._remark)
+        except (Ended, Down, ManagerError) as error:
+            failure = await self._failure(error)
+            if failure.state is not State.FAILED or self.job.state not in (State.RESTARTING, State.VERIFYING):
+                return failure
+            # The first restart is done with, whatever came of it; what is issued from now on is the second.
+            await self._step(State.ROLLING_BACK, {**failure.fields, "failure": failure.reason, "restarting": ""})
+            self.job = replace(self.job, failure=failure.reason, restarting="")
+        return await self._back()
+
+    async def _back(self) -> Ended:
+        """To what ran before, and how that ended."""
+        failure = self.job.failure
+        try:
+            if nothing := await self._roll_back():
+                return Ended(State.FAILED, f"{failure}; not rolled back: {nothing}")
+            await self._restart()
+            await self._verify()
+        except (Ended, Down, ManagerError) as error:
+            return Ended(State.FAILED, f"{failure}; the rollback failed too: {error}")
+        return Ended(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
+
     # -- build -------------------------------------------------------------------------------------------------
 
     async def _build(self) -> None:
         """The build, ended with success. Also when it had ended before we came: its output is read again."""
-        self._write_job_file()
+        name = self.job.unit("build")
         while True:
-            unit = await self._managers.ask(self.repo.user, lambda manager: manager.unit(self.job.unit))
+            unit = await self._managers.ask(self.repo.user, lambda manager: manager.unit(name))
             if unit.is_unknown:
                 if self.job.intent:
                     break
                 if self.job.state not in (State.QUEUED, State.BUILDING):
                     return  # built, and cleared away by a reboot since
                 await self._begin(unit)
-            unit = await self._await_build()
+            unit = await self._await_build(name)
             if not unit.is_unknown:
                 break  # else it was cut off: another attempt
         if self.job.intent:
-            await self._stop_build()
+            await self._stage("build").stop()
             raise Ended(State(self.job.intent), self._reason_of_intent())
-        if self.job.state is State.BUILDING:  # else a later stage is taken up again, after a good build
-            self._judge(unit)
+        if self.job.state is State.BUILDING and (why := trouble(unit)):  # else it was good, and is taken up again later
+            state = State.TIMED_OUT if unit.result == "timeout" else State.FAILED
+            exited = {"exit_status": str(unit.exit_status)} if unit.exit_code == 1 else {}
+            raise Ended(State.REJECTED if said(unit, "rejected") else state, why, **exited)
+        self._remark = said(unit, "remark")
 
-    async def _await_build(self) -> Unit:
+    async def _await_build(self, name: str) -> Unit:
         """Start the build unit unless it runs or has run; record what it prints; return it when it is over."""
         built, invocation = asyncio.Event(), asyncio.get_running_loop().create_future()
         started = False
@@ -130,13 +158,13 @@ class Deploy:
 
         async def build(manager: Manager) -> Unit:
             nonlocal started
-            unit = await manager.unit(self.job.unit)
+            unit = await manager.unit(name)
             if unit.is_unknown:
                 if started or self.job.intent:  # the manager that we asked is gone, and the build with it
                     return unit
                 started = True
-                await manager.start(self.job.unit)
-            return await manager.until(self.job.unit, over)
+                await manager.start(name)
+            return await manager.until(name, over)
 
         outcome: Unit | ManagerError
         async with asyncio.TaskGroup() as group:
@@ -157,10 +185,7 @@ class Deploy:
     async def _begin(self, unit: Unit) -> None:
         """One more attempt: the first, or the one after a reboot (or the end of the user's manager) cut one off."""
         if not unit.is_loaded:
-            raise ManagerError(
-                f"the manager of {self.repo.user} does not know {self.job.unit}: is tinyci installed, "
-                "and was the manager told (daemon-reload)?"
-            )
+            raise unknown(self.repo.user, unit.name)
         if self.job.attempt >= ATTEMPTS:
             raise Ended(State.FAILED, f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager")
         attempt, started = self.job.attempt + 1, now()
@@ -168,7 +193,7 @@ class Deploy:
         fields = {
             "attempt": str(attempt),
             "build_started": started,
-            "unit": self.job.unit,
+            "unit": unit.name,
             "user": self.repo.user,
             "log_from": str(log_from),
             **({"started": started} if attempt == 1 else {}),
@@ -177,9 +202,17 @@ class Deploy:
         await self._step(State.BUILDING, fields)
         self.job = replace(self.job, attempt=attempt, build_started=started, log_from=log_from)
 
+    async def _record(self, invocation: "asyncio.Future[str]", built: asyncio.Event) -> None:
+        """The build's output as it comes: into the log of the job, and its tail for `output`."""
+        invocation_id = await invocation
+        await self._note({"invocation_id": invocation_id})
+        lines = Lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
+        await self._output.record(lines, built, self.job.id, self.job.log_from)
+
     async def _keep_time(self) -> None:
         """Stop the build when its time is up."""
-        await asyncio.sleep(self._left())
+        began = seconds(self.job.build_started)
+        await asyncio.sleep(max(0.0, (time.time() if began is None else began) + self.repo.timeout - time.time()))
         await self._intend(State.TIMED_OUT)
 
     async def _intend(self, state: State) -> None:
@@ -188,171 +221,139 @@ class Deploy:
             return
         self.job = replace(self.job, intent=state)
         await self._note({"intent": state})
-        await self._stop_build()
+        await self._stage("build").stop()
 
     def _reason_of_intent(self) -> str:
         if self.job.intent == State.TIMED_OUT:
             return f"the build took longer than {span.show(self.repo.timeout)} (timeout) and was stopped"
         return "cancelled while it was building; the build was stopped"
 
-    async def _stop_build(self) -> None:
-        async def stop(manager: Manager) -> None:
-            unit = await manager.unit(self.job.unit)
-            if not unit.is_over or unit.active_state == "active":
-                await manager.result(self.job.unit, await manager.stop(self.job.unit))
-
-        with suppress(ManagerError, TimeoutError):  # the state is decided; clear_away() sees to the unit once more
-            async with asyncio.timeout(STOP_LIMIT):
-                await self._managers.ask(self.repo.user, stop)
-
-    def _left(self) -> float:
-        """Seconds of the build's time that are left."""
-        try:
-            began = datetime.fromisoformat(self.job.build_started).timestamp()
-        except ValueError:
-            return self.repo.timeout
-        return max(0.0, began + self.repo.timeout - time.time())
-
-    def _judge(self, unit: Unit) -> None:
-        """Raise Ended unless the build succeeded."""
-        if unit.active_state == "active":
-            return
-        exited = {"exit_status": str(unit.exit_status)} if unit.exit_code == 1 else {}
-        verdict, _, sentence = unit.status_text.partition(": ")
-        if verdict == "rejected":
-            raise Ended(State.REJECTED, sentence, **exited)
-        if verdict == "failed":
-            raise Ended(State.FAILED, sentence, **exited)
-        if unit.result == "timeout":
-            raise Ended(State.TIMED_OUT, f"the build was stopped by TimeoutStartSec= of {unit.name}")
-        if unit.result == "oom-kill":
-            raise Ended(State.FAILED, f"the build ran out of memory (MemoryMax= of {unit.name} or the host's)")
-        if unit.active_state == "inactive":
-            raise Ended(State.FAILED, f"{unit.name} was stopped by somebody")
-        raise Ended(State.FAILED, f"the build ended with {unit.result}, status {unit.exit_status}", **exited)
-
-    # -- output ------------------------------------------------------------------------------------------------
-
-    async def _record(self, invocation: "asyncio.Future[str]", built: asyncio.Event) -> None:
-        """The build's output as it comes: into the log of the job, and its tail for `output`."""
-        invocation_id = await invocation
-        await self._note({"invocation_id": invocation_id})
-        lines = Lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
-        await self._output.record(lines, built, self.job.id, self.job.log_from)
-
     # -- restart -----------------------------------------------------------------------------------------------
 
     async def _restart(self) -> None:
-        """Restart each unit in its order. One whose restart was issued already is looked at, not issued again."""
+        """Restart each unit in its order, and lift what depends on them and was up."""
         if not self.repo.units or self.job.state is State.VERIFYING:
             return
-        began = time.monotonic()
+        if self.job.state is State.BUILDING:
+            began, dependents = now(), await self._units.active_dependents()
+            fields = {"restart_started": began, "dependents": " ".join(dependents)}
+            await self._step(State.RESTARTING, {"build_duration": _since(self.job.build_started), **fields})
+            self.job = replace(self.job, restart_started=began, dependents=tuple(dependents))
         issued, _, before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
         if issued in names:
             names = names[names.index(issued) :]
-        elif self.job.state is State.BUILDING:
-            await self._step(State.RESTARTING, {"build_duration": self._since(self.job.build_started)})
         for name in names:
-            await self._restart_one(name, before if name == issued else None)
-        await self._step(State.VERIFYING, {"restart_duration": f"{time.monotonic() - began:.6f}"})
-
-    async def _restart_one(self, name: str, before: str | None) -> None:
-        """`before`: the InvocationID that the unit had when its restart was issued; None when it was not."""
-
-        async def restart(manager: Manager) -> str:
-            nonlocal before
-            unit = await manager.unit(name)
-            if not unit.is_loaded:
-                raise ManagerError(
-                    f"the manager of {self.repo.user} has no unit {name} ({unit.load_state}): "
-                    "correct 'units' in the repo's file, or install the unit and daemon-reload"
-                )
-            if before is not None:
-                if unit.job != "/":
-                    return await manager.result(name, unit.job)
-                if unit.invocation_id and unit.invocation_id != before:
-                    return "done" if unit.active_state == "active" else unit.active_state
-            before = unit.invocation_id
-            await self._note({"restarting": f"{name} {before}"})
-            await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
-            return await manager.result(name, await manager.restart(name))
-
-        try:
-            async with asyncio.timeout(self.repo.restart_timeout):
-                result = await self._managers.ask(self.repo.user, restart)
-        except TimeoutError:
-            limit = span.show(self.repo.restart_timeout)
-            raise Ended(State.FAILED, f"the restart of {name} did not end within {limit} (restart_timeout)") from None
-        if result != "done":
-            unit = await self._managers.ask(self.repo.user, lambda manager: manager.unit(name))
-            how = f"{result}, {unit.result}" if unit.result not in ("", "success") else result
-            raise Ended(State.FAILED, f"the restart of {name} ended with {how}: {_journal_of(self.repo, name)}")
+            await self._units.restart(
+                name,
+                before if name == issued else None,
+                lambda invocation, name=name: self._note({"restarting": f"{name} {invocation}"}),  # type: ignore[misc]
+            )
+        for name in self.job.dependents:
+            await self._units.lift(name)
+        if self.job.state is State.RESTARTING:
+            await self._step(State.VERIFYING, {"restart_duration": _since(self.job.restart_started)})
 
     # -- verify ------------------------------------------------------------------------------------------------
 
     async def _verify(self) -> None:
-        """Every unit stays up through the settle window: active, the same invocation, not restarted by itself."""
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            checks = [group.create_task(self._settle(name)) for name in self.repo.units]
-        for check in checks:
-            if check.result():
-                raise Ended(State.FAILED, check.result())
-        if checks:
-            await self._note({"verify_duration": f"{time.monotonic() - began:.6f}"})
-
-    async def _settle(self, name: str) -> str:
-        """An empty string, or why the unit is not up."""
-        first = ""
-
-        def is_down(unit: Unit) -> bool:
-            nonlocal first
-            first = first or unit.invocation_id
-            return (unit.active_state, unit.invocation_id, unit.restarts) != ("active", first, 0)
-
-        try:
-            # Right after a reboot the unit may still be starting, and the window begins when it is up.
-            async with asyncio.timeout(self.repo.restart_timeout):
-                await self._managers.ask(self.repo.user, lambda manager: manager.until(name, lambda unit: unit.is_over))
-        except TimeoutError:
-            return f"{name} did not come up within {span.show(self.repo.restart_timeout)} (restart_timeout)"
-        except ManagerError as error:
-            return str(error)
-        try:
-            async with asyncio.timeout(self.repo.settle):
-                unit = await self._managers.ask(self.repo.user, lambda manager: manager.until(name, is_down))
-        except TimeoutError:  # it was up for so long; one last look
+        """The units stay up, and what runs in them is what was built, and well."""
+        if not self.repo.units:
+            return
+        began = now()
+        for turn in range(1, _WATCHES + 1):
             try:
-                unit = await self._managers.ask(self.repo.user, lambda manager: manager.unit(name))
-            except ManagerError as error:
-                return str(error)
-            if not is_down(unit):
-                return ""
-        except ManagerError as error:
-            return str(error)
-        how = f"{unit.active_state} ({unit.sub_state}), restarted {unit.restarts} times"
-        return f"{name} did not stay up after its restart: it is {how}: {_journal_of(self.repo, name)}"
+                async with self._watched():
+                    await asyncio.sleep(self.repo.settle)
+                    await self._check_what_runs()
+                break
+            except RestartedByOthers as error:
+                if turn == _WATCHES:
+                    raise Ended(State.FAILED, f"{error}, {turn} times; who restarts it?") from None
+        for name in self.job.dependents:
+            await self._units.lift(name)
+        await self._note({"verify_duration": _since(began)})
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Every unit stays up while the block runs; how it falls ends the block."""
+        first = {name: await self._units.invocation(name) for name in self.repo.units}
+        try:
+            async with asyncio.TaskGroup() as group:
+                watches = [group.create_task(self._units.watch(name, first[name])) for name in first]
+                yield
+                for watch in watches:
+                    watch.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        for name, invocation in first.items():
+            await self._units.check(name, invocation)
+
+    async def _check_what_runs(self) -> None:
+        """The verify stage, as the repo's user: images, healthchecks, the health URL."""
+        unit = await self._run_stage("verify", self.repo.verify_timeout + _MARGIN)
+        if why := trouble(unit):
+            raise Ended(State.FAILED, why)
+        running = said(unit, "verified")
+        await self._note({"image": running, "running_image": running})
+
+    # -- roll back ---------------------------------------------------------------------------------------------
+
+    async def _roll_back(self) -> str:
+        """The rollback stage, as the repo's user: images have the names again that they had before. Returns why there
+        are none."""
+        unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
+        nothing = said(unit, "nothing")
+        if not nothing and (why := trouble(unit)):
+            raise Ended(State.FAILED, why)
+        return nothing
 
     # -- the end -----------------------------------------------------------------------------------------------
 
-    async def _finish(self, state: State, reason: str, fields: Mapping[str, str]) -> None:
+    async def _failure(self, error: Ended | Down | ManagerError) -> Ended:
+        """How the job would end, with what the unit that is down said last."""
+        if isinstance(error, Ended):
+            return error
+        fields = {}
+        if isinstance(error, Down):
+            since = seconds(self.job.restart_started) or time.time()
+            uid = 0 if self.repo.is_root else uid_of(self.repo.user)
+            text = "".join(f"{line}\n" for line in await said_last(error.unit, uid, since))
+            self.job = replace(self.job, unit_output=text)
+            fields = {"unit_output": text}
+        return Ended(State.FAILED, str(error), **fields)
+
+    async def _finish(self, end: Ended) -> None:
         durations = {}
         if self.job.state is State.BUILDING:
-            durations = {"build_duration": self._since(self.job.build_started)}
+            durations = {"build_duration": _since(self.job.build_started)}
+        unit_said = self.job.unit_output
         await self._step(
-            state,
+            end.state,
             {
                 **durations,
-                **fields,
-                "success": "true" if state is State.SUCCEEDED else "false",
-                "reason": reason,
-                "output": self._output.text(),
+                **end.fields,
+                "success": "true" if end.state is State.SUCCEEDED else "false",
+                "reason": end.reason,
+                "output": self._output.text() + (UNIT_SAID + unit_said if unit_said else ""),
                 "finished": now(),
             },
         )
 
     # -- small things ------------------------------------------------------------------------------------------
+
+    def _stage(self, stage: str) -> StageUnit:
+        return StageUnit(self.job.unit(stage), self.repo.user, self._managers)
+
+    async def _run_stage(self, stage: str, limit: float) -> Unit:
+        """Run a stage that may run twice, and return its unit when it is over."""
+        unit = self._stage(stage)
+        try:
+            async with asyncio.timeout(limit):
+                return await unit.run()
+        except TimeoutError:
+            await unit.stop()
+            raise Ended(State.FAILED, f"{unit.name} did not end within {span.show(limit)}, and was stopped") from None
 
     async def _step(self, state: State, fields: Mapping[str, str]) -> None:
         check_step(self.job.state, state)
@@ -364,41 +365,26 @@ class Deploy:
             raise AlreadyEnded
         self._tell(self.job.id, self.job.repo, fields)
 
-    def _since(self, time_: str) -> str:
-        try:
-            return f"{max(0.0, time.time() - datetime.fromisoformat(time_).timestamp()):.6f}"
-        except ValueError:
-            return ""
-
     def _write_job_file(self) -> None:
         """For the stages: no secrets, and only what they may believe the daemon about."""
         JOBS.mkdir(mode=0o755, exist_ok=True)
         path = JOBS / f"{self.job.hex}.json"
-        text = json.dumps(
-            {"id": self.job.id, "repo": self.job.repo, "ref": self.job.ref, "revision": self.job.revision}
-        )
+        fields = {name: getattr(self.job, name) for name in ("id", "repo", "ref", "revision", "rollback_to")}
         new = path.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
+        new.write_text(json.dumps(fields), encoding="utf-8")
         os.replace(new, path)
+
+
+def _since(time_: str) -> str:
+    """Seconds that have passed since that time."""
+    began = seconds(time_)
+    return "" if began is None else f"{max(0.0, time.time() - began):.6f}"
 
 
 async def clear_away(job: Job, user: str, store: Store, managers: Managers) -> None:
     """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file."""
-
-    async def stop(manager: Manager) -> None:
-        unit = await manager.unit(job.unit)
-        if not unit.is_over or unit.active_state == "active":
-            await manager.result(job.unit, await manager.stop(job.unit))
-        await manager.reset_failed(job.unit)
-
-    # A manager that stays away has no units left, or its user's manager would keep them for itself to tidy.
-    with suppress(ManagerError, TimeoutError):
-        async with asyncio.timeout(STOP_LIMIT):
-            await managers.ask(user, stop)
+    async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
+        for stage in ("build", "verify", "rollback"):
+            group.create_task(StageUnit(job.unit(stage), user, managers).clear())
     (JOBS / f"{job.hex}.json").unlink(missing_ok=True)
     await store.release(job.id)
-
-
-def _journal_of(repo: Repo, unit: str) -> str:
-    """The command that shows what the unit said, to who may read it."""
-    return f"journalctl -u {unit}" if repo.is_root else f"journalctl _SYSTEMD_USER_UNIT={unit} + USER_UNIT={unit}"

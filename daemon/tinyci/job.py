@@ -85,15 +85,25 @@ class Job:
     """The unit whose restart was issued last, with the InvocationID it had before: `UNIT ID`."""
     intent: str = ""
     """Set before the build is stopped: the state that it ends in then, `cancelled` or `timed-out`."""
+    rollback_to: str = ""
+    """Instead of a build: id of the job whose images are deployed again."""
+    restart_started: str = ""
+    """When the first restart began; what the units have said since belongs to this job."""
+    dependents: tuple[str, ...] = ()
+    """Units that were active before the restart, and that a failed restart of the repo's units stops."""
+    failure: str = ""
+    """Why the job is being rolled back."""
+    unit_output: str = ""
+    """What the unit that failed said last."""
 
     @property
     def hex(self) -> str:
         """The id without dashes: instance of its units, name of its job file and of its D-Bus object."""
         return self.id.replace("-", "")
 
-    @property
-    def unit(self) -> str:
-        return f"tinyci-build@{self.hex}.service"
+    def unit(self, stage: str) -> str:
+        """The unit of one of its stages: `build`, `verify`, `rollback`."""
+        return f"tinyci-{stage}@{self.hex}.service"
 
     @classmethod
     def parse(cls, job_id: str, fields: Mapping[str, str]) -> "Job":
@@ -109,6 +119,9 @@ class Job:
             raise JobError(f"ref {ref[:64]!r} is not the full name of a ref, such as refs/heads/main")
         if not is_revision(revision):
             raise JobError(f"revision {revision[:64]!r} is not a full object name: 40 or 64 hexadecimal digits")
+        rollback_to = fields.get("rollback_to", "")
+        if rollback_to and not is_id(rollback_to):
+            raise JobError(f"rollback_to {rollback_to[:64]!r} is not a job id: expected a UUID in lower case")
         try:
             state = State(fields.get("state", State.QUEUED))
             attempt = int(fields.get("attempt", "0"))
@@ -127,6 +140,11 @@ class Job:
             log_from=log_from,
             restarting=fields.get("restarting", ""),
             intent=fields.get("intent", ""),
+            rollback_to=rollback_to,
+            restart_started=fields.get("restart_started", ""),
+            dependents=tuple(fields.get("dependents", "").split()),
+            failure=fields.get("failure", ""),
+            unit_output=fields.get("unit_output", ""),
         )
 
 
@@ -147,3 +165,11 @@ def check_step(before: State, after: State) -> None:
 def now() -> str:
     """ISO 8601 in UTC with microseconds, as every time in a job's hash."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds(time: str) -> float | None:
+    """Seconds since the epoch of a time as now() writes it; None for what is none."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None

@@ -165,6 +165,56 @@ class Lines:
         return lines, False
 
 
+async def said_last(unit: str, uid: int, since: float, most: int = 20, patience: float = 1.0) -> list[str]:
+    """The last lines of a unit's journal since then (seconds since the epoch), oldest first: what its processes and
+    containers printed, and what the manager says of it. `uid`: whose manager runs it, 0 for the system's.
+
+    journald may be a moment behind; when there is nothing yet, it has `patience` seconds.
+    """
+    with journal.Reader() as reader:
+        for number, matches in enumerate(_of_unit(unit, uid)):
+            if number:
+                reader.add_disjunction()
+            for match in matches:
+                reader.add_match(match)
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(reader.fileno(), woken.set)
+        try:
+            async with asyncio.timeout(patience):
+                while not (lines := _last(reader, since, most)):
+                    woken.clear()
+                    await woken.wait()
+                    reader.process()
+        except TimeoutError:
+            lines = _last(reader, since, most)
+        finally:
+            loop.remove_reader(reader.fileno())
+    return lines
+
+
+def _of_unit(unit: str, uid: int) -> list[tuple[str, ...]]:
+    # A process that ended right after its line has no unit by the time that journald looks: hence the identifier,
+    # which Quadlet and systemd set to the unit's name.
+    name = f"SYSLOG_IDENTIFIER={unit.rpartition('.')[0]}"
+    if not uid:
+        return [(f"_SYSTEMD_UNIT={unit}",), (f"UNIT={unit}", "_PID=1"), (name, "_UID=0")]
+    return [
+        (f"_SYSTEMD_USER_UNIT={unit}", f"_SYSTEMD_OWNER_UID={uid}"),
+        (f"USER_UNIT={unit}", f"_UID={uid}"),
+        (name, f"_UID={uid}"),
+    ]
+
+
+def _last(reader: journal.Reader, since: float, most: int) -> list[str]:
+    lines: list[str] = []
+    reader.seek_tail()
+    while len(lines) < most and reader._previous() and reader._get_realtime() >= since * 1_000_000:
+        if not _field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
+            lines.append(readable(_field(reader, "MESSAGE"))[:1000])
+    return lines[::-1]
+
+
 class Joiner:
     """Puts lines together again that journald broke up."""
 

@@ -61,6 +61,9 @@ class Unit:
     restarts: int
     status_text: str
     """What the service last said with sd_notify(3) STATUS=."""
+    dependents: tuple[str, ...]
+    """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
+    start failed in between."""
 
     @property
     def is_loaded(self) -> bool:
@@ -134,7 +137,15 @@ class Manager:
 
     async def restart(self, unit: str) -> str:
         """Queue a restart. Returns the job's path."""
-        return str((await self._call("RestartUnit", "ss", unit, "replace"))[0])
+        try:
+            return str((await self._call("RestartUnit", "ss", unit, "replace"))[0])
+        except ManagerError as error:
+            if "AuthorizationRequired" in str(error) or "AccessDenied" in str(error):
+                raise ManagerError(
+                    f"polkit does not let tinyci restart {unit}: add it to polkit.tinyciUnits, in a file such as "
+                    "/etc/polkit-1/rules.d/40-tinyci-NAME.rules (the role app does it for its units)"
+                ) from None
+            raise
 
     async def stop(self, unit: str) -> str:
         """Queue a stop. Returns the job's path."""
@@ -167,6 +178,9 @@ class Manager:
             exit_status=int(service.get("ExecMainStatus", 0)),
             restarts=int(service.get("NRestarts", 0)),
             status_text=str(service.get("StatusText", "")),
+            dependents=tuple(
+                str(each) for key in ("RequiredBy", "BoundBy", "ConsistsOf") for each in common.get(key, ())
+            ),
         )
 
     async def result(self, name: str, job: str) -> str:

@@ -38,8 +38,12 @@ class Repo(NamedTuple):
     """Limit of each unit's restart; its own TimeoutStartSec= usually comes first."""
     settle: float
     """How long every unit must stay up after its restart."""
+    verify_timeout: float
+    """Limit for healthchecks and the health URL to be well, after that."""
     health: str
     """URL that must answer 2xx after a restart, or empty."""
+    keep_images: int
+    """How many successful deploys' images are kept, what runs included."""
 
     @property
     def is_root(self) -> bool:
@@ -75,7 +79,9 @@ def parse(file: str, text: str) -> Repo:
         timeout=table.span("timeout", "30min", least=1.0),
         restart_timeout=table.span("restart_timeout", "5min", least=1.0),
         settle=table.span("settle", "5s"),
+        verify_timeout=table.span("verify_timeout", "2min", least=1.0),
         health=table.text("health", "an http:// or https:// URL", _HTTP.fullmatch, ""),
+        keep_images=table.number("keep_images", 1, 3),
     )
     table.end()
     return repo

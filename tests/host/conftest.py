@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import testinfra
+from app import App
 from box import HERE, TREE, Box, Work
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how often the kill loops kill (a soak: 200)")
+    parser.addoption("--deploys", type=int, default=8, help="how many deploys images are counted after (a soak: 30)")
     parser.addoption("--seed", type=int, default=None, help="of the kill loops; printed by each run")
 
 
@@ -56,3 +58,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Work]:
         return clones[repo]
 
     return clone
+
+
+@pytest.fixture(params=["rootless", "rootful"])
+def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -> App:
+    """A sample app that a Quadlet runs."""
+    if request.param == "rootless":
+        return App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+    return App(box, work("hello-root"), "hello-root", "root", 8083, 80)

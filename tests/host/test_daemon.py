@@ -53,9 +53,10 @@ def test_its_exposure_is_small(box: Box) -> None:
 
 
 def test_the_units_are_valid(box: Box) -> None:
-    names = "tinyci.service tinyci-gate@1000.service tinyci-build@0.service tinyci.slice tinyci-build.slice"
+    stages = "tinyci-build@0.service tinyci-verify@0.service tinyci-rollback@0.service"
+    names = f"tinyci.service tinyci-gate@1000.service {stages} tinyci.slice tinyci-build.slice"
     assert box.run(f"systemd-analyze verify --man=no {names}").text == ""
-    user = box.as_manager("probe", "systemd-analyze verify --user --man=no tinyci-build@0.service 2>&1")
+    user = box.as_manager("probe", f"systemd-analyze verify --user --man=no {stages} 2>&1")
     assert user == ""
 
 

@@ -37,7 +37,7 @@ def test_a_revision_that_a_forced_push_took_back_is_rejected(clone: Clone) -> No
     clone.push("+main")
     git(clone.bare, "cat-file", "-e", old)  # it still lies about
     refused = refusal(clone, old)
-    assert refused.rejected
+    assert refused.verdict == "rejected"
     assert str(refused) == (
         f"revision {old} is not in {clone.bare}: no ref leads to it, a later push may have taken it back"
     )
@@ -46,7 +46,7 @@ def test_a_revision_that_a_forced_push_took_back_is_rejected(clone: Clone) -> No
 @pytest.mark.parametrize("length", [40, 64])
 def test_a_revision_that_never_was_is_rejected(clone: Clone, length: int) -> None:
     refused = refusal(clone, "1" * length)
-    assert refused.rejected
+    assert refused.verdict == "rejected"
     assert "no ref leads to it" in str(refused)
 
 
@@ -55,12 +55,12 @@ def test_a_revision_of_a_deleted_branch_is_rejected(clone: Clone) -> None:
     revision = clone.commit()
     clone.push("main:topic")
     clone.push(":topic")
-    assert refusal(clone, revision).rejected
+    assert refusal(clone, revision).verdict == "rejected"
 
 
 @pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:a"])
 def test_an_object_that_is_no_commit_is_rejected(clone: Clone, what: str) -> None:
-    assert refusal(clone, clone.git("rev-parse", what).strip()).rejected
+    assert refusal(clone, clone.git("rev-parse", what).strip()).verdict == "rejected"
 
 
 def test_an_older_revision_of_a_branch_is_not_refused(clone: Clone) -> None:
@@ -75,7 +75,7 @@ def test_a_repository_that_is_not_there_is_refused(clone: Clone, tmp_path: Path)
     clone.bare.rename(tmp_path / "elsewhere")
     refused = refusal(clone, head(clone))
     assert str(refused) == f"{clone.bare} is not a bare git repository: expected HEAD, config and objects in it"
-    assert not refused.rejected  # it can be mended, and the job run again
+    assert refused.verdict == "failed"  # it can be mended, and the job run again
 
 
 def test_a_directory_that_is_no_repository_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
     program = (
         "import sys; from pathlib import Path; from tinyci.stage import checkout, order\n"
         "try: checkout.at(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
-        "except order.Refused as error: print(error.rejected, error)"
+        "except order.Refused as error: print(error.verdict, error)"
     )
     capabilities = "-dac_override,-dac_read_search"
     done = subprocess.run(
@@ -117,7 +117,7 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
         text=True,
         check=False,
     )
-    assert done.stdout.startswith(f"False {clone.bare}"), done
+    assert done.stdout.startswith(f"failed {clone.bare}"), done
     assert "cannot be read by web: Permission denied" in done.stdout
     assert "give that user's group read access" in done.stdout
 
@@ -143,4 +143,4 @@ def test_a_revision_with_a_missing_file_is_refused(clone: Clone) -> None:
     (clone.bare / "objects" / blob[:2] / blob[2:]).unlink()
     refused = refusal(clone, revision)
     assert str(refused).startswith(f"revision {revision} cannot be checked out: ")
-    assert not refused.rejected
+    assert refused.verdict == "failed"

@@ -18,7 +18,7 @@ def test_three_fields_make_a_job() -> None:
     assert (job.id, job.repo, job.ref, job.revision) == (ID, "web", "refs/heads/main", "a" * 40)
     assert (job.state, job.attempt, job.created, job.build_started, job.restarting) == (State.QUEUED, 0, "", "", "")
     assert job.hex == "0d313b1ecca811ec8c5967453021b8a9"
-    assert job.unit == "tinyci-build@0d313b1ecca811ec8c5967453021b8a9.service"
+    assert job.unit("build") == "tinyci-build@0d313b1ecca811ec8c5967453021b8a9.service"
 
 
 def test_a_job_that_was_on_its_way_is_read_where_it_stands() -> None:
@@ -98,7 +98,7 @@ def test_any_hash_is_a_job_or_a_job_error(job_id: str, fields: dict[str, str]) -
     except JobError as error:
         assert len(str(error)) < 500
     else:
-        assert re.fullmatch(r"tinyci-build@[0-9a-f]{32}\.service", job.unit)
+        assert re.fullmatch(r"tinyci-build@[0-9a-f]{32}\.service", job.unit("build"))
         assert re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", job.revision)
         assert re.fullmatch(r"[A-Za-z0-9][\w.-]*", job.repo, re.ASCII)
         assert job.ref.startswith("refs/")

@@ -8,9 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tinyci.stage import checkout, order
+from tinyci.repo import Repo
+from tinyci.stage import checkout, order, podman
+from tinyci.stage.images import Images
 from tinyci.stage.order import Order, Refused
 
 
@@ -26,29 +29,57 @@ def last_line(invocation: str) -> str:
 
 def main() -> None:
     """`tinyci-build HEX`: exits with the script's status, or 1 with a Status that says why it was not run."""
-    hex_id = sys.argv[1] if len(sys.argv) == 2 else ""
     invocation = os.environ.get("INVOCATION_ID", "")
     print(first_line(invocation), flush=True)
-    try:
-        given = order.load(hex_id)
-        code = run(given)
-    except Refused as error:
-        code = order.refuse(error)
+    code = order.carry_out(run)
     # The empty line ends what the script may have left without a newline; journald drops it otherwise.
     print("\n" + last_line(invocation), flush=True)
     sys.exit(code)
 
 
 def run(given: Order) -> int:
-    """Check out, run the script, and return its exit status (128 + N when signal N ended it). Raises Refused."""
+    """Check out, run the script, and return its exit status (128 + N when signal N ended it). Raises Refused.
+
+    The images that run now are remembered first, and the build is judged by those that it made. A job that goes back
+    to what another one deployed has those images instead of a build.
+    """
     job, repo = given
+    images = _images(repo)
+    if job.rollback_to:
+        if not images:
+            raise Refused(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
+        images.remember(job.hex)
+        images.go_back_to(job.rollback_to)
+        print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
+        images.judge_build()
+        return 0
+    with ThreadPoolExecutor(1) as beside:  # podman needs as long as git does
+        remembered = beside.submit(images.remember, job.hex) if images else None
+        tree = _checkout(repo, job.revision)
+        if remembered:
+            remembered.result()
+    code = _run_script(given, tree)
+    if not code and images and (remark := images.judge_build()):
+        order.status(f"remark: {remark}")
+    return code
+
+
+def _images(repo: Repo) -> Images | None:
+    return Images(repo) if repo.units and podman.is_there() else None
+
+
+def _checkout(repo: Repo, revision: str) -> Path:
     cache = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if not cache:
         raise Refused("CACHE_DIRECTORY is not set: run this as tinyci-build@.service")
     try:
-        tree = checkout.at(Path(cache) / repo.name, repo.repository, job.revision)
+        return checkout.at(Path(cache) / repo.name, repo.repository, revision)
     except OSError as error:
         raise Refused(f"the work tree in {cache} cannot be written: {error.strerror} ({error.filename})") from None
+
+
+def _run_script(given: Order, tree: Path) -> int:
+    job, repo = given
     script, commit = tree / repo.script, checkout.head(tree)
     if not script.is_file():
         raise Refused(f"the revision has no {repo.script}: add the script, executable, to the repository")
@@ -88,7 +119,7 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-_OURS = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY"})
+_OURS = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY", "STATE_DIRECTORY"})
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _check_reachable(repository: str, revision: str) -> None:
             raise Refused(f"git cannot read {repository}: {error}") from None
     raise Refused(
         f"revision {revision} is not in {repository}: no ref leads to it, a later push may have taken it back",
-        rejected=True,
+        "rejected",
     )
 
 

@@ -8,23 +8,28 @@ import json
 import os
 import pwd
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tinyci import repo, table
 from tinyci.job import Job, JobError
 from tinyci.repo import Repo
+from tinyci.stage.podman import PodmanError
 from tinyci.table import TableError
 
 JOBS = "/run/tinyci/jobs"
+STATUS_MAX = 3000
 
 
 class Refused(Exception):
-    """Why a stage ends without success; one sentence. `rejected`: the job could never run, whatever is mended."""
+    """Why a stage ends without success; one sentence, and a verdict: `failed`; `rejected` when the job could never run,
+    whatever is mended; `nothing` when a rollback has nothing to go back to."""
 
-    def __init__(self, sentence: str, rejected: bool = False) -> None:
+    def __init__(self, sentence: str, verdict: str = "failed") -> None:
         super().__init__(sentence)
-        self.rejected = rejected
+        self.verdict = verdict
 
 
 class Order(NamedTuple):
@@ -63,11 +68,24 @@ def status(sentence: str) -> None:
     """Make the sentence the unit's Status (sd_notify(3)), which the daemon reads as StatusText."""
     from sdnotify import SystemdNotifier
 
-    SystemdNotifier().notify("STATUS=" + sentence.replace("\n", " "))
+    # The manager drops a message of over 4 KiB whole.
+    cut = sentence.replace("\n", " ").encode("utf-8", "replace")[:STATUS_MAX].decode("utf-8", "ignore")
+    SystemdNotifier().notify("STATUS=" + cut)
 
 
 def refuse(error: Refused) -> int:
     """Say why the stage ends, to the person at the journal and to the daemon. Returns the exit status for it."""
     print(f"tinyci: {error}", flush=True)
-    status(("rejected: " if error.rejected else "failed: ") + str(error))
+    status(f"{error.verdict}: {error}")
     return 1
+
+
+def carry_out(stage: Callable[[Order], int]) -> int:
+    """Run a stage for the job that the command line names, and return its exit status. Nothing that a user of ours
+    can cause ends in a traceback."""
+    try:
+        return stage(load(sys.argv[1] if len(sys.argv) == 2 else ""))
+    except Refused as error:
+        return refuse(error)
+    except (PodmanError, OSError) as error:
+        return refuse(Refused(str(error)))

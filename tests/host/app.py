@@ -1,0 +1,91 @@
+"""A sample app on a test host, and what a test may change about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from box import Box, Work
+
+SCRIPT = """#!/bin/sh
+set -eu
+cp /usr/bin/busybox busybox
+podman build --tag {name}:latest .
+"""
+SERVER = "trap 'exit 0' TERM; /bin/busybox httpd -f -p {port} -h /www & wait"
+
+
+@dataclass
+class App:
+    """One of the apps that a Quadlet runs."""
+
+    box: Box
+    work: Work
+    name: str
+    user: str
+    port: int
+    """Where it answers on the host."""
+    inner_port: int
+    """Where the server in the container listens."""
+
+    @property
+    def unit(self) -> str:
+        return f"{self.name}.service"
+
+    @property
+    def quadlet(self) -> str:
+        directory = "/etc/containers/systemd"
+        if self.user != "root":
+            directory += f"/users/{self.box.sh(f'id -u {self.user}').strip()}"
+        return f"{directory}/{self.name}.container"
+
+    def commit(self, files: dict[str, str] | None = None, server: str = SERVER, image: str = "") -> str:
+        """Commit a version of the app; the revision. `server`: the shell command that its container runs. `image`: the
+        name that its script builds, by default the one that the unit runs."""
+        command = server.format(port=self.inner_port)
+        containerfile = (
+            f'FROM scratch\nCOPY busybox /bin/busybox\nCOPY www /www\nCMD ["/bin/busybox", "sh", "-c", "{command}"]\n'
+        )
+        script = SCRIPT.format(name=image or self.name)
+        return self.work.commit({"Containerfile": containerfile, "ci-build.sh": script, **(files or {})})
+
+    def deploy(self, content: str, limit: float = 90, **how: str) -> dict[str, str]:
+        """Push a version with that content, and await the end of its job."""
+        self.commit({"www/index.html": content}, **how)
+        return self.box.deploy(self.work, limit)
+
+    def good(self, files: dict[str, str] | None = None) -> str:
+        """Deploy a version whose page says "good"; the image that runs then."""
+        self.commit({"www/index.html": "good\n", **(files or {})})
+        job = self.box.deploy(self.work)
+        assert job["state"] == "succeeded", job
+        assert self.answer() == "good\n"
+        assert job["image"] == job["running_image"] == self.image()
+        return self.image()
+
+    def answer(self) -> str:
+        return self.box.get(f"http://127.0.0.1:{self.port}/")
+
+    def podman(self, command: str) -> str:
+        return self.box.as_manager(self.user, f"podman {command}")
+
+    def image(self) -> str:
+        """The id of the image that its container runs."""
+        return self.podman(f"container inspect --format '{{{{.Image}}}}' {self.name}").strip()
+
+    @contextmanager
+    def unit_file(self, container: str = "", service: str = "", unit: str = "") -> Iterator[None]:
+        """More lines in the sections of its Quadlet."""
+        kept = self.box.sh(f"cat {self.quadlet}")
+        changed = kept
+        for section, lines in (("Container", container), ("Service", service), ("Unit", unit)):
+            changed = changed.replace(f"[{section}]\n", f"[{section}]\n{lines}\n")
+        reload = f"cat >{self.quadlet}; {self.systemctl('daemon-reload')}"
+        self.box.sh(reload, stdin=changed)
+        try:
+            yield
+        finally:
+            self.box.sh(reload, stdin=kept)
+
+    def systemctl(self, arguments: str) -> str:
+        """The command line that asks its manager."""
+        return f"systemctl {'' if self.user == 'root' else f'--user -M {self.user}@'} {arguments}"
