@@ -45,6 +45,9 @@ PROPERTIES = (
     ("Output", "s", "output"),
     ("Attempt", "u", "attempt"),
     ("ExitStatus", "i", "exit_status"),
+    ("RollbackTo", "s", "rollback_to"),
+    ("Image", "s", "image"),
+    ("RunningImage", "s", "running_image"),
     ("Unit", "s", "unit"),
     ("InvocationID", "s", "invocation_id"),
     ("User", "s", "user"),
@@ -158,6 +161,20 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         """A new job for the revision of a live or recent one. Asks polkit for org.tinyci1.retry."""
         uid = await self._allowed("retry", self._repo_of(id))
         return path_of(await self._carry_out(self._requests.retry(id, _user(uid))))
+
+    @method()
+    async def Rollback(self, repo: "s") -> "o":
+        """A new job that deploys what ran before the newest success again. Asks polkit for org.tinyci1.rollback."""
+        uid = await self._allowed("rollback", repo)
+        return path_of(await self._carry_out(self._requests.rollback(repo, "", _user(uid))))
+
+    @method()
+    async def RollbackTo(self, id: "s") -> "o":
+        """A new job that deploys again what that successful, live or recent job deployed. Asks polkit for
+        org.tinyci1.rollback."""
+        repo = self._repo_of(id)
+        uid = await self._allowed("rollback", repo)
+        return path_of(await self._carry_out(self._requests.rollback(repo, id, _user(uid))))
 
     @method()
     async def Pause(self):  # type: ignore[no-untyped-def]

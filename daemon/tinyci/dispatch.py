@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -289,9 +289,32 @@ class Dispatch:
         values = await self._fields(job_id) if job_id else None
         if not values:
             raise RequestError("NoSuchJob", f"there is no job {job_id}")
+        kept = {"rollback_to": values["rollback_to"]} if values.get("rollback_to") else {}
+        return await self._add(values, pusher, {"retry_of": job_id, **kept})
+
+    async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
+        """A new job that deploys again what another one deployed. Returns its id. Raises RequestError."""
+        if repo not in self.repos.known:
+            raise RequestError("NoSuchRepo", self.repos.missing(repo))
+        good = [job for job in await self._store.kept() if job.repo == repo and job.state == State.SUCCEEDED]
+        if not job_id:
+            others = [job for job in good if job.image and job.image != good[-1].image]
+            if not others:
+                raise RequestError("NoSuchJob", f"no kept job of {repo} deployed another image than what runs now")
+            job_id = others[-1].id
+        elif job_id not in [job.id for job in good]:
+            raise RequestError("NoSuchJob", f"{job_id} is no kept job of {repo} that succeeded")
+        values = await self._fields(job_id)
+        if not values:
+            raise RequestError("NoSuchJob", f"there is no job {job_id}")
+        # What a rollback deployed is known by the job that it went back to.
+        return await self._add(values, pusher, {"rollback_to": values.get("rollback_to") or job_id})
+
+    async def _add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
+        """A new job for what another one was for."""
         new, created = str(uuid.uuid4()), now()
-        copied = {name: values.get(name, "") for name in ("repo", "ref", "revision", "previous")}
-        copied |= {"pusher": pusher, "created": created, "retry_of": job_id}
+        copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
+        copied |= {"pusher": pusher, "created": created, **more}
         await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
         await self._accept(new, copied)
         self._wake.set()

@@ -22,5 +22,9 @@ class Requests(Protocol):
     async def retry(self, job_id: str, pusher: str) -> str:
         """A new job for the revision of another one; its id."""
 
+    async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
+        """A new job that deploys again what another one of the repo deployed; its id. No `job_id`: the last successful
+        one whose images are not those that the newest successful one deployed."""
+
     async def pause(self, paused: bool) -> None:
         """Begin nothing new, or go on."""

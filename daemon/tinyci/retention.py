@@ -15,6 +15,7 @@ class Kept(NamedTuple):
     ref: str
     state: str
     created: str
+    image: str
     time: float
     """Seconds since the epoch, as the index has it."""
 

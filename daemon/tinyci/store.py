@@ -141,12 +141,12 @@ class Store:
                 part = indexed[start : start + _BATCH]
                 async with self._client.pipeline(transaction=False) as pipe:
                     for job_id, _ in part:
-                        pipe.execute_command("HMGET", _key(job_id), "repo", "ref", "state", "created")
+                        pipe.execute_command("HMGET", _key(job_id), "repo", "ref", "state", "created", "image")
                     replies = await pipe.execute(raise_on_error=False)
                 for (job_id, score), reply in zip(part, replies, strict=True):
-                    values = [""] * 4 if isinstance(reply, Exception) else [value or "" for value in reply]
-                    repo, ref, state, created = values
-                    rows.append(Kept(job_id, repo, ref, state, created, float(score)))
+                    values = [""] * 5 if isinstance(reply, Exception) else [value or "" for value in reply]
+                    repo, ref, state, created, image = values
+                    rows.append(Kept(job_id, repo, ref, state, created, image, float(score)))
             return rows
 
         return await self._patiently(once)

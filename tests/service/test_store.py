@@ -142,7 +142,7 @@ async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: Store) -> No
     redis.data.set("tinyci:job:9", "a string")
     kept = await store.kept()
     assert [each.id for each in kept] == ids
-    assert tuple(kept[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], 6.0)
+    assert tuple(kept[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", 6.0)
     assert kept[7].state == "failed"
     assert [each.repo for each in kept[8:11]] == ["", "", "web"]
 

@@ -11,7 +11,7 @@ DAY = 86400.0
 
 
 def kept(number: int, repo: str = "web", state: str = "succeeded", days: float = 0.0) -> Kept:
-    return Kept(f"{number}", repo, "refs/heads/main", state, "", NOW - days * DAY)
+    return Kept(f"{number}", repo, "refs/heads/main", state, "", "", NOW - days * DAY)
 
 
 def expired(*jobs: Kept, most: int = 2) -> list[str]:
