@@ -50,7 +50,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Work]:
     def clone(repo: str) -> Work:
         if repo not in clones:
             path = tmp_path_factory.mktemp(repo) / repo
-            sample = TREE / "tests" / "apps" / repo
+            sample = TREE / "tests" / "apps" / repo.removesuffix("-root" if repo == "hello-socket-root" else "")
             if sample.is_dir():
                 shutil.copytree(sample, path, ignore=shutil.ignore_patterns("unit"))
             clones[repo] = Work(Path(path), repo)
