@@ -60,7 +60,7 @@ def has_pids_controller() -> bool:
 
 class Machine:
     """The running side of a host. Its directory holds `root` (the tree), and while it runs `leader` (its PID 1 as
-    seen from outside) and `ready` (once it has booted)."""
+    seen from outside) and `ready` (the same, once it has booted)."""
 
     def __init__(self, directory: Path, unique_name: str) -> None:
         self.directory = directory
@@ -112,7 +112,7 @@ class Machine:
         say(f"rebooted {self.host}, which is {self.state()}", start)
 
     def _wait_ready(self, start: float, alive: Callable[[], bool], not_leader: int | None = None) -> None:
-        while not self.ready_file.exists() or int(self.leader_file.read_text()) == not_leader:
+        while self._ready_leader() in (None, not_leader):
             problem = ""
             if not alive():
                 problem = "stopped while it booted"
@@ -121,6 +121,13 @@ class Machine:
             if problem:
                 raise Failure(f"host {self.host} {problem}; the end of {self.console}:\n{tail(self.console)}")
             time.sleep(0.02)
+
+    def _ready_leader(self) -> int | None:
+        """PID 1 of a boot that is done. One file says both: a look at two may fall between two boots."""
+        try:
+            return int(self.ready_file.read_text())
+        except FileNotFoundError:
+            return None
 
     def state(self) -> str:
         """What systemctl is-system-running says, with the failed units if there are any."""
@@ -238,7 +245,7 @@ class Machine:
             if key == "X_NSPAWN_LEADER_PID":
                 self._write(self.leader_file, f"{value}\n")
             elif line == "READY=1":
-                self._write(self.ready_file, "")
+                self._write(self.ready_file, self.leader_file.read_text())
 
     def _write(self, file: Path, text: str) -> None:
         whole = file.with_name(file.name + ".new")
