@@ -1,0 +1,60 @@
+"""A deploy that is cut off in any stage after its build ends as it would have: well, or where it was before."""
+
+from collections.abc import Callable
+
+import pytest
+from app import App
+from box import Box, Work
+
+
+def killed(box: Box) -> None:
+    box.kill("tinyci")
+
+
+def rebooted(box: Box) -> None:
+    box.host("reboot", box.name)
+
+
+@pytest.mark.parametrize("cut", [killed, rebooted], ids=lambda cut: cut.__name__)
+def test_a_rollback_that_is_cut_off_is_brought_to_its_end(app: App, cut: Callable[[Box], None]) -> None:
+    box = app.box
+    with box.repo_file(app.name, settle='"3s"'):
+        image = app.good()
+        app.commit({"www/index.html": "bad\n"}, server="echo this is why; exit 1")
+        job = box.push(app.work).job
+        box.wait(job, ("rolling-back",))
+        cut(box)
+        done = box.wait(job, limit=120)
+    assert (done["state"], done["success"], done["attempt"]) == ("rolled-back", "false", "1"), done
+    assert done["reason"].endswith("; rolled back to what ran before"), "the first failure is its reason yet"
+    assert "this is why" in done["output"]
+    assert app.answer() == "good\n"
+    assert app.image() == image
+
+
+@pytest.mark.parametrize("stage", ["restarting", "verifying"])
+def test_a_daemon_killed_after_the_build_deploys_it_all_the_same(app: App, stage: str) -> None:
+    box = app.box
+    with box.repo_file(app.name, settle='"2s"'), app.unit_file(service="ExecStartPost=sleep 1"):
+        app.good()
+        for content, server, state in (("new\n", "", "succeeded"), ("bad\n", "exit 1", "rolled-back")):
+            app.commit({"www/index.html": content}, **({"server": server} if server else {}))
+            job = box.push(app.work).job
+            box.wait(job, (stage, "rolling-back"))  # a bad one may be past it before we look
+            box.kill("tinyci")
+            done = box.wait(job, limit=60)
+            assert (done["state"], done["attempt"]) == (state, "1"), done
+            assert app.answer() == "new\n"
+
+
+def test_a_manager_that_restarts_in_the_settle_window_is_no_failure(box: Box, work: Callable[[str], Work]) -> None:
+    app = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+    with box.repo_file(app.name, settle='"4s"'):
+        app.good()
+        app.commit({"www/index.html": "new\n"})
+        job = box.push(app.work).job
+        box.wait(job, ("verifying",))
+        box.sh(f"systemctl restart user@$(id -u {app.user}).service", limit=200)
+        done = box.wait(job, limit=120)
+    assert done["state"] == "succeeded", done
+    assert app.answer() == "new\n"
