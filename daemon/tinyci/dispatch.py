@@ -8,9 +8,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from tinyci import retention, schedule, spool
 from tinyci.config import Config
@@ -65,6 +66,8 @@ class Dispatch:
         self._on_count = on_count
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
+        self._clearing: set[str] = set()  # ended jobs of which something may be left
+        self._due: list[Callable[[], Coroutine[None, None, None]]] = []  # what _begin() is to start
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
         self._wake = asyncio.Event()
         self._unsure = True
@@ -131,7 +134,7 @@ class Dispatch:
         self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
-        return job_id in self._running or any(job.id == job_id for job in self._queued)
+        return job_id in self._running or job_id in self._clearing or any(job.id == job_id for job in self._queued)
 
     async def _take_in(self, kept: spool.Spooled) -> None:
         problem = kept.problem
@@ -167,7 +170,7 @@ class Dispatch:
             await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
             return
         if job.state in FINAL:
-            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+            self._clear_later(job, values.get("user") or "root")
             return
         self._tell(job.id, job.repo, {**values, "state": job.state})
         if job.state is State.QUEUED:
@@ -181,8 +184,9 @@ class Dispatch:
         elif known := self.repos.known.get(job.repo):
             self._run(job, known)
         else:
-            await self._end(job.id, job.repo, State.FAILED, f"while it was {job.state}: {self.repos.missing(job.repo)}")
-            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+            reason = f"while it was {job.state}: {self.repos.missing(job.repo)}"
+            await self._conclude(job.id, job.repo, State.FAILED, reason)
+            self._clear_later(job, values.get("user") or "root")
 
     async def _queue_late(self, job: Job) -> None:
         """A job out of the spool comes to its place among those that went past it. Only these are told by their time:
@@ -196,7 +200,6 @@ class Dispatch:
     # -- jobs on their way -------------------------------------------------------------------------------------
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
-        begun: set[str] = set()
         while True:
             self._wake.clear()
             for job, newer in schedule.superseded(self._queued):
@@ -204,10 +207,8 @@ class Dispatch:
                 reason = f"job {newer.id} deploys a newer push of {job.ref}"
                 await self._end(job.id, job.repo, State.SUPERSEDED, reason)
             await self._begin_runnable()
-            begun &= set(self._running)
-            for job_id in set(self._running) - begun:
-                begun.add(job_id)
-                group.create_task(self._deploy(self._running[job_id]))
+            while self._due:
+                group.create_task(self._due.pop(0)())
             self._on_count()
             if self._ended >= PRUNE:
                 await self._prune()
@@ -229,7 +230,9 @@ class Dispatch:
 
     def _run(self, job: Job, known: Repo) -> None:
         limits = Limits(log=self.config.log_max, output=self.config.output_max)
-        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, self._tell)
+        deploy = Deploy(job, known, self._store, self._managers, limits, self._tell)
+        self._running[job.id] = deploy
+        self._due.append(partial(self._deploy, deploy))
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
 
@@ -239,23 +242,42 @@ class Dispatch:
         except Exception as error:  # a defect of ours must end this job, and no other
             log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
-            await self._end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
+            await self._conclude(deploy.job.id, deploy.repo.name, State.FAILED, reason)
             await clear_away(deploy.job, deploy.repo.user, self._store, self._managers)
         finally:
             del self._running[deploy.job.id]
             self._ended += 1
             self._wake.set()
 
+    def _clear_later(self, job: Job, user: str) -> None:
+        """Clear away what an ended job left. That may have to wait for its user's manager: nobody waits for it."""
+        self._clearing.add(job.id)
+        self._due.append(partial(self._clear, job, user))
+
+    async def _clear(self, job: Job, user: str) -> None:
+        try:
+            await clear_away(job, user, self._store, self._managers)
+        except OSError as error:  # the id is still accepted: the next sweep tries again
+            log.error("job %s cannot be cleared away: %s", job.id, error, extra=fields(job=job.id))
+        finally:
+            self._clearing.discard(job.id)
+            self._ended += 1
+            self._wake.set()
+
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
+        await self._conclude(job_id, repo, state, reason)
+        await self._store.release(job_id)
+        self._ended += 1
+
+    async def _conclude(self, job_id: str, repo: str, state: State, reason: str) -> None:
+        """Write the final state of a job that has no deploy to do it."""
         ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": now()}
         try:
             if await self._store.update(job_id, ended):
                 self._tell(job_id, repo, ended)
         except StoreError as error:
             log.error("job %s: %s", job_id, error, extra=fields(job=job_id))
-        await self._store.release(job_id)
-        self._ended += 1
 
     async def _prune(self) -> list[Kept]:
         kept = await self._store.kept()

@@ -1,0 +1,118 @@
+"""The queue goes on, whatever one job has to wait for."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+from servers import Redis
+from tinyci import config, deploy, dispatch
+from tinyci.dispatch import Dispatch, Repos
+from tinyci.managers import Managers
+from tinyci.store import Store
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
+
+
+class Stuck(Managers):
+    """Managers that do not answer until they are let go, which cannot be had of a real one at the right moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
+        self.let_go = asyncio.Event()
+
+    async def ask(self, user: str, question: Callable[..., Awaitable[object]]) -> None:  # type: ignore[override]
+        self.asked.put_nowait(user)
+        await self.let_go.wait()
+
+
+@pytest.fixture
+def managers() -> Stuck:
+    return Stuck()
+
+
+@pytest_asyncio.fixture
+async def running(
+    redis: Redis, store: Store, managers: Stuck, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Takes up and runs what is in Redis, until the test is over."""
+    monkeypatch.setattr(deploy, "JOBS", tmp_path)
+    monkeypatch.setattr(dispatch, "JOBS", tmp_path)
+    settings = config.parse("tinyci.toml", "", cpus=2)
+    made = Dispatch(store, managers, settings, Repos(), lambda *_: None, lambda: None)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def run() -> None:
+        await made.take_up()
+        tasks.append(asyncio.create_task(made.run()))
+
+    yield run
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def add(redis: Redis, key: str, **fields: str) -> str:
+    job_id = str(uuid.uuid4())
+    redis.data.hset(f"tinyci:job:{job_id}", mapping={**FIELDS, **fields})
+    redis.data.lpush(key, job_id)
+    return job_id
+
+
+async def ended(redis: Redis, job_id: str) -> dict[str, str]:
+    async with asyncio.timeout(5):
+        while "finished" not in (job := redis.data.hgetall(f"tinyci:job:{job_id}")):
+            await asyncio.to_thread(redis.data.xread, {"tinyci:events": "$"}, block=100)
+    return job
+
+
+async def accepted(redis: Redis, ids: list[str]) -> None:
+    async with asyncio.timeout(5):
+        while redis.data.lrange("tinyci:accepted", 0, -1) != ids:  # noqa: ASYNC110 - Redis tells nobody
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"state": "succeeded", "user": "web"}, {"state": "building", "user": "web"}],
+    ids=["ended", "without its repo"],
+)
+async def test_a_job_that_waits_to_be_cleared_away_holds_up_no_other(
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], fields: dict[str, str]
+) -> None:
+    first = add(redis, "tinyci:accepted", **fields)
+    await running()
+    assert await managers.asked.get() == "web"
+    others = [add(redis, "tinyci:queue") for _ in range(3)]
+    assert [(await ended(redis, each))["state"] for each in others] == ["rejected"] * 3
+    await accepted(redis, [first])
+    managers.let_go.set()
+    await accepted(redis, [])
+    assert redis.data.hget(f"tinyci:job:{first}", "state") in ("succeeded", "failed")
+
+
+async def test_a_sweep_clears_nothing_away_twice(
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "SWEEP", 0.0)  # one before each job
+    first = add(redis, "tinyci:accepted", state="succeeded", user="web")
+    await running()
+    assert await managers.asked.get() == "web"
+    for _ in range(5):
+        await ended(redis, add(redis, "tinyci:queue"))
+    assert managers.asked.empty()
+    managers.let_go.set()
+    await accepted(redis, [])
+    assert managers.asked.empty()
+    assert redis.data.hget(f"tinyci:job:{first}", "state") == "succeeded"
+
+
+async def test_a_job_whose_manager_never_comes_is_cleared_away_all_the_same(
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "STOP_LIMIT", 0.05)
+    add(redis, "tinyci:accepted", state="failed", user="web")
+    await running()
+    await accepted(redis, [])
