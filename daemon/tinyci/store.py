@@ -104,14 +104,19 @@ class Store:
         """Add a job as the hook does, but straight to `tinyci:accepted`: for who accepts it himself.
 
         Returns False, and adds nothing, when Redis knows the id already. Raises StoreError. `created`: seconds.
+
+        A hash alone is not known: Redis had made it when it found that the queue was no list, and nothing led to it.
         """
 
         async def once() -> bool:
             async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(_key(job_id))
+                await pipe.watch(_key(job_id), QUEUE, ACCEPTED)
+                await _check_types(pipe, {JOBS: "zset", QUEUE: "list", ACCEPTED: "list"})
                 if await pipe.execute_command("EXISTS", _key(job_id)):
-                    return False
-                await _check_types(pipe, {JOBS: "zset", ACCEPTED: "list"})
+                    begun = await pipe.execute_command("HEXISTS", _key(job_id), "state")
+                    waits = [await pipe.execute_command("LPOS", key, job_id) for key in (QUEUE, ACCEPTED)]
+                    if begun or waits != [None, None]:
+                        return False
                 pipe.multi()
                 pipe.execute_command("HSET", _key(job_id), *_flat(fields))
                 pipe.execute_command("ZADD", JOBS, created, job_id)

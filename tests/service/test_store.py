@@ -119,6 +119,19 @@ async def test_a_job_that_redis_knows_is_not_added_again(redis: Redis, store: St
     assert await store.accepted() == [job_id]
 
 
+async def test_a_hash_that_nothing_leads_to_is_a_job_that_was_not_added(redis: Redis, store: Store) -> None:
+    """What is left of a push for which the queue was no list: the hook keeps the job in the spool then."""
+    job_id = new_id()
+    redis.data.hset(f"tinyci:job:{job_id}", mapping=FIELDS)
+    assert await store.add(job_id, FIELDS, 2.0)
+    assert not await store.add(job_id, FIELDS, 2.0)
+    assert await store.accepted() == [job_id]
+    await store.update(job_id, {"state": "succeeded"})
+    await store.release(job_id)
+    assert not await store.add(job_id, FIELDS, 2.0), "it has ended"
+    assert await store.accepted() == []
+
+
 async def test_a_pause_is_kept_until_it_ends(store: Store, other: Store) -> None:
     assert not await store.paused()
     await store.pause(True)
