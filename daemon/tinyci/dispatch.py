@@ -29,6 +29,8 @@ SWEEP = 30.0
 """Seconds between two looks for accepted jobs that nobody knows of."""
 PRUNE = 100
 """Ended jobs between two looks for those that were kept for long enough; each look reads the whole index."""
+PRUNE_AGAIN = 600.0
+"""Seconds after which one looks anyway: jobs grow old also where none ends."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Dispatch:
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
         self._wake = asyncio.Event()
         self._unsure = True
-        self._ended = 0
+        self._ended, self._pruned = 0, time.monotonic()
 
     @property
     def queued(self) -> int:
@@ -82,7 +84,8 @@ class Dispatch:
         return list(self._running.values())
 
     def wake(self) -> None:
-        """What may begin has changed: the repos, the limits, or the pause."""
+        """What was configured has changed: the repos, how many may run, how many are kept."""
+        self._pruned = -PRUNE_AGAIN
         self._wake.set()
 
     def doubt(self) -> None:
@@ -210,7 +213,7 @@ class Dispatch:
             while self._due:
                 group.create_task(self._due.pop(0)())
             self._on_count()
-            if self._ended >= PRUNE:
+            if self._ended >= PRUNE or time.monotonic() > self._pruned + PRUNE_AGAIN:
                 await self._prune()
             await self._wake.wait()
 
@@ -280,10 +283,14 @@ class Dispatch:
             log.error("job %s: %s", job_id, error, extra=fields(job=job_id))
 
     async def _prune(self) -> list[Kept]:
+        """Forget what was kept for long enough. Returns what there was."""
         kept = await self._store.kept()
-        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, time.time())
+        live = await self._store.live()  # later, so that no job of `kept` is missed while it waits
+        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, time.time(), live)
         await self._store.forget(gone)
-        self._ended = 0
+        refs = {(job.repo, job.ref) for job in kept} | {(d.job.repo, d.job.ref) for d in self.running}
+        self._newest = {ref: made for ref, made in self._newest.items() if ref in refs}
+        self._ended, self._pruned = 0, time.monotonic()
         if gone:
             log.info("%d jobs were kept for long enough, and are forgotten", len(gone))
         return kept

@@ -1,7 +1,7 @@
 """Which kept jobs have been kept for long enough."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tinyci.job import FINAL
@@ -20,17 +20,19 @@ class Kept(NamedTuple):
     """Seconds since the epoch, as the index has it."""
 
 
-def expired(kept: Sequence[Kept], most: int, age: float, now: float) -> list[str]:
+def expired(kept: Sequence[Kept], most: int, age: float, now: float, live: Collection[str] = ()) -> list[str]:
     """Ids of ended jobs that are older than `age` seconds, or not among the `most` newest ended ones of their repo.
 
-    `kept` is oldest first. A job without a state is one whose hash is gone, or that waits in the queue: it is left
-    alone until its age.
+    `kept` is oldest first, `live` are the ids that wait or run. A job without a state that is none of them is one
+    whose hash is gone, or that nothing leads to: it is left alone until its age.
     """
     ids = []
     newer: Counter[str] = Counter()
     for job in reversed(kept):
         ended = job.state in FINAL
         newer[job.repo] += ended
+        if job.id in live:
+            continue
         if (ended and newer[job.repo] > most) or ((ended or not job.state) and now - job.time > age):
             ids.append(job.id)
     return ids

@@ -88,6 +88,12 @@ class Store:
         ids: list[str] = await self._patiently(lambda: self._do("LRANGE", ACCEPTED, 0, -1))
         return ids[::-1]
 
+    async def live(self) -> set[str]:
+        """Every id that waits or is accepted."""
+        # In this order: one that is moved between the two looks is in both.
+        waiting: list[str] = await self._patiently(lambda: self._do("LRANGE", QUEUE, 0, -1))
+        return {*waiting, *await self.accepted()}
+
     async def waiting(self) -> int:
         """How many ids nobody has taken yet."""
         return int(await self._patiently(lambda: self._do("LLEN", QUEUE)))

@@ -1,6 +1,7 @@
 """The queue goes on, whatever one job has to wait for."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -40,7 +41,7 @@ async def running(
     """Takes up and runs what is in Redis, until the test is over."""
     monkeypatch.setattr(deploy, "JOBS", tmp_path)
     monkeypatch.setattr(dispatch, "JOBS", tmp_path)
-    settings = config.parse("tinyci.toml", "", cpus=2)
+    settings = config.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
     made = Dispatch(store, managers, settings, Repos(), lambda *_: None, lambda: None)
     tasks: list[asyncio.Task[None]] = []
 
@@ -116,3 +117,16 @@ async def test_a_job_whose_manager_never_comes_is_cleared_away_all_the_same(
     add(redis, "tinyci:accepted", state="failed", user="web")
     await running()
     await accepted(redis, [])
+
+
+async def test_a_job_that_waited_for_longer_than_jobs_are_kept_is_not_forgotten(
+    redis: Redis, running: Callable[[], Awaitable[None]]
+) -> None:
+    redis.data.set("tinyci:paused", "since long")
+    waiting = [add(redis, "tinyci:accepted"), add(redis, "tinyci:queue")]
+    lost = str(uuid.uuid4())
+    redis.data.zadd("tinyci:jobs", dict.fromkeys([*waiting, lost], time.time() - 100))
+    await running()
+    await accepted(redis, waiting[::-1])
+    assert sorted(redis.data.zrange("tinyci:jobs", 0, -1)) == sorted(waiting)
+    assert redis.data.hgetall(f"tinyci:job:{waiting[0]}")["repo"] == "web"

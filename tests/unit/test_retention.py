@@ -42,6 +42,12 @@ def test_an_entry_without_a_hash_goes_by_its_age() -> None:
     assert expired(kept(1, repo="", state="", days=11), kept(2, repo="", state="", days=9), most=1) == ["1"]
 
 
+def test_a_job_that_waits_is_not_forgotten_however_long_it_waits() -> None:
+    """The hook writes no state, and a queue may be paused for longer than jobs are kept."""
+    waiting = [kept(number, state="", days=99) for number in range(3)]
+    assert retention.expired(waiting, 1, 10 * DAY, NOW, live=["0", "2"]) == ["1"]
+
+
 JOBS = st.lists(
     st.tuples(
         st.sampled_from(("a", "b")),
