@@ -77,9 +77,16 @@ class Store:
         """The id that waits longest, now moved to `tinyci:accepted`; None when none came for some seconds."""
 
         async def once() -> str | None:
-            return await self._taker.execute_command(  # type: ignore[no-any-return]
-                "BLMOVE", QUEUE, ACCEPTED, "RIGHT", "LEFT", _BLOCK
-            )
+            # A task of its own, which a cancellation leaves at once: see _patiently().
+            block = self._taker.execute_command("BLMOVE", QUEUE, ACCEPTED, "RIGHT", "LEFT", _BLOCK)
+            taking = asyncio.ensure_future(block)
+            try:
+                await asyncio.wait((taking,))
+            except asyncio.CancelledError:
+                taking.cancel()
+                taking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody has to look
+                raise
+            return taking.result()  # type: ignore[no-any-return]
 
         return await self._patiently(once)
 
@@ -233,7 +240,12 @@ class Store:
     async def _patiently(self, operation: Callable[[], Awaitable[T]], of_a_job: bool = False) -> T:
         """`of_a_job`: a key of another type is that job's trouble, and not Redis'."""
         tries = 0
+        task = asyncio.current_task()
         while True:
+            # The library sends with asyncio.wait_for(), which in Python 3.11 swallows a cancellation that comes when
+            # the last byte has just gone. Who cancels does so once, and waits for us.
+            if task and task.cancelling():
+                raise asyncio.CancelledError
             try:
                 result = await operation()
             except WatchError:
@@ -251,6 +263,8 @@ class Store:
             if self._away:
                 self._away = False
                 self._on_outage(None)
+            if task and task.cancelling():
+                raise asyncio.CancelledError
             return result
 
 

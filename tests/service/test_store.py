@@ -71,6 +71,19 @@ async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, sto
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.parametrize("operation", ["take", "accepted"])
+async def test_a_cancellation_at_whatever_moment_is_heard(store: Store, operation: str) -> None:
+    """Python 3.11's wait_for(), in the library, swallows one that comes just when a command was sent."""
+    for turns in range(20):
+        task = asyncio.create_task(getattr(store, operation)())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait((task,), timeout=2)
+        assert done
+        assert task.cancelled() or operation == "accepted"
+
+
 async def test_nothing_to_take_is_said_after_some_seconds(store: Store, impatient: None) -> None:
     assert await store.take() is None
 
