@@ -73,6 +73,7 @@ class Dispatch:
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
         self._wake = asyncio.Event()
         self._unsure = True
+        self._sweeping = False
         self._ended, self._pruned = 0, time.monotonic()
 
     @property
@@ -129,12 +130,16 @@ class Dispatch:
                 self._wake.set()
 
     async def _sweep(self) -> None:
-        for kept in spool.jobs():
-            await self._take_in(kept)
-        for job_id in await self._store.accepted():
-            if not self._knows(job_id):
-                await self._accept(job_id, await self._fields(job_id))
-        self._wake.set()
+        self._sweeping = True  # nothing begins before what may have to come before it is known
+        try:
+            for kept in spool.jobs():
+                await self._take_in(kept)
+            for job_id in await self._store.accepted():
+                if not self._knows(job_id):
+                    await self._accept(job_id, await self._fields(job_id))
+        finally:
+            self._sweeping = False
+            self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
         return job_id in self._running or job_id in self._clearing or any(job.id == job_id for job in self._queued)
@@ -218,7 +223,7 @@ class Dispatch:
             await self._wake.wait()
 
     async def _begin_runnable(self) -> None:
-        if self.paused:
+        if self.paused or self._sweeping:
             return
         busy = {deploy.repo.name for deploy in self._running.values()}
         for job in schedule.runnable(self._queued, busy, self.config.parallel):

@@ -119,6 +119,9 @@ class Manager:
         except (BusGone, BusError, ManagerGone) as error:
             await bus.close()
             raise ManagerGone(str(error)) from None
+        except BaseException:  # whoever waits for us has waited long enough
+            await bus.close()
+            raise
         return manager
 
     async def gone(self) -> None:
