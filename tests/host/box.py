@@ -112,10 +112,25 @@ class Box:
         finally:
             self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
 
+    @contextmanager
+    def config_file(self, text: str) -> Iterator[None]:
+        """tinyci.toml with more in it."""
+        file = "/etc/tinyci/tinyci.toml"
+        kept = self.sh(f"cat {file}")
+        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=f"{kept}\n{text}")
+        try:
+            yield
+        finally:
+            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
+
     # -- Redis -------------------------------------------------------------------------------------------------
 
     def redis(self, command: str) -> list[str]:
         return self.sh(f"{_REDIS} {command}").splitlines()
+
+    def redis_all(self, commands: list[str]) -> list[str]:
+        """The answers, of one line each, to many commands."""
+        return self.sh(_REDIS, stdin="\n".join(commands) + "\n").splitlines()
 
     def redis_json(self, command: str) -> object:
         return json.loads(self.sh(f"{_REDIS} --json {command}"))
@@ -124,6 +139,11 @@ class Box:
         found = self.redis_json(f"hgetall tinyci:job:{job_id}")
         assert isinstance(found, dict)
         return {str(key): str(value) for key, value in found.items()}
+
+    def keys(self, pattern: str) -> list[str]:
+        """What stands for `*` in the keys of that pattern."""
+        begin = len(pattern.removesuffix("*"))
+        return sorted(key[begin:] for key in self.redis(f"--scan --pattern '{pattern}'") if key)
 
     def log(self, job_id: str) -> list[str]:
         entries = self.redis_json(f"xrange tinyci:log:{job_id} - +")

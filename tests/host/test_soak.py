@@ -1,0 +1,122 @@
+"""Nothing grows without bound: after many jobs in a row the daemon, systemd and Redis hold what they held before."""
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from box import Box, Work
+
+Clone = Callable[[str], Work]
+
+REPOS = {"probe": "probe", "probe-second": "probe", "probe-other": "probe-other", "probe-root": "root"}
+KEPT = 20
+AHEAD = 40
+"""Jobs that are in Redis already when more are added, so that the daemon never waits for us."""
+
+
+@dataclass
+class Held:
+    """What the daemon's process holds."""
+
+    pid: int
+    memory: int
+    """Resident, in KiB."""
+    files: list[str]
+    """Its open file descriptors, by what they are."""
+
+    def __str__(self) -> str:
+        return f"{self.memory} KiB resident, {len(self.files)} file descriptors"
+
+
+def held(box: Box) -> Held:
+    pid = int(box.sh("systemctl show -P MainPID tinyci"))
+    memory = box.sh(f"awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status")
+    files = box.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
+    return Held(pid, int(memory), files)
+
+
+class Feeder:
+    """Puts jobs into Redis as a shell script may, each for a ref of its own, so that none supersedes another."""
+
+    def __init__(self, box: Box, revisions: dict[str, str]) -> None:
+        self.box = box
+        self.made = 0
+        self._revisions = revisions
+        self._open: list[str] = []
+
+    def add(self, count: int) -> None:
+        commands = []
+        for _ in range(count):
+            repo = sorted(self._revisions)[self.made % len(self._revisions)]
+            job_id = str(uuid.uuid4())
+            ref, revision = f"refs/soak/{self.made}", self._revisions[repo]
+            commands.append(f"hset tinyci:job:{job_id} repo {repo} ref {ref} revision {revision}")
+            commands.append(f"lpush tinyci:queue {job_id}")
+            self._open.append(job_id)
+            self.made += 1
+        self.box.redis_all(commands)
+
+    def until(self, left: int) -> None:
+        """Wait until no more than so many are left, and see that the others have succeeded."""
+        end = time.monotonic() + 300
+        while True:
+            last = self.box.redis("xrevrange tinyci:events + - count 1")[0]
+            states = self.box.redis_all([f"hget tinyci:job:{job_id} state" for job_id in self._open])
+            ended = dict(zip(self._open, states, strict=True))
+            self._open = [job_id for job_id, state in ended.items() if state != "succeeded"]
+            assert {ended[job_id] for job_id in self._open} <= {"", "building"}
+            if len(self._open) <= left:
+                return
+            assert time.monotonic() < end, self.box.sh("systemctl status tinyci --no-pager; true")
+            self.box.redis(f"xread block 5000 count 20 streams tinyci:events {last}")
+
+
+def test_many_jobs_in_a_row_leave_nothing_behind(box: Box, work: Clone, request: pytest.FixtureRequest) -> None:
+    jobs = request.config.getoption("--jobs")
+    with ExitStack() as stack:
+        stack.enter_context(box.config_file(f"[keep]\njobs = {KEPT}\n"))
+        for repo in REPOS:
+            stack.enter_context(box.repo_file(repo, refs='["refs/heads/*", "refs/soak/*"]'))
+        revisions = {}
+        for repo in REPOS:
+            revisions[repo] = work(repo).script("true")
+            box.wait(box.push(work(repo)).job)
+        feeder = Feeder(box, revisions)
+        feeder.add(2 * AHEAD)  # whatever the daemon makes once and keeps: connections, objects on the bus
+        feeder.until(0)
+        before, began = held(box), time.monotonic()
+        while feeder.made < jobs:
+            feeder.add(min(AHEAD, jobs - feeder.made))
+            feeder.until(AHEAD)
+        feeder.until(0)
+        took = time.monotonic() - began
+        left_nothing(box)
+        after = held(box)
+    print(f"{jobs} jobs, {(jobs - 2 * AHEAD) / took:.1f} in a second")
+    print(f"before: {before}\nafter:  {after}")
+    assert after.pid == before.pid, "the daemon ran all the time"
+    assert after.files == before.files
+    assert after.memory < before.memory + 8 * 1024
+
+
+def left_nothing(box: Box) -> None:
+    """Wait for the last job to be cleared away, and see what is left: what was to be kept."""
+    box.sh('until [ -z "$(ls -A /run/tinyci/jobs)" ]; do sleep 0.1; done', limit=30)
+    end = time.monotonic() + 30
+    while box.redis("llen tinyci:accepted") != ["0"]:
+        assert time.monotonic() < end, box.redis("lrange tinyci:accepted 0 -1")
+    for user in set(REPOS.values()):
+        assert box.systemctl(user, "list-units --all --no-legend --plain 'tinyci-*@*' | grep -v gate || true").out == ""
+    box.sh("systemctl reload tinyci")  # looks for what was kept for long enough
+    while True:
+        kept = box.keys("tinyci:job:*")
+        count = Counter(box.redis_all([f"hget tinyci:job:{job_id} repo" for job_id in kept]))
+        if max(count.values()) <= KEPT:
+            break
+        assert time.monotonic() < end, count
+    assert sorted(box.redis("zrange tinyci:jobs 0 -1")) == kept
+    assert set(box.keys("tinyci:log:*")) <= set(kept)
