@@ -102,6 +102,8 @@ class Queue:
         if not self._broken:  # the next ref of this push does not wait for the same dead Redis again
             try:
                 self._enqueue(job, fields, now)
+            except TimeoutError:
+                self._broken = f"no answer within {PATIENCE:g} s"
             except Exception as error:  # whatever answers there, or stands in the configuration: the push is kept
                 self._broken = str(error) or type(error).__name__
             else:
@@ -155,7 +157,7 @@ class Queue:
         assert self._connection
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no answer within {PATIENCE:g} s")
+            raise TimeoutError
         self._connection.settimeout(left)
         return self._connection
 
