@@ -19,6 +19,7 @@ def unit(name: str, state: str = "active", load: str = "loaded", result: str = "
         exit_status=0,
         restarts=0,
         status_text="",
+        dependents=(),
     )
 
 
