@@ -7,15 +7,13 @@ at any line: it asks what is, and goes on from there.
 import asyncio
 import json
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from tinyci import span
-from tinyci.job import Job, State, check_step, now, seconds
-from tinyci.journal import Lines, said_last
+from tinyci.host import Host
+from tinyci.job import Job, State, check_step, seconds
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers, uid_of
 from tinyci.output import Limits, Output
@@ -33,7 +31,6 @@ _ROLLBACK_LIMIT = 300.0
 _WATCHES = 3
 """How often the units are watched anew because somebody else restarted one meanwhile."""
 UNIT_SAID = "[tinyci: what the unit said last]\n"
-JOBS = Path("/run/tinyci/jobs")
 
 
 class Ended(Exception):
@@ -57,13 +54,16 @@ Tell = Callable[[str, str, Mapping[str, str]], None]
 class Deploy:
     """One job on its way."""
 
-    def __init__(self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, tell: Tell) -> None:
+    def __init__(
+        self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, tell: Tell, host: Host
+    ) -> None:
         self.job = job
         self.repo = repo
         self._store = store
         self._managers = managers
         self._limits = limits
         self._tell = tell
+        self._host = host
         self._output = Output(store, limits)
         self._units = Units(repo, managers)
         self._remark = ""
@@ -90,7 +90,7 @@ class Deploy:
                 await self._finish(await self._way())
         finally:
             self._over.set()
-        await clear_away(self.job, self.repo.user, self._store, self._managers)
+        await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
 
     async def _way(self) -> Ended:
         """Through the stages in their order, and how that ended."""
@@ -188,7 +188,7 @@ class Deploy:
             raise unknown(self.repo.user, unit.name)
         if self.job.attempt >= ATTEMPTS:
             raise Ended(State.FAILED, f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager")
-        attempt, started = self.job.attempt + 1, now()
+        attempt, started = self.job.attempt + 1, self._host.now()
         log_from = await self._store.logged(self.job.id)
         fields = {
             "attempt": str(attempt),
@@ -206,13 +206,15 @@ class Deploy:
         """The build's output as it comes: into the log of the job, and its tail for `output`."""
         invocation_id = await invocation
         await self._note({"invocation_id": invocation_id})
-        lines = Lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
+        lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
         await self._output.record(lines, built, self.job.id, self.job.log_from)
 
     async def _keep_time(self) -> None:
         """Stop the build when its time is up."""
         began = seconds(self.job.build_started)
-        await asyncio.sleep(max(0.0, (time.time() if began is None else began) + self.repo.timeout - time.time()))
+        await asyncio.sleep(
+            max(0.0, (self._host.time() if began is None else began) + self.repo.timeout - self._host.time())
+        )
         await self._intend(State.TIMED_OUT)
 
     async def _intend(self, state: State) -> None:
@@ -235,9 +237,9 @@ class Deploy:
         if not self.repo.units or self.job.state is State.VERIFYING:
             return
         if self.job.state is State.BUILDING:
-            began, dependents = now(), await self._units.active_dependents()
+            began, dependents = self._host.now(), await self._units.active_dependents()
             fields = {"restart_started": began, "dependents": " ".join(dependents)}
-            await self._step(State.RESTARTING, {"build_duration": _since(self.job.build_started), **fields})
+            await self._step(State.RESTARTING, {"build_duration": self._host.since(self.job.build_started), **fields})
             self.job = replace(self.job, restart_started=began, dependents=tuple(dependents))
         issued, _, before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
@@ -252,7 +254,7 @@ class Deploy:
         for name in self.job.dependents:
             await self._units.lift(name)
         if self.job.state is State.RESTARTING:
-            await self._step(State.VERIFYING, {"restart_duration": _since(self.job.restart_started)})
+            await self._step(State.VERIFYING, {"restart_duration": self._host.since(self.job.restart_started)})
 
     # -- verify ------------------------------------------------------------------------------------------------
 
@@ -260,7 +262,7 @@ class Deploy:
         """The units stay up, and what runs in them is what was built, and well."""
         if not self.repo.units:
             return
-        began = now()
+        began = self._host.now()
         for turn in range(1, _WATCHES + 1):
             try:
                 async with self._watched():
@@ -272,7 +274,7 @@ class Deploy:
                     raise Ended(State.FAILED, f"{error}, {turn} times; who restarts it?") from None
         for name in self.job.dependents:
             await self._units.lift(name)
-        await self._note({"verify_duration": _since(began)})
+        await self._note({"verify_duration": self._host.since(began)})
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
@@ -316,9 +318,9 @@ class Deploy:
             return error
         fields = {}
         if isinstance(error, Down):
-            since = seconds(self.job.restart_started) or time.time()
+            since = seconds(self.job.restart_started) or self._host.time()
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
-            text = "".join(f"{line}\n" for line in await said_last(error.unit, uid, since))
+            text = "".join(f"{line}\n" for line in await self._host.said_last(error.unit, uid, since))
             self.job = replace(self.job, unit_output=text)
             fields = {"unit_output": text}
         return Ended(State.FAILED, str(error), **fields)
@@ -326,7 +328,7 @@ class Deploy:
     async def _finish(self, end: Ended) -> None:
         durations = {}
         if self.job.state is State.BUILDING:
-            durations = {"build_duration": _since(self.job.build_started)}
+            durations = {"build_duration": self._host.since(self.job.build_started)}
         unit_said = self.job.unit_output
         await self._step(
             end.state,
@@ -336,7 +338,7 @@ class Deploy:
                 "success": "true" if end.state is State.SUCCEEDED else "false",
                 "reason": end.reason,
                 "output": self._output.text() + (UNIT_SAID + unit_said if unit_said else ""),
-                "finished": now(),
+                "finished": self._host.now(),
             },
         )
 
@@ -367,24 +369,18 @@ class Deploy:
 
     def _write_job_file(self) -> None:
         """For the stages: no secrets, and only what they may believe the daemon about."""
-        JOBS.mkdir(mode=0o755, exist_ok=True)
-        path = JOBS / f"{self.job.hex}.json"
+        self._host.jobs.mkdir(mode=0o755, exist_ok=True)
+        path = self._host.jobs / f"{self.job.hex}.json"
         fields = {name: getattr(self.job, name) for name in ("id", "repo", "ref", "revision", "rollback_to")}
         new = path.with_suffix(".new")
         new.write_text(json.dumps(fields), encoding="utf-8")
         os.replace(new, path)
 
 
-def _since(time_: str) -> str:
-    """Seconds that have passed since that time."""
-    began = seconds(time_)
-    return "" if began is None else f"{max(0.0, time.time() - began):.6f}"
-
-
-async def clear_away(job: Job, user: str, store: Store, managers: Managers) -> None:
+async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: Host) -> None:
     """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file."""
     async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
         for stage in ("build", "verify", "rollback"):
             group.create_task(StageUnit(job.unit(stage), user, managers).clear())
-    (JOBS / f"{job.hex}.json").unlink(missing_ok=True)
+    (host.jobs / f"{job.hex}.json").unlink(missing_ok=True)
     await store.release(job.id)

@@ -6,7 +6,6 @@ next sweep finds it there.
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,9 @@ from datetime import datetime
 
 from tinyci import retention, schedule, spool
 from tinyci.config import Config
-from tinyci.deploy import JOBS, Deploy, Tell, clear_away
-from tinyci.job import FINAL, Job, JobError, State, now
+from tinyci.deploy import Deploy, Tell, clear_away
+from tinyci.host import Host
+from tinyci.job import FINAL, Job, JobError, State
 from tinyci.journal import fields
 from tinyci.managers import Managers
 from tinyci.output import Limits
@@ -55,6 +55,7 @@ class Dispatch:
         repos: Repos,
         tell: Tell,
         on_count: Callable[[], None],
+        host: Host | None = None,
     ) -> None:
         self.config = config
         self.repos = repos
@@ -63,6 +64,7 @@ class Dispatch:
         self._managers = managers
         self._tell = tell
         self._on_count = on_count
+        self._host = host or Host()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
@@ -96,7 +98,7 @@ class Dispatch:
         await self._sweep()
         # A job that ended before it began, of which the daemon that wrote the file knew no more.
         ours = {f"{job.hex}.json" for job in (*self._queued, *(deploy.job for deploy in self.running))}
-        for file in JOBS.glob("*"):
+        for file in self._host.jobs.glob("*"):
             if file.name not in ours:
                 file.unlink(missing_ok=True)
 
@@ -111,19 +113,20 @@ class Dispatch:
     async def _take(self) -> None:
         """Accept jobs in push order. After an outage, or with files in the spool, older ones may have to come first:
         the sweep sorts them."""
-        swept = time.monotonic()
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
         while True:
             job_id = await self._store.take()
-            if self._unsure or time.monotonic() > swept + SWEEP or not spool.is_empty():
+            if self._unsure or loop.time() > swept + SWEEP or not spool.is_empty(self._host.spool):
                 self._unsure = False
                 await self._sweep()  # finds job_id too
-                swept = time.monotonic()
+                swept = loop.time()
             elif job_id:
                 await self._accept(job_id, await self._fields(job_id))
                 self._wake.set()
 
     async def _sweep(self) -> None:
-        for kept in spool.jobs():
+        for kept in spool.jobs(self._host.spool):
             await self._take_in(kept)
         for job_id in await self._store.accepted():
             if not self._knows(job_id):
@@ -167,12 +170,12 @@ class Dispatch:
             await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
             return
         if job.state in FINAL:
-            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+            await clear_away(job, values.get("user") or "root", self._store, self._managers, self._host)
             return
         self._tell(job.id, job.repo, {**values, "state": job.state})
         if job.state is State.QUEUED:
             if not job.created:  # a shell script made it
-                job = replace(job, created=now())
+                job = replace(job, created=self._host.now())
                 await self._store.update(job.id, {"created": job.created})
             if values.get("spooled"):
                 await self._queue_late(job)
@@ -182,7 +185,7 @@ class Dispatch:
             self._run(job, known)
         else:
             await self._end(job.id, job.repo, State.FAILED, f"while it was {job.state}: {self.repos.missing(job.repo)}")
-            await clear_away(job, values.get("user") or "root", self._store, self._managers)
+            await clear_away(job, values.get("user") or "root", self._store, self._managers, self._host)
 
     async def _queue_late(self, job: Job) -> None:
         """A job out of the spool comes to its place among those that went past it. Only these are told by their time:
@@ -205,9 +208,10 @@ class Dispatch:
                 await self._end(job.id, job.repo, State.SUPERSEDED, reason)
             await self._begin_runnable()
             begun &= set(self._running)
-            for job_id in set(self._running) - begun:
-                begun.add(job_id)
-                group.create_task(self._deploy(self._running[job_id]))
+            for job_id, deploy in self._running.items():
+                if job_id not in begun:
+                    begun.add(job_id)
+                    group.create_task(self._deploy(deploy))
             self._on_count()
             if self._ended >= PRUNE:
                 await self._prune()
@@ -229,7 +233,7 @@ class Dispatch:
 
     def _run(self, job: Job, known: Repo) -> None:
         limits = Limits(log=self.config.log_max, output=self.config.output_max)
-        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, self._tell)
+        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, self._tell, self._host)
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
 
@@ -240,7 +244,7 @@ class Dispatch:
             log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
             await self._end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
-            await clear_away(deploy.job, deploy.repo.user, self._store, self._managers)
+            await clear_away(deploy.job, deploy.repo.user, self._store, self._managers, self._host)
         finally:
             del self._running[deploy.job.id]
             self._ended += 1
@@ -248,7 +252,7 @@ class Dispatch:
 
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
-        ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": now()}
+        ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": self._host.now()}
         try:
             if await self._store.update(job_id, ended):
                 self._tell(job_id, repo, ended)
@@ -259,7 +263,7 @@ class Dispatch:
 
     async def _prune(self) -> list[Kept]:
         kept = await self._store.kept()
-        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, time.time())
+        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, self._host.time())
         await self._store.forget(gone)
         self._ended = 0
         if gone:
@@ -312,7 +316,7 @@ class Dispatch:
 
     async def _add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
         """A new job for what another one was for."""
-        new, created = str(uuid.uuid4()), now()
+        new, created = str(uuid.uuid4()), self._host.now()
         copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
         copied |= {"pusher": pusher, "created": created, **more}
         await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())

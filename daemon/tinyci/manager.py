@@ -105,6 +105,11 @@ class Manager:
             bus = await Bus.connect(address, uid)
         except BusGone as error:
             raise ManagerGone(str(error)) from None
+        return await cls.over(bus)
+
+    @classmethod
+    async def over(cls, bus: Bus) -> "Manager":
+        """The manager at the other end of a connection, which is closed when that fails. Raises ManagerGone."""
         manager = cls(bus)
         # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
         bus.on_signal(manager._signal)

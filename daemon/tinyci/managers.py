@@ -14,12 +14,22 @@ LINGER = "/var/lib/systemd/linger"
 _BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+async def connect_to_manager(user: str) -> Manager:
+    """Raises ManagerGone, and ManagerError when there is no such user."""
+    if user == "root":
+        return await Manager.system()
+    return await Manager.of_user(uid_of(user))
+
+
 class Managers:
     """Connections by user name, `root` for the system's manager."""
 
-    def __init__(self, patience: float = 60.0) -> None:
+    def __init__(
+        self, patience: float = 60.0, connect: Callable[[str], Awaitable[Manager]] = connect_to_manager
+    ) -> None:
         """`patience`: seconds that get() waits for a manager that is away."""
         self._patience = patience
+        self._connect_to_manager = connect
         self._managers: dict[str, Manager] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -67,9 +77,7 @@ class Managers:
             async with asyncio.timeout(self._patience):
                 while True:
                     try:
-                        if user == "root":
-                            return await Manager.system()
-                        return await Manager.of_user(uid_of(user))
+                        return await self._connect_to_manager(user)
                     except ManagerGone as error:
                         last = error
                     # A manager that starts, or a gate that follows it, tells nobody who is not connected.
