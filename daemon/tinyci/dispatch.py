@@ -126,8 +126,11 @@ class Dispatch:
                 self._wake.set()
 
     async def _sweep(self) -> None:
-        for kept in spool.jobs(self._host.spool):
-            await self._take_in(kept)
+        if not spool.is_empty(self._host.spool):
+            while await self._store.waiting():  # pushes from before the outage come before what is in the spool
+                await self._store.take()
+            for kept in spool.jobs(self._host.spool):
+                await self._take_in(kept)
         for job_id in await self._store.accepted():
             if not self._knows(job_id):
                 await self._accept(job_id, await self._fields(job_id))
