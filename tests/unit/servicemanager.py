@@ -89,6 +89,7 @@ class ServiceManager:
             if unit.run and unit.active in ("activating", "deactivating"):
                 self._world.ended(unit.run, "cut off")
             self._world.is_down(self.user, unit.name)
+            unit.job = unit.invocation = "gone"  # what was to happen to it does not
         self.units = {}
 
     def start(self) -> None:
@@ -181,7 +182,7 @@ class ServiceManager:
         def execute() -> None:
             if unit.job == job and unit.active == "active":
                 self._finish(unit, "done")
-            elif unit.job == job and self.is_up:
+            elif unit.job == job:
                 unit.invocation = self._world.new_hex()
                 unit.run = self._world.began(unit.name, self.user, unit.invocation)
                 self._become(unit, "activating", "success", 0, 0, "")
@@ -232,7 +233,7 @@ class ServiceManager:
         self._world.later(lambda: self._start_app(unit, job))
 
     def _start_app(self, unit: Unit, job: str) -> None:
-        if unit.job != job or not self.is_up:
+        if unit.job != job:
             return
         unit.invocation, unit.restarts = self._world.new_hex(), 0
         self._become(unit, "activating", "success", 0, 0, "")
@@ -241,7 +242,7 @@ class ServiceManager:
         delay = {"slow": 20.0, "hangs": 45.0, "hangs long": 200.0}.get(plan, 0.0)
 
         def done() -> None:
-            if unit.job != job or unit.invocation != invocation or not self.is_up:
+            if unit.job != job or unit.invocation != invocation:
                 return
             if plan in ("fails", "hangs", "hangs long"):
                 self._become(unit, "failed", "timeout" if plan.startswith("hangs") else "exit-code", 1, 1, "")
@@ -256,11 +257,11 @@ class ServiceManager:
         self._world.later(done, delay)
 
     def _crash_of(self, unit: Unit, invocation: str, again: bool) -> None:
-        if unit.invocation == invocation and self.is_up:
+        if unit.invocation == invocation:
             self.crash(unit, again)
 
     def _up_again(self, unit: Unit, invocation: str) -> None:
-        if unit.invocation != invocation or unit.job != "/" or not self.is_up:
+        if unit.invocation != invocation or unit.job != "/":
             return
         unit.invocation = self._world.new_hex()
         self._world.starts(self.user, unit.name)
