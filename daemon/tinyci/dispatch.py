@@ -72,6 +72,7 @@ class Dispatch:
         self._unsure = True
         self._ended = 0
 
+        self._pausing = asyncio.Lock()
     @property
     def queued(self) -> int:
         return len(self._queued)
@@ -329,6 +330,7 @@ class Dispatch:
 
     async def pause(self, paused: bool) -> None:
         """Begin nothing new, or go on. What runs is not touched."""
-        await self._store.pause(paused)
-        self.paused = paused
+        async with self._pausing:  # else of two at once one could have the word in Redis, and the other here
+            await self._store.pause(paused)
+            self.paused = paused
         self._wake.set()
