@@ -197,8 +197,11 @@ class Dispatch:
         if job.created < self._newest.get((job.repo, job.ref), ""):
             await self._end(job.id, job.repo, State.SUPERSEDED, f"a newer push of {job.ref} began before it")
             return
-        later = (i for i, each in enumerate(self._queued) if each.repo == job.repo and each.created > job.created)
-        self._queued.insert(next(later, len(self._queued)), job)
+        of_repo = [i for i, each in enumerate(self._queued) if each.repo == job.repo]
+        # Behind the last older one, and not before the first newer one: the times need not be in order.
+        after = max((i for i in of_repo if self._queued[i].created <= job.created), default=-1)
+        newer = (i for i in of_repo if i > after)
+        self._queued.insert(next(newer, len(self._queued)), job)
 
     # -- jobs on their way -------------------------------------------------------------------------------------
 
