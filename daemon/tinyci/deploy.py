@@ -79,7 +79,8 @@ class Deploy:
         off in the middle."""
         if self.job.state not in (State.QUEUED, State.BUILDING):
             return bool(self.job.intent)
-        await self._intend(State.CANCELLED)
+        with suppress(AlreadyEnded):
+            await self._intend(State.CANCELLED)
         return True
 
     async def run(self) -> None:
@@ -316,6 +317,8 @@ class Deploy:
         """How the job would end, with what the unit that is down said last."""
         if isinstance(error, Ended):
             return error
+        if self.job.intent and self.job.state in (State.QUEUED, State.BUILDING):
+            return Ended(State(self.job.intent), self._reason_of_intent())
         fields = {}
         if isinstance(error, Down):
             since = seconds(self.job.restart_started) or self._host.time()

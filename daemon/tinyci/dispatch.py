@@ -293,7 +293,8 @@ class Dispatch:
         if not await deploy.cancel():
             state = await deploy.ended()
             raise RequestError("AlreadyFinished", f"job {job_id} was past its build, and has ended: {state}")
-        await deploy.ended()
+        if (state := await deploy.ended()) is not State.CANCELLED:
+            raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
 
     async def retry(self, job_id: str, pusher: str) -> str:
         """A new job for the revision of an ended one. Returns its id. Raises RequestError."""
