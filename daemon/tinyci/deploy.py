@@ -7,7 +7,7 @@ at any line: it asks what is, and goes on from there.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -24,6 +24,7 @@ from tinyci.store import Store
 from tinyci.units import Down, RestartedByOthers, Units
 
 ATTEMPTS = 3
+STAGES = ("build", "verify", "rollback")
 _MARGIN = 30.0
 """Seconds beyond its own limit after which a stage is stopped that does not end by itself."""
 _ROLLBACK_LIMIT = 300.0
@@ -55,8 +56,20 @@ class Deploy:
     """One job on its way."""
 
     def __init__(
-        self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, tell: Tell, host: Host
+        self,
+        job: Job,
+        repo: Repo,
+        store: Store,
+        managers: Managers,
+        limits: Limits,
+        tell: Tell,
+        host: Host,
+        *,
+        leftovers: Sequence[Job] = (),
+        doom: str = "",
     ) -> None:
+        """`leftovers`: ended jobs of the same repo and user whose stages may still run. `doom`: why nothing can
+        become of a job that is on its way, or empty."""
         self.job = job
         self.repo = repo
         self._store = store
@@ -64,6 +77,8 @@ class Deploy:
         self._limits = limits
         self._tell = tell
         self._host = host
+        self._leftovers = leftovers
+        self._doom = doom
         self._output = Output(store, limits)
         self._units = Units(repo, managers)
         self._remark = ""
@@ -83,19 +98,21 @@ class Deploy:
             await self._intend(State.CANCELLED)
         return True
 
-    async def run(self) -> None:
-        """The whole deploy, from wherever the job stands to its final state. Idempotent."""
+    async def run(self) -> bool:
+        """The whole deploy, from wherever the job stands to its final state. Idempotent. Returns False when something
+        of it may be left: see clear_away()."""
         self._write_job_file()
         try:
             with suppress(AlreadyEnded):
-                await self._finish(await self._way())
+                await self._finish(Ended(State.FAILED, self._doom) if self._doom else await self._way())
         finally:
             self._over.set()
-        await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
+        return await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
 
     async def _way(self) -> Ended:
         """Through the stages in their order, and how that ended."""
         try:
+            await self._clear_leftovers()
             await self._build()
             if self.job.state is not State.ROLLING_BACK:
                 await self._restart()
@@ -121,6 +138,12 @@ class Deploy:
         except (Ended, Down, ManagerError) as error:
             return Ended(State.FAILED, f"{failure}; the rollback failed too: {error}")
         return Ended(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
+
+    async def _clear_leftovers(self) -> None:
+        """Never two deploys of a repo at once, also when the one before was given up on because its manager was away."""
+        for job in self._leftovers:
+            for stage in STAGES:
+                await StageUnit(job.unit(stage), self.repo.user, self._managers).be_gone()
 
     # -- build -------------------------------------------------------------------------------------------------
 
@@ -380,10 +403,17 @@ class Deploy:
         os.replace(new, path)
 
 
-async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: Host) -> None:
-    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file."""
-    async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
-        for stage in ("build", "verify", "rollback"):
-            group.create_task(StageUnit(job.unit(stage), user, managers).clear())
+async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: Host) -> bool:
+    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
+
+    Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.
+    """
+    if job.attempt:
+        async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
+            units = [StageUnit(job.unit(stage), user, managers) for stage in STAGES]
+            clearing = [group.create_task(unit.clear()) for unit in units]
+        if not all(task.result() for task in clearing):
+            return False
     (host.jobs / f"{job.hex}.json").unlink(missing_ok=True)
     await store.release(job.id)
+    return True

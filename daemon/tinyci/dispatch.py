@@ -8,6 +8,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -67,12 +68,14 @@ class Dispatch:
         self._host = host or Host()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
+        self._leftovers: dict[str, tuple[Job, str]] = {}  # ended jobs to be cleared away, with their users
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
+        self._left = asyncio.Event()
         self._wake = asyncio.Event()
+        self._pausing = asyncio.Lock()
         self._unsure = True
         self._ended = 0
 
-        self._pausing = asyncio.Lock()
     @property
     def queued(self) -> int:
         return len(self._queued)
@@ -97,8 +100,9 @@ class Dispatch:
                 self._newest[job.repo, job.ref] = max(job.created, self._newest.get((job.repo, job.ref), ""))
         self._unsure = False
         await self._sweep()
-        # A job that ended before it began, of which the daemon that wrote the file knew no more.
-        ours = {f"{job.hex}.json" for job in (*self._queued, *(deploy.job for deploy in self.running))}
+        # The daemon before wrote the file of a job, and knew no more of it or had not begun it.
+        begun = (*(deploy.job for deploy in self.running), *(job for job, _ in self._leftovers.values()))
+        ours = {f"{job.hex}.json" for job in begun}
         for file in self._host.jobs.glob("*"):
             if file.name not in ours:
                 file.unlink(missing_ok=True)
@@ -108,6 +112,7 @@ class Dispatch:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take())
             group.create_task(self._begin(group))
+            group.create_task(self._clear())
 
     # -- jobs in -----------------------------------------------------------------------------------------------
 
@@ -138,7 +143,7 @@ class Dispatch:
         self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
-        return job_id in self._running or any(job.id == job_id for job in self._queued)
+        return job_id in self._running or job_id in self._leftovers or any(job.id == job_id for job in self._queued)
 
     async def _take_in(self, kept: spool.Spooled) -> None:
         problem = kept.problem
@@ -173,8 +178,9 @@ class Dispatch:
             self._tell(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
             await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
             return
+        user = values.get("user", "")
         if job.state in FINAL:
-            await clear_away(job, values.get("user") or "root", self._store, self._managers, self._host)
+            self._leave(job, user)
             return
         self._tell(job.id, job.repo, {**values, "state": job.state})
         if job.state is State.QUEUED:
@@ -185,11 +191,18 @@ class Dispatch:
                 await self._queue_late(job)
             else:
                 self._queued.append(job)
-        elif known := self.repos.known.get(job.repo):
-            self._run(job, known)
         else:
-            await self._end(job.id, job.repo, State.FAILED, f"while it was {job.state}: {self.repos.missing(job.repo)}")
-            await clear_away(job, values.get("user") or "root", self._store, self._managers, self._host)
+            self._go_on(job, user)
+
+    def _go_on(self, job: Job, user: str) -> None:
+        """A job that is on its way stays with the user it was begun for: its build is in that user's manager."""
+        known, doom = self.repos.known.get(job.repo), ""
+        user = user or (known.user if known else "root")
+        if known is None:
+            known, doom = Repo.gone(job.repo, user), f"while it was {job.state}: {self.repos.missing(job.repo)}"
+        elif user != known.user:
+            doom = f"while it was {job.state}, the user of the repo was changed from {user} to {known.user}: push again"
+        self._run(job, known._replace(user=user), doom)
 
     async def _queue_late(self, job: Job) -> None:
         """A job out of the spool comes to its place among those that went past it. Only these are told by their time:
@@ -238,35 +251,64 @@ class Dispatch:
             reason = f"the repo {job.repo} deploys {' '.join(known.refs)}, not {job.ref}" if known else ""
             await self._end(job.id, job.repo, State.REJECTED, reason or self.repos.missing(job.repo))
 
-    def _run(self, job: Job, known: Repo) -> None:
-        limits = Limits(log=self.config.log_max, output=self.config.output_max)
-        self._running[job.id] = Deploy(job, known, self._store, self._managers, limits, self._tell, self._host)
+    def _run(self, job: Job, known: Repo, doom: str = "") -> None:
+        self._running[job.id] = Deploy(
+            *(job, known, self._store, self._managers),
+            *(Limits(log=self.config.log_max, output=self.config.output_max), self._tell, self._host),
+            leftovers=[left for left, user in self._leftovers.values() if (left.repo, user) == (job.repo, known.user)],
+            doom=doom,
+        )
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
 
     async def _deploy(self, deploy: Deploy) -> None:
+        is_clear = False
         try:
-            await deploy.run()
+            is_clear = await deploy.run()
         except Exception as error:  # a defect of ours must end this job, and no other
             log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
-            await self._end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
-            await clear_away(deploy.job, deploy.repo.user, self._store, self._managers, self._host)
+            await self._write_end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
         finally:
+            if not is_clear:
+                self._leave(deploy.job, deploy.repo.user)
             del self._running[deploy.job.id]
             self._ended += 1
             self._wake.set()
 
+    def _leave(self, job: Job, user: str) -> None:
+        """Clear an ended job away when its manager is there for it."""
+        self._leftovers[job.id] = (job, user)
+        self._left.set()
+
+    async def _clear(self) -> None:
+        """Apart from everything else: a manager that is away must not hold up the jobs of others."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP if self._leftovers else None):
+                    await self._left.wait()
+            self._left.clear()
+            async with asyncio.TaskGroup() as group:
+                for job, user in self._leftovers.values():
+                    group.create_task(self._clear_one(job, user))
+
+    async def _clear_one(self, job: Job, user: str) -> None:
+        if await clear_away(job, user, self._store, self._managers, self._host):
+            del self._leftovers[job.id]
+
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
+        await self._write_end(job_id, repo, state, reason)
+        await self._store.release(job_id)
+        self._ended += 1
+
+    async def _write_end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": self._host.now()}
         try:
             if await self._store.update(job_id, ended):
                 self._tell(job_id, repo, ended)
         except StoreError as error:
             log.error("job %s: %s", job_id, error, extra=fields(job=job_id))
-        await self._store.release(job_id)
-        self._ended += 1
 
     async def _prune(self) -> list[Kept]:
         kept = await self._store.kept()

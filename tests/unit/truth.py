@@ -7,6 +7,7 @@ from tinyci.repo import Repo
 from world import World
 
 _FAILED = ("failed", "refused", "oom", "killed")
+_NOT_OF_THE_BUILD = ("manager", "no repo", "cut off", "was changed from")
 
 
 class Truth:
@@ -53,7 +54,7 @@ class Truth:
             return repo is not None and self._world.loop.time() - began >= repo.timeout - 1
         if new is State.REJECTED:
             return how == "rejected"
-        if new is State.FAILED and "manager" not in reason and "no repo" not in reason and "cut off" not in reason:
+        if new is State.FAILED and not any(words in reason for words in _NOT_OF_THE_BUILD):
             return how in _FAILED
         return True
 

@@ -154,15 +154,15 @@ class World:
     def building(self) -> list[Run]:
         return [run for run in self.runs if not run.how]
 
-    def busy(self) -> list[tuple[str, str]]:
-        """What is done now for which repo, but restarts that nobody waits for any more."""
-        found = [(run.repo, run.stage) for run in self.building()]
+    def busy(self) -> list[tuple[str, str, str]]:
+        """For which repo, as whom, for which job something is done now; but restarts that nobody waits for any more."""
+        found = [(run.repo, run.user, run.job) for run in self.building()]
         for manager in self.managers.values():
             for unit in manager.units.values():
                 for name, repo in self.repos.items():
                     waited = self.loop.time() - unit.since
                     if unit.name in repo.units and unit.job_type == "restart" and waited < repo.restart_timeout:
-                        found.append((name, "restart"))
+                        found.append((name, manager.user, ""))
         return found
 
     def settled(self, user: str, app: str, image: str, after: float, seconds: float) -> bool:
