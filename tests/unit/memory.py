@@ -44,6 +44,10 @@ class Memory:
         self.queue.append(job_id)
         self.pushed.set()
 
+    def indexed(self) -> list[tuple[float, str]]:
+        """Ids with their times, oldest first."""
+        return sorted((created, job_id) for job_id, created in self.index.items())
+
     def crash(self) -> None:
         """Whoever waits for an answer does not get one."""
         self.up.clear()
@@ -106,7 +110,7 @@ class MemoryStore:
         return await self._do(lambda: dict(self._memory.hashes.get(job_id, {})))
 
     async def recent(self, count: int) -> list[str]:
-        return await self._do(lambda: [job_id for _, job_id in self._indexed()][::-1][:count])
+        return await self._do(lambda: [job_id for _, job_id in self._memory.indexed()][::-1][:count])
 
     async def add(self, job_id: str, fields: Mapping[str, str], created: float) -> bool:
         def once() -> bool:
@@ -131,7 +135,7 @@ class MemoryStore:
     async def kept(self) -> list[Kept]:
         def once() -> list[Kept]:
             rows = []
-            for score, job_id in self._indexed():
+            for score, job_id in self._memory.indexed():
                 values = self._memory.hashes.get(job_id, {})
                 repo, ref, state, created = (values.get(name, "") for name in ("repo", "ref", "state", "created"))
                 rows.append(Kept(job_id, repo, ref, state, created, score))
@@ -180,9 +184,6 @@ class MemoryStore:
                     log[number] = line
 
         await self._do(once)
-
-    def _indexed(self) -> list[tuple[float, str]]:
-        return sorted((score, job_id) for job_id, score in self._memory.index.items())
 
     async def _do(self, once: Callable[[], T]) -> T:
         """Once it is carried out, whether the answer arrives or not; then again, as Store does."""
