@@ -251,8 +251,8 @@ class ServiceManager:
             self._become(unit, "active", "success", 0, 0, "")
             self._world.is_up(self.user, unit.name)
             self._finish(unit, "done")
-            if plan in ("crashes", "crashes and is restarted"):
-                self._world.later(lambda: self._crash_of(unit, invocation, plan != "crashes"), 1.0)
+            if plan in ("dies", "flaps"):
+                self._world.later(lambda: self._crash_of(unit, invocation, plan == "flaps"), 1.0)
 
         self._world.later(done, delay)
 
