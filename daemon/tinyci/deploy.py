@@ -140,7 +140,7 @@ class Deploy:
         return Ended(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
 
     async def _clear_leftovers(self) -> None:
-        """Never two deploys of a repo at once, also when the one before was given up on because its manager was away."""
+        """Never two deploys of a repo at once, also when the one before was given up on with its manager away."""
         for job in self._leftovers:
             for stage in STAGES:
                 await StageUnit(job.unit(stage), self.repo.user, self._managers).be_gone()
@@ -172,12 +172,13 @@ class Deploy:
 
     async def _await_build(self, name: str) -> Unit:
         """Start the build unit unless it runs or has run; record what it prints; return it when it is over."""
-        built, invocation = asyncio.Event(), asyncio.get_running_loop().create_future()
+        built = asyncio.Event()
+        begun: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
         started = False
 
         def over(unit: Unit) -> bool:
-            if unit.invocation_id and not invocation.done():
-                invocation.set_result(unit.invocation_id)
+            if unit.invocation_id and not begun.done():
+                begun.set_result(unit)
             return unit.is_over
 
         async def build(manager: Manager) -> Unit:
@@ -192,15 +193,15 @@ class Deploy:
 
         outcome: Unit | ManagerError
         async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._record(invocation, built))
-            clock = group.create_task(self._keep_time())
+            recorder = group.create_task(self._record(begun, built))
+            clock = group.create_task(self._keep_time(begun))
             try:
                 outcome = await self._managers.ask(self.repo.user, build)
             except ManagerError as error:
                 outcome = error
             clock.cancel()
             built.set()
-            if not invocation.done():
+            if not begun.done():
                 recorder.cancel()
         if isinstance(outcome, ManagerError):
             raise outcome
@@ -226,19 +227,19 @@ class Deploy:
         await self._step(State.BUILDING, fields)
         self.job = replace(self.job, attempt=attempt, build_started=started, log_from=log_from)
 
-    async def _record(self, invocation: "asyncio.Future[str]", built: asyncio.Event) -> None:
+    async def _record(self, begun: "asyncio.Future[Unit]", built: asyncio.Event) -> None:
         """The build's output as it comes: into the log of the job, and its tail for `output`."""
-        invocation_id = await invocation
+        invocation_id = (await begun).invocation_id
         await self._note({"invocation_id": invocation_id})
         lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
         await self._output.record(lines, built, self.job.id, self.job.log_from)
 
-    async def _keep_time(self) -> None:
-        """Stop the build when its time is up."""
-        began = seconds(self.job.build_started)
-        await asyncio.sleep(
-            max(0.0, (self._host.time() if began is None else began) + self.repo.timeout - self._host.time())
-        )
+    async def _keep_time(self, begun: "asyncio.Future[Unit]") -> None:
+        """Stop the build when its time is up. That counts from its begin, however long it was in coming."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.repo.timeout):
+                unit = await asyncio.shield(begun)
+            await asyncio.sleep(unit.began + self.repo.timeout - self._host.time())
         await self._intend(State.TIMED_OUT)
 
     async def _intend(self, state: State) -> None:

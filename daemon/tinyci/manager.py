@@ -64,6 +64,8 @@ class Unit:
     dependents: tuple[str, ...]
     """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
     start failed in between."""
+    began: float
+    """When it last left `inactive`, in seconds since the epoch; 0 when it never did."""
 
     @property
     def is_loaded(self) -> bool:
@@ -186,6 +188,7 @@ class Manager:
             dependents=tuple(
                 str(each) for key in ("RequiredBy", "BoundBy", "ConsistsOf") for each in common.get(key, ())
             ),
+            began=int(common.get("InactiveExitTimestamp", 0)) / 1_000_000,
         )
 
     async def result(self, name: str, job: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STAGE = re.compile(r"tinyci-(build|verify|rollback)@([0-9a-f]{32})\.service")
 _ERRORS = "org.freedesktop.systemd1."
 
+EPOCH = 1_800_000_000
+"""What the clock on the wall shows when the simulation begins."""
 STOPPING = 8.0
 """Seconds until a stage that does not heed SIGTERM is killed (TimeoutStopSec=)."""
 
@@ -159,6 +161,7 @@ class ServiceManager:
                 "ActiveState": unit.active,
                 "SubState": unit.active,
                 "Job": (0 if unit.job == "/" else 1, unit.job),
+                "InactiveExitTimestamp": int((unit.run.began + EPOCH) * 1_000_000) if unit.run else 0,
                 "InvocationID": bytes.fromhex(unit.invocation),
             }
         return {name: SimpleNamespace(value=value) for name, value in values.items()}

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memory import Memory
-from servicemanager import STAGE, ServiceManager, Unit
+from servicemanager import EPOCH, STAGE, ServiceManager, Unit
 from tinyci.repo import Repo
 from virtual import VirtualLoop
-
-EPOCH = 1_800_000_000.0
 
 
 @dataclass(eq=False)
