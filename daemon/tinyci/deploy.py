@@ -7,15 +7,13 @@ at any line: it asks what is, and goes on from there.
 import asyncio
 import json
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from tinyci import span
-from tinyci.job import Job, State, check_step, now, seconds
-from tinyci.journal import Lines, said_last
+from tinyci.host import Host
+from tinyci.job import Job, State, check_step, seconds
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers, uid_of
 from tinyci.output import Limits, Output
@@ -26,6 +24,7 @@ from tinyci.store import Store
 from tinyci.units import Down, RestartedByOthers, Units
 
 ATTEMPTS = 3
+STAGES = ("build", "verify", "rollback")
 _MARGIN = 30.0
 """Seconds beyond its own limit after which a stage is stopped that does not end by itself."""
 _ROLLBACK_LIMIT = 300.0
@@ -33,7 +32,6 @@ _ROLLBACK_LIMIT = 300.0
 _WATCHES = 3
 """How often the units are watched anew because somebody else restarted one meanwhile."""
 UNIT_SAID = "[tinyci: what the unit said last]\n"
-JOBS = Path("/run/tinyci/jobs")
 
 
 class Ended(Exception):
@@ -57,13 +55,30 @@ Tell = Callable[[str, str, Mapping[str, str]], None]
 class Deploy:
     """One job on its way."""
 
-    def __init__(self, job: Job, repo: Repo, store: Store, managers: Managers, limits: Limits, tell: Tell) -> None:
+    def __init__(
+        self,
+        job: Job,
+        repo: Repo,
+        store: Store,
+        managers: Managers,
+        limits: Limits,
+        tell: Tell,
+        host: Host,
+        *,
+        leftovers: Sequence[Job] = (),
+        doom: str = "",
+    ) -> None:
+        """`leftovers`: ended jobs of the same repo and user whose stages may still run. `doom`: why nothing can
+        become of a job that is on its way, or empty."""
         self.job = job
         self.repo = repo
         self._store = store
         self._managers = managers
         self._limits = limits
         self._tell = tell
+        self._host = host
+        self._leftovers = leftovers
+        self._doom = doom
         self._output = Output(store, limits)
         self._units = Units(repo, managers)
         self._remark = ""
@@ -79,22 +94,25 @@ class Deploy:
         off in the middle."""
         if self.job.state not in (State.QUEUED, State.BUILDING):
             return bool(self.job.intent)
-        await self._intend(State.CANCELLED)
+        with suppress(AlreadyEnded):
+            await self._intend(State.CANCELLED)
         return True
 
-    async def run(self) -> None:
-        """The whole deploy, from wherever the job stands to its final state. Idempotent."""
+    async def run(self) -> bool:
+        """The whole deploy, from wherever the job stands to its final state. Idempotent. Returns False when something
+        of it may be left: see clear_away()."""
         self._write_job_file()
         try:
             with suppress(AlreadyEnded):
-                await self._finish(await self._way())
+                await self._finish(Ended(State.FAILED, self._doom) if self._doom else await self._way())
         finally:
             self._over.set()
-        await clear_away(self.job, self.repo.user, self._store, self._managers)
+        return await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
 
     async def _way(self) -> Ended:
         """Through the stages in their order, and how that ended."""
         try:
+            await self._clear_leftovers()
             await self._build()
             if self.job.state is not State.ROLLING_BACK:
                 await self._restart()
@@ -120,6 +138,12 @@ class Deploy:
         except (Ended, Down, ManagerError) as error:
             return Ended(State.FAILED, f"{failure}; the rollback failed too: {error}")
         return Ended(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
+
+    async def _clear_leftovers(self) -> None:
+        """Never two deploys of a repo at once, also when the one before was given up on with its manager away."""
+        for job in self._leftovers:
+            for stage in STAGES:
+                await StageUnit(job.unit(stage), self.repo.user, self._managers).be_gone()
 
     # -- build -------------------------------------------------------------------------------------------------
 
@@ -148,12 +172,13 @@ class Deploy:
 
     async def _await_build(self, name: str) -> Unit:
         """Start the build unit unless it runs or has run; record what it prints; return it when it is over."""
-        built, invocation = asyncio.Event(), asyncio.get_running_loop().create_future()
+        built = asyncio.Event()
+        begun: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
         started = False
 
         def over(unit: Unit) -> bool:
-            if unit.invocation_id and not invocation.done():
-                invocation.set_result(unit.invocation_id)
+            if unit.invocation_id and not begun.done():
+                begun.set_result(unit)
             return unit.is_over
 
         async def build(manager: Manager) -> Unit:
@@ -168,15 +193,15 @@ class Deploy:
 
         outcome: Unit | ManagerError
         async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._record(invocation, built))
-            clock = group.create_task(self._keep_time())
+            recorder = group.create_task(self._record(begun, built))
+            clock = group.create_task(self._keep_time(begun))
             try:
                 outcome = await self._managers.ask(self.repo.user, build)
             except ManagerError as error:
                 outcome = error
             clock.cancel()
             built.set()
-            if not invocation.done():
+            if not begun.done():
                 recorder.cancel()
         if isinstance(outcome, ManagerError):
             raise outcome
@@ -188,7 +213,7 @@ class Deploy:
             raise unknown(self.repo.user, unit.name)
         if self.job.attempt >= ATTEMPTS:
             raise Ended(State.FAILED, f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager")
-        attempt, started = self.job.attempt + 1, now()
+        attempt, started = self.job.attempt + 1, self._host.now()
         log_from = await self._store.logged(self.job.id)
         fields = {
             "attempt": str(attempt),
@@ -202,17 +227,19 @@ class Deploy:
         await self._step(State.BUILDING, fields)
         self.job = replace(self.job, attempt=attempt, build_started=started, log_from=log_from)
 
-    async def _record(self, invocation: "asyncio.Future[str]", built: asyncio.Event) -> None:
+    async def _record(self, begun: "asyncio.Future[Unit]", built: asyncio.Event) -> None:
         """The build's output as it comes: into the log of the job, and its tail for `output`."""
-        invocation_id = await invocation
+        invocation_id = (await begun).invocation_id
         await self._note({"invocation_id": invocation_id})
-        lines = Lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
+        lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
         await self._output.record(lines, built, self.job.id, self.job.log_from)
 
-    async def _keep_time(self) -> None:
-        """Stop the build when its time is up."""
-        began = seconds(self.job.build_started)
-        await asyncio.sleep(max(0.0, (time.time() if began is None else began) + self.repo.timeout - time.time()))
+    async def _keep_time(self, begun: "asyncio.Future[Unit]") -> None:
+        """Stop the build when its time is up. That counts from its begin, however long it was in coming."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.repo.timeout):
+                unit = await asyncio.shield(begun)
+            await asyncio.sleep(unit.began + self.repo.timeout - self._host.time())
         await self._intend(State.TIMED_OUT)
 
     async def _intend(self, state: State) -> None:
@@ -235,9 +262,9 @@ class Deploy:
         if not self.repo.units or self.job.state is State.VERIFYING:
             return
         if self.job.state is State.BUILDING:
-            began, dependents = now(), await self._units.active_dependents()
+            began, dependents = self._host.now(), await self._units.active_dependents()
             fields = {"restart_started": began, "dependents": " ".join(dependents)}
-            await self._step(State.RESTARTING, {"build_duration": _since(self.job.build_started), **fields})
+            await self._step(State.RESTARTING, {"build_duration": self._host.since(self.job.build_started), **fields})
             self.job = replace(self.job, restart_started=began, dependents=tuple(dependents))
         issued, _, before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
@@ -252,7 +279,7 @@ class Deploy:
         for name in self.job.dependents:
             await self._units.lift(name)
         if self.job.state is State.RESTARTING:
-            await self._step(State.VERIFYING, {"restart_duration": _since(self.job.restart_started)})
+            await self._step(State.VERIFYING, {"restart_duration": self._host.since(self.job.restart_started)})
 
     # -- verify ------------------------------------------------------------------------------------------------
 
@@ -260,7 +287,7 @@ class Deploy:
         """The units stay up, and what runs in them is what was built, and well."""
         if not self.repo.units:
             return
-        began = now()
+        began = self._host.now()
         for turn in range(1, _WATCHES + 1):
             try:
                 async with self._watched():
@@ -272,7 +299,7 @@ class Deploy:
                     raise Ended(State.FAILED, f"{error}, {turn} times; who restarts it?") from None
         for name in self.job.dependents:
             await self._units.lift(name)
-        await self._note({"verify_duration": _since(began)})
+        await self._note({"verify_duration": self._host.since(began)})
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
@@ -314,11 +341,13 @@ class Deploy:
         """How the job would end, with what the unit that is down said last."""
         if isinstance(error, Ended):
             return error
+        if self.job.intent and self.job.state in (State.QUEUED, State.BUILDING):
+            return Ended(State(self.job.intent), self._reason_of_intent())
         fields = {}
         if isinstance(error, Down):
-            since = seconds(self.job.restart_started) or time.time()
+            since = seconds(self.job.restart_started) or self._host.time()
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
-            text = "".join(f"{line}\n" for line in await said_last(error.unit, uid, since))
+            text = "".join(f"{line}\n" for line in await self._host.said_last(error.unit, uid, since))
             self.job = replace(self.job, unit_output=text)
             fields = {"unit_output": text}
         return Ended(State.FAILED, str(error), **fields)
@@ -326,7 +355,7 @@ class Deploy:
     async def _finish(self, end: Ended) -> None:
         durations = {}
         if self.job.state is State.BUILDING:
-            durations = {"build_duration": _since(self.job.build_started)}
+            durations = {"build_duration": self._host.since(self.job.build_started)}
         unit_said = self.job.unit_output
         await self._step(
             end.state,
@@ -336,7 +365,7 @@ class Deploy:
                 "success": "true" if end.state is State.SUCCEEDED else "false",
                 "reason": end.reason,
                 "output": self._output.text() + (UNIT_SAID + unit_said if unit_said else ""),
-                "finished": now(),
+                "finished": self._host.now(),
             },
         )
 
@@ -367,24 +396,25 @@ class Deploy:
 
     def _write_job_file(self) -> None:
         """For the stages: no secrets, and only what they may believe the daemon about."""
-        JOBS.mkdir(mode=0o755, exist_ok=True)
-        path = JOBS / f"{self.job.hex}.json"
+        self._host.jobs.mkdir(mode=0o755, exist_ok=True)
+        path = self._host.jobs / f"{self.job.hex}.json"
         fields = {name: getattr(self.job, name) for name in ("id", "repo", "ref", "revision", "rollback_to")}
         new = path.with_suffix(".new")
         new.write_text(json.dumps(fields), encoding="utf-8")
         os.replace(new, path)
 
 
-def _since(time_: str) -> str:
-    """Seconds that have passed since that time."""
-    began = seconds(time_)
-    return "" if began is None else f"{max(0.0, time.time() - began):.6f}"
+async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: Host) -> bool:
+    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
 
-
-async def clear_away(job: Job, user: str, store: Store, managers: Managers) -> None:
-    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file."""
-    async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
-        for stage in ("build", "verify", "rollback"):
-            group.create_task(StageUnit(job.unit(stage), user, managers).clear())
-    (JOBS / f"{job.hex}.json").unlink(missing_ok=True)
+    Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.
+    """
+    if job.attempt:
+        async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
+            units = [StageUnit(job.unit(stage), user, managers) for stage in STAGES]
+            clearing = [group.create_task(unit.clear()) for unit in units]
+        if not all(task.result() for task in clearing):
+            return False
+    (host.jobs / f"{job.hex}.json").unlink(missing_ok=True)
     await store.release(job.id)
+    return True

@@ -6,17 +6,17 @@ next sweep finds it there.
 
 import asyncio
 import logging
-import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 
 from tinyci import retention, schedule, spool
 from tinyci.config import Config
-from tinyci.deploy import JOBS, Deploy, Tell, clear_away
-from tinyci.job import FINAL, Job, JobError, State, now
+from tinyci.deploy import Deploy, Tell, clear_away
+from tinyci.host import Host
+from tinyci.job import FINAL, Job, JobError, State
 from tinyci.journal import fields
 from tinyci.managers import Managers
 from tinyci.output import Limits
@@ -58,6 +58,7 @@ class Dispatch:
         repos: Repos,
         tell: Tell,
         on_count: Callable[[], None],
+        host: Host | None = None,
     ) -> None:
         self.config = config
         self.repos = repos
@@ -66,15 +67,17 @@ class Dispatch:
         self._managers = managers
         self._tell = tell
         self._on_count = on_count
+        self._host = host or Host()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
-        self._clearing: set[str] = set()  # ended jobs of which something may be left
-        self._due: list[Callable[[], Coroutine[None, None, None]]] = []  # what _begin() is to start
+        self._leftovers: dict[str, tuple[Job, str]] = {}  # ended jobs to be cleared away, with their users
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
+        self._left = asyncio.Event()
         self._wake = asyncio.Event()
+        self._pausing = asyncio.Lock()
         self._unsure = True
         self._sweeping = False
-        self._ended, self._pruned = 0, time.monotonic()
+        self._ended, self._pruned = 0, 0.0
 
     @property
     def queued(self) -> int:
@@ -101,9 +104,10 @@ class Dispatch:
                 self._newest[job.repo, job.ref] = max(job.created, self._newest.get((job.repo, job.ref), ""))
         self._unsure = False
         await self._sweep()
-        # A job that ended before it began, of which the daemon that wrote the file knew no more.
-        ours = {f"{job.hex}.json" for job in (*self._queued, *(deploy.job for deploy in self.running))}
-        for file in JOBS.glob("*"):
+        # The daemon before wrote the file of a job, and knew no more of it or had not begun it.
+        begun = (*(deploy.job for deploy in self.running), *(job for job, _ in self._leftovers.values()))
+        ours = {f"{job.hex}.json" for job in begun}
+        for file in self._host.jobs.glob("*"):
             if file.name not in ours:
                 file.unlink(missing_ok=True)
 
@@ -112,19 +116,21 @@ class Dispatch:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take())
             group.create_task(self._begin(group))
+            group.create_task(self._clear())
 
     # -- jobs in -----------------------------------------------------------------------------------------------
 
     async def _take(self) -> None:
         """Accept jobs in push order. After an outage, or with files in the spool, older ones may have to come first:
         the sweep sorts them."""
-        swept = time.monotonic()
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
         while True:
             job_id = await self._store.take()
-            if self._unsure or time.monotonic() > swept + SWEEP or not spool.is_empty():
+            if self._unsure or loop.time() > swept + SWEEP or not spool.is_empty(self._host.spool):
                 self._unsure = False
                 await self._sweep()  # finds job_id too
-                swept = time.monotonic()
+                swept = loop.time()
             elif job_id:
                 await self._accept(job_id, await self._fields(job_id))
                 self._wake.set()
@@ -132,8 +138,11 @@ class Dispatch:
     async def _sweep(self) -> None:
         self._sweeping = True  # nothing begins before what may have to come before it is known
         try:
-            for kept in spool.jobs():
-                await self._take_in(kept)
+            if not spool.is_empty(self._host.spool):
+                while await self._store.waiting():  # pushes from before the outage come before what is in the spool
+                    await self._store.take()
+                for kept in spool.jobs(self._host.spool):
+                    await self._take_in(kept)
             for job_id in await self._store.accepted():
                 if not self._knows(job_id):
                     await self._accept(job_id, await self._fields(job_id))
@@ -142,7 +151,7 @@ class Dispatch:
             self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
-        return job_id in self._running or job_id in self._clearing or any(job.id == job_id for job in self._queued)
+        return job_id in self._running or job_id in self._leftovers or any(job.id == job_id for job in self._queued)
 
     async def _take_in(self, kept: spool.Spooled) -> None:
         problem = kept.problem
@@ -177,24 +186,31 @@ class Dispatch:
             self._tell(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
             await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
             return
+        user = values.get("user", "")
         if job.state in FINAL:
-            self._clear_later(job, values.get("user") or "root")
+            self._leave(job, user)
             return
         self._tell(job.id, job.repo, {**values, "state": job.state})
         if job.state is State.QUEUED:
             if not job.created:  # a shell script made it
-                job = replace(job, created=now())
+                job = replace(job, created=self._host.now())
                 await self._store.update(job.id, {"created": job.created})
             if values.get("spooled"):
                 await self._queue_late(job)
             else:
                 self._queued.append(job)
-        elif known := self.repos.known.get(job.repo):
-            self._run(job, known)
         else:
-            reason = f"while it was {job.state}: {self.repos.missing(job.repo)}"
-            await self._conclude(job.id, job.repo, State.FAILED, reason)
-            self._clear_later(job, values.get("user") or "root")
+            self._go_on(job, user)
+
+    def _go_on(self, job: Job, user: str) -> None:
+        """A job that is on its way stays with the user it was begun for: its build is in that user's manager."""
+        known, doom = self.repos.known.get(job.repo), ""
+        user = user or (known.user if known else "root")
+        if known is None:
+            known, doom = Repo.gone(job.repo, user), f"while it was {job.state}: {self.repos.missing(job.repo)}"
+        elif user != known.user:
+            doom = f"while it was {job.state}, the user of the repo was changed from {user} to {known.user}: push again"
+        self._run(job, known._replace(user=user), doom)
 
     async def _queue_late(self, job: Job) -> None:
         """A job out of the spool comes to its place among those that went past it. Only these are told by their time:
@@ -202,12 +218,16 @@ class Dispatch:
         if job.created < self._newest.get((job.repo, job.ref), ""):
             await self._end(job.id, job.repo, State.SUPERSEDED, f"a newer push of {job.ref} began before it")
             return
-        later = (i for i, each in enumerate(self._queued) if each.repo == job.repo and each.created > job.created)
-        self._queued.insert(next(later, len(self._queued)), job)
+        of_repo = [i for i, each in enumerate(self._queued) if each.repo == job.repo]
+        # Behind the last older one, and not before the first newer one: the times need not be in order.
+        after = max((i for i in of_repo if self._queued[i].created <= job.created), default=-1)
+        newer = (i for i in of_repo if i > after)
+        self._queued.insert(next(newer, len(self._queued)), job)
 
     # -- jobs on their way -------------------------------------------------------------------------------------
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
+        begun: set[str] = set()
         while True:
             self._wake.clear()
             for job, newer in schedule.superseded(self._queued):
@@ -215,10 +235,13 @@ class Dispatch:
                 reason = f"job {newer.id} deploys a newer push of {job.ref}"
                 await self._end(job.id, job.repo, State.SUPERSEDED, reason)
             await self._begin_runnable()
-            while self._due:
-                group.create_task(self._due.pop(0)())
+            begun &= set(self._running)
+            for job_id, deploy in self._running.items():
+                if job_id not in begun:
+                    begun.add(job_id)
+                    group.create_task(self._deploy(deploy))
             self._on_count()
-            if self._ended >= PRUNE or time.monotonic() > self._pruned + PRUNE_AGAIN:
+            if self._ended >= PRUNE or asyncio.get_running_loop().time() > self._pruned + PRUNE_AGAIN:
                 await self._prune()
             await self._wake.wait()
 
@@ -236,51 +259,62 @@ class Dispatch:
             reason = f"the repo {job.repo} deploys {' '.join(known.refs)}, not {job.ref}" if known else ""
             await self._end(job.id, job.repo, State.REJECTED, reason or self.repos.missing(job.repo))
 
-    def _run(self, job: Job, known: Repo) -> None:
-        limits = Limits(log=self.config.log_max, output=self.config.output_max)
-        deploy = Deploy(job, known, self._store, self._managers, limits, self._tell)
-        self._running[job.id] = deploy
-        self._due.append(partial(self._deploy, deploy))
+    def _run(self, job: Job, known: Repo, doom: str = "") -> None:
+        self._running[job.id] = Deploy(
+            *(job, known, self._store, self._managers),
+            *(Limits(log=self.config.log_max, output=self.config.output_max), self._tell, self._host),
+            leftovers=[left for left, user in self._leftovers.values() if (left.repo, user) == (job.repo, known.user)],
+            doom=doom,
+        )
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
 
     async def _deploy(self, deploy: Deploy) -> None:
+        is_clear = False
         try:
-            await deploy.run()
+            is_clear = await deploy.run()
         except Exception as error:  # a defect of ours must end this job, and no other
             log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
-            await self._conclude(deploy.job.id, deploy.repo.name, State.FAILED, reason)
-            await clear_away(deploy.job, deploy.repo.user, self._store, self._managers)
+            await self._write_end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
         finally:
+            if not is_clear:
+                self._leave(deploy.job, deploy.repo.user)
             del self._running[deploy.job.id]
             self._ended += 1
             self._wake.set()
 
-    def _clear_later(self, job: Job, user: str) -> None:
-        """Clear away what an ended job left. That may have to wait for its user's manager: nobody waits for it."""
-        self._clearing.add(job.id)
-        self._due.append(partial(self._clear, job, user))
+    def _leave(self, job: Job, user: str) -> None:
+        """Clear an ended job away when its manager is there for it."""
+        self._leftovers[job.id] = (job, user)
+        self._left.set()
 
-    async def _clear(self, job: Job, user: str) -> None:
+    async def _clear(self) -> None:
+        """Apart from everything else: a manager that is away must not hold up the jobs of others."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP if self._leftovers else None):
+                    await self._left.wait()
+            self._left.clear()
+            async with asyncio.TaskGroup() as group:
+                for job, user in self._leftovers.values():
+                    group.create_task(self._clear_one(job, user))
+
+    async def _clear_one(self, job: Job, user: str) -> None:
         try:
-            await clear_away(job, user, self._store, self._managers)
-        except OSError as error:  # the id is still accepted: the next sweep tries again
+            if await clear_away(job, user, self._store, self._managers, self._host):
+                del self._leftovers[job.id]
+        except OSError as error:  # the id is still accepted, and this is tried again
             log.error("job %s cannot be cleared away: %s", job.id, error, extra=fields(job=job.id))
-        finally:
-            self._clearing.discard(job.id)
-            self._ended += 1
-            self._wake.set()
 
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
-        await self._conclude(job_id, repo, state, reason)
+        await self._write_end(job_id, repo, state, reason)
         await self._store.release(job_id)
         self._ended += 1
 
-    async def _conclude(self, job_id: str, repo: str, state: State, reason: str) -> None:
-        """Write the final state of a job that has no deploy to do it."""
-        ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": now()}
+    async def _write_end(self, job_id: str, repo: str, state: State, reason: str) -> None:
+        ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": self._host.now()}
         try:
             if await self._store.update(job_id, ended):
                 self._tell(job_id, repo, ended)
@@ -291,11 +325,11 @@ class Dispatch:
         """Forget what was kept for long enough. Returns what there was."""
         kept = await self._store.kept()
         live = await self._store.live()  # later, so that no job of `kept` is missed while it waits
-        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, time.time(), live)
+        gone = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, self._host.time(), live)
         await self._store.forget(gone)
         refs = {(job.repo, job.ref) for job in kept} | {(d.job.repo, d.job.ref) for d in self.running}
         self._newest = {ref: made for ref, made in self._newest.items() if ref in refs}
-        self._ended, self._pruned = 0, time.monotonic()
+        self._ended, self._pruned = 0, asyncio.get_running_loop().time()
         if gone:
             log.info("%d jobs were kept for long enough, and are forgotten", len(gone))
         return kept
@@ -316,7 +350,8 @@ class Dispatch:
         if not await deploy.cancel():
             state = await deploy.ended()
             raise RequestError("AlreadyFinished", f"job {job_id} was past its build, and has ended: {state}")
-        await deploy.ended()
+        if (state := await deploy.ended()) is not State.CANCELLED:
+            raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
 
     async def retry(self, job_id: str, pusher: str) -> str:
         """A new job for the revision of an ended one. Returns its id. Raises RequestError."""
@@ -346,7 +381,7 @@ class Dispatch:
 
     async def _add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
         """A new job for what another one was for."""
-        new, created = str(uuid.uuid4()), now()
+        new, created = str(uuid.uuid4()), self._host.now()
         copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
         copied |= {"pusher": pusher, "created": created, **more}
         await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
@@ -356,6 +391,7 @@ class Dispatch:
 
     async def pause(self, paused: bool) -> None:
         """Begin nothing new, or go on. What runs is not touched."""
-        await self._store.pause(paused)
-        self.paused = paused
+        async with self._pausing:  # else of two at once one could have the word in Redis, and the other here
+            await self._store.pause(paused)
+            self.paused = paused
         self._wake.set()

@@ -1,6 +1,7 @@
 """What a job is, and which state may follow which."""
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -163,13 +164,17 @@ def check_step(before: State, after: State) -> None:
 
 
 def now() -> str:
-    """ISO 8601 in UTC with microseconds, as every time in a job's hash."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return stamp(time.time())
 
 
-def seconds(time: str) -> float | None:
-    """Seconds since the epoch of a time as now() writes it; None for what is none."""
+def stamp(seconds: float) -> str:
+    """ISO 8601 in UTC with microseconds, as every time in a job's hash; of seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds(stamp: str) -> float | None:
+    """Seconds since the epoch of a time as stamp() writes it; None for what is none."""
     try:
-        return datetime.fromisoformat(time).timestamp()
+        return datetime.fromisoformat(stamp).timestamp()
     except ValueError:
         return None

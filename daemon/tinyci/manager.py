@@ -64,6 +64,8 @@ class Unit:
     dependents: tuple[str, ...]
     """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
     start failed in between."""
+    began: float
+    """When it last left `inactive`, in seconds since the epoch; 0 when it never did."""
 
     @property
     def is_loaded(self) -> bool:
@@ -105,6 +107,11 @@ class Manager:
             bus = await Bus.connect(address, uid)
         except BusGone as error:
             raise ManagerGone(str(error)) from None
+        return await cls.over(bus)
+
+    @classmethod
+    async def over(cls, bus: Bus) -> "Manager":
+        """The manager at the other end of a connection, which is closed when that fails. Raises ManagerGone."""
         manager = cls(bus)
         # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
         bus.on_signal(manager._signal)
@@ -184,6 +191,7 @@ class Manager:
             dependents=tuple(
                 str(each) for key in ("RequiredBy", "BoundBy", "ConsistsOf") for each in common.get(key, ())
             ),
+            began=int(common.get("InactiveExitTimestamp", 0)) / 1_000_000,
         )
 
     async def result(self, name: str, job: str) -> str:

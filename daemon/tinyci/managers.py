@@ -16,12 +16,22 @@ _LOOK = 5.0
 _BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+async def connect_to_manager(user: str) -> Manager:
+    """Raises ManagerGone, and ManagerError when there is no such user."""
+    if user == "root":
+        return await Manager.system()
+    return await Manager.of_user(uid_of(user))
+
+
 class Managers:
     """Connections by user name, `root` for the system's manager."""
 
-    def __init__(self, patience: float = 60.0) -> None:
+    def __init__(
+        self, patience: float = 60.0, connect: Callable[[str], Awaitable[Manager]] = connect_to_manager
+    ) -> None:
         """`patience`: seconds that get() waits for a manager that is away."""
         self._patience = patience
+        self._connect_to_manager = connect
         self._managers: dict[str, Manager] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._errors: dict[str, str] = {}
@@ -71,7 +81,7 @@ class Managers:
         tries = 0
         while True:
             try:
-                return await (Manager.system() if user == "root" else Manager.of_user(uid_of(user)))
+                return await self._connect_to_manager(user)
             except ManagerGone as error:
                 self._errors[user] = str(error)
             # A manager that starts, or a gate that follows it, tells nobody who is not connected.

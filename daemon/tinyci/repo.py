@@ -45,6 +45,11 @@ class Repo(NamedTuple):
     keep_images: int
     """How many successful deploys' images are kept, what runs included."""
 
+    @classmethod
+    def gone(cls, name: str, user: str) -> "Repo":
+        """What is known of a repo whose file is gone."""
+        return cls(name, "", user, (), (), "", 0.0, 0.0, 0.0, 0.0, "", 0)
+
     @property
     def is_root(self) -> bool:
         return self.user == "root"

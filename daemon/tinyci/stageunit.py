@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers
@@ -37,26 +36,33 @@ class StageUnit:
         """Stop it, as far as that can be done in time; clear() sees to it once more."""
         await self._in_time(_stop)
 
-    async def clear(self) -> None:
-        """Leave nothing of it in systemd. A manager that stays away has no units left, or its user's manager would
-        keep them for itself to tidy."""
+    async def clear(self) -> bool:
+        """Leave nothing of it in systemd. False when that could not be done in time: a manager that stays away may
+        have it still, as it has behind a gate that is down."""
+        return await self._in_time(_clear)
 
-        async def clear(manager: Manager, name: str) -> None:
-            await _stop(manager, name)
-            await manager.reset_failed(name)
+    async def be_gone(self) -> None:
+        """Leave nothing of it in systemd, however long its manager stays away. Raises ManagerError."""
+        await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
 
-        await self._in_time(clear)
-
-    async def _in_time(self, do: Callable[[Manager, str], Awaitable[None]]) -> None:
-        with suppress(ManagerError, TimeoutError):
+    async def _in_time(self, do: Callable[[Manager, str], Awaitable[None]]) -> bool:
+        try:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._managers.ask(self._user, lambda manager: do(manager, self.name))
+        except (ManagerError, TimeoutError):
+            return False
+        return True
 
 
 async def _stop(manager: Manager, name: str) -> None:
     unit = await manager.unit(name)
     if not unit.is_over or unit.active_state == "active":
         await manager.result(name, await manager.stop(name))
+
+
+async def _clear(manager: Manager, name: str) -> None:
+    await _stop(manager, name)
+    await manager.reset_failed(name)
 
 
 def said(unit: Unit, verdict: str) -> str:

@@ -1,0 +1,305 @@
+"""A systemd manager of the simulated host, as it is seen over D-Bus: units, their jobs, and who is connected.
+
+Source: org.freedesktop.systemd1(5), systemd.service(5). A stage is a oneshot that stays (RemainAfterExit=yes) and is
+collected when it is inactive; a failed one stays until it is reset.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from tinyci.bus import BusError
+
+if TYPE_CHECKING:
+    from wire import Wire
+    from world import Run, World
+
+STAGE = re.compile(r"tinyci-(build|verify|rollback)@([0-9a-f]{32})\.service")
+_ERRORS = "org.freedesktop.systemd1."
+
+EPOCH = 1_800_000_000
+"""What the clock on the wall shows when the simulation begins."""
+STOPPING = 8.0
+"""Seconds until a stage that does not heed SIGTERM is killed (TimeoutStopSec=)."""
+
+# How a stage may end: its ActiveState, Result, ExecMainCode, ExecMainStatus and StatusText.
+ENDS = {
+    "succeeded": ("active", "success", 1, 0, ""),
+    "failed": ("failed", "exit-code", 1, 3, "failed: ci-build.sh exited with status 3"),
+    "rejected": ("failed", "exit-code", 1, 1, "rejected: there is no such revision"),
+    "refused": ("failed", "exit-code", 1, 1, "failed: the revision has no ci-build.sh"),
+    "oom": ("failed", "oom-kill", 2, 9, ""),
+    "killed": ("failed", "signal", 2, 9, ""),
+}
+# How one may end that was told to stop: as its script takes it.
+STOPS = [
+    ("failed", "exit-code", 1, 143, "failed: ci-build.sh was killed by SIGTERM"),
+    ("inactive", "success", 1, 0, ""),
+    ("failed", "timeout", 2, 9, ""),
+]
+
+
+@dataclass(eq=False)
+class Unit:
+    name: str
+    is_loaded: bool
+    active: str = "inactive"
+    job: str = "/"
+    job_type: str = ""
+    invocation: str = ""
+    result: str = "success"
+    exit_code: int = 0
+    exit_status: int = 0
+    restarts: int = 0
+    status_text: str = ""
+    run: Run | None = None
+    since: float = 0.0
+    """When its job was queued."""
+
+    @property
+    def path(self) -> str:
+        return f"/unit/{self.name}"
+
+
+class ServiceManager:
+    """The manager of one user. It can go away with all its units, or only out of reach."""
+
+    def __init__(self, world: World, user: str) -> None:
+        self.user = user
+        self.is_up = True
+        self.is_reachable = True
+        self.units: dict[str, Unit] = {}
+        self.wires: list[Wire] = []
+        self._world = world
+        self._jobs = 0
+
+    # -- what happens to it ------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Every connection is lost; the units live on."""
+        for wire in list(self.wires):
+            wire.lose()
+
+    def stop(self) -> None:
+        """It ends, and all that it ran."""
+        self.is_up = False
+        self.drop()
+        for unit in self.units.values():
+            if unit.run and unit.active in ("activating", "deactivating"):
+                self._world.ended(unit.run, "cut off")
+            self._world.is_down(self.user, unit.name)
+            unit.job = unit.invocation = "gone"  # what was to happen to it does not
+        self.units = {}
+
+    def start(self) -> None:
+        """It comes up, and with it what is enabled."""
+        self.is_up = True
+        for name in self._world.apps():
+            unit = self._load(name)
+            self._queue(unit, "start")
+            self._world.later(lambda unit=unit, job=unit.job: self._start_app(unit, job))
+
+    def end(self, unit: Unit, how: str) -> None:
+        """A stage that runs comes to its end."""
+        assert unit.run and unit.active == "activating"
+        self._world.ended(unit.run, how)
+        self._become(unit, *ENDS[how])
+        self._finish(unit, "done" if unit.active == "active" else "failed")
+
+    def crash(self, unit: Unit, again: bool) -> None:
+        """An app ends by itself; `again`: and is restarted by its manager (Restart=)."""
+        if unit.active != "active" or unit.job != "/":
+            return
+        self._world.is_down(self.user, unit.name)
+        if not again:
+            self._become(unit, "failed", "exit-code", 1, 1, "")
+            return
+        self._become(unit, "activating", "success", 1, 1, "")
+        unit.restarts += 1
+        self._world.later(lambda invocation=unit.invocation: self._up_again(unit, invocation))
+
+    # -- what is asked of it -----------------------------------------------------------------------------------
+
+    def call(self, path: str, member: str, body: tuple[Any, ...]) -> list[Any]:
+        if member == "Subscribe":
+            return []
+        if member == "LoadUnit":
+            return [self._load(body[0]).path]
+        if member == "GetAll":
+            return [self._properties(self._load(path.removeprefix("/unit/")), body[0])]
+        if member == "ResetFailedUnit":
+            self._reset_failed(body[0])
+            return []
+        unit = self._load(body[0])
+        if not unit.is_loaded:
+            raise BusError(f"{_ERRORS}NoSuchUnit", f"Unit {unit.name} not found.")
+        calls = {"StartUnit": self._start_stage, "StopUnit": self._stop_stage, "RestartUnit": self._restart_app}
+        return [calls[member](unit)]
+
+    def _load(self, name: str) -> Unit:
+        if name not in self.units:
+            unit = Unit(name, bool(STAGE.fullmatch(name) or name in self._world.apps()))
+            self.units[name] = unit
+            self._world.later(lambda: self._collect(unit))
+        return self.units[name]
+
+    def _properties(self, unit: Unit, interface: str) -> dict[str, Any]:
+        if interface.endswith(".Service"):
+            values: dict[str, Any] = {
+                "Result": unit.result,
+                "ExecMainCode": unit.exit_code,
+                "ExecMainStatus": unit.exit_status,
+                "NRestarts": unit.restarts,
+                "StatusText": unit.status_text,
+            }
+        else:
+            values = {
+                "LoadState": "loaded" if unit.is_loaded else "not-found",
+                "ActiveState": unit.active,
+                "SubState": unit.active,
+                "Job": (0 if unit.job == "/" else 1, unit.job),
+                "InactiveExitTimestamp": int((unit.run.began + EPOCH) * 1_000_000) if unit.run else 0,
+                "InvocationID": bytes.fromhex(unit.invocation),
+            }
+        return {name: SimpleNamespace(value=value) for name, value in values.items()}
+
+    def _reset_failed(self, name: str) -> None:
+        if name not in self.units:
+            raise BusError(f"{_ERRORS}NoSuchUnit", f"Unit {name} not loaded.")
+        unit = self.units[name]
+        if unit.active == "failed":
+            self._become(unit, "inactive", "success", unit.exit_code, unit.exit_status, unit.status_text)
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    def _start_stage(self, unit: Unit) -> str:
+        if unit.job_type == "stop":
+            raise BusError(f"{_ERRORS}TransactionIsDestructive", "There is a stop job queued.")
+        if unit.job_type == "start":
+            return unit.job
+        job = self._queue(unit, "start")
+
+        def execute() -> None:
+            if unit.job == job and unit.active == "active":
+                self._finish(unit, "done")
+            elif unit.job == job:
+                unit.invocation = self._world.new_hex()
+                unit.run = self._world.began(unit.name, self.user, unit.invocation)
+                self._become(unit, "activating", "success", 0, 0, "")
+
+        self._world.later(execute)
+        return job
+
+    def _stop_stage(self, unit: Unit) -> str:
+        if unit.job_type == "stop":
+            return unit.job
+        if unit.job != "/":
+            self._finish(unit, "canceled")
+        job = self._queue(unit, "stop")
+        how = STOPS[self._world.number() % len(STOPS)]
+        if unit.active == "activating":
+            self._become(unit, "deactivating", "success", 0, 0, "")
+
+        def stopped() -> None:
+            if unit.job != job:
+                return
+            if unit.active == "deactivating":
+                assert unit.run
+                self._world.ended(unit.run, "stopped")
+                self._become(unit, *how)
+            elif unit.active == "active":
+                self._become(unit, "inactive", unit.result, unit.exit_code, unit.exit_status, unit.status_text)
+            self._finish(unit, "done")
+
+        self._world.later(stopped, STOPPING if how[1] == "timeout" and unit.active == "deactivating" else 0.0)
+        return job
+
+    # -- apps --------------------------------------------------------------------------------------------------
+
+    def _restart_app(self, unit: Unit) -> str:
+        if unit.job != "/":  # merged into the job that there is, which begins anew
+            job, unit.job_type = unit.job, "restart"
+        else:
+            job = self._queue(unit, "restart")
+        self._world.later(lambda: self._stop_app(unit, job))
+        return job
+
+    def _stop_app(self, unit: Unit, job: str) -> None:
+        if unit.job != job:
+            return
+        self._world.is_down(self.user, unit.name)
+        if unit.active != "inactive":
+            self._become(unit, "deactivating", "success", 0, 0, "")
+        self._world.later(lambda: self._start_app(unit, job))
+
+    def _start_app(self, unit: Unit, job: str) -> None:
+        if unit.job != job:
+            return
+        unit.invocation, unit.restarts = self._world.new_hex(), 0
+        self._become(unit, "activating", "success", 0, 0, "")
+        self._world.starts(self.user, unit.name)
+        plan, invocation = self._world.plan(unit.name), unit.invocation
+        delay = {"slow": 20.0, "hangs": 45.0, "hangs long": 200.0}.get(plan, 0.0)
+
+        def done() -> None:
+            if unit.job != job or unit.invocation != invocation:
+                return
+            if plan in ("fails", "hangs", "hangs long"):
+                self._become(unit, "failed", "timeout" if plan.startswith("hangs") else "exit-code", 1, 1, "")
+                self._finish(unit, "failed")
+                return
+            self._become(unit, "active", "success", 0, 0, "")
+            self._world.is_up(self.user, unit.name)
+            self._finish(unit, "done")
+            if plan in ("dies", "flaps"):
+                self._world.later(lambda: self._crash_of(unit, invocation, plan == "flaps"), 1.0)
+
+        self._world.later(done, delay)
+
+    def _crash_of(self, unit: Unit, invocation: str, again: bool) -> None:
+        if unit.invocation == invocation:
+            self.crash(unit, again)
+
+    def _up_again(self, unit: Unit, invocation: str) -> None:
+        if unit.invocation != invocation or unit.job != "/":
+            return
+        unit.invocation = self._world.new_hex()
+        self._world.starts(self.user, unit.name)
+        self._become(unit, "active", "success", 0, 0, "")
+        self._world.is_up(self.user, unit.name)
+
+    # -- small things ------------------------------------------------------------------------------------------
+
+    def _queue(self, unit: Unit, kind: str) -> str:
+        self._jobs += 1
+        unit.job, unit.job_type, unit.since = f"/job/{self._jobs}", kind, self._world.loop.time()
+        self._changed(unit)
+        return unit.job
+
+    def _finish(self, unit: Unit, result: str) -> None:
+        job, unit.job, unit.job_type = unit.job, "/", ""
+        self._emit("/manager", "org.freedesktop.systemd1.Manager", "JobRemoved", [1, job, unit.name, result])
+        self._changed(unit)
+
+    def _become(self, unit: Unit, active: str, result: str, code: int, status: int, text: str) -> None:
+        unit.active, unit.result, unit.exit_code, unit.exit_status, unit.status_text = (
+            *(active, result),
+            *(code, status, text),
+        )
+        self._changed(unit)
+
+    def _changed(self, unit: Unit) -> None:
+        self._emit(unit.path, "org.freedesktop.DBus.Properties", "PropertiesChanged", [])
+        self._world.later(lambda: self._collect(unit))
+
+    def _collect(self, unit: Unit) -> None:
+        is_over = unit.active == "inactive" and unit.job == "/"
+        if STAGE.fullmatch(unit.name) and is_over and self.units.get(unit.name) is unit:
+            del self.units[unit.name]
+
+    def _emit(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+        for wire in list(self.wires):
+            wire.signal(path, interface, member, body)
