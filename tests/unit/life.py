@@ -124,6 +124,10 @@ class Life:
             raise ManagerGone("nobody listens")
         return await Manager.over(Wire(manager, self._way, self._later))  # type: ignore[arg-type]
 
+    async def _said_last(self, unit: str, uid: int, since: float) -> list[str]:
+        await asyncio.sleep(0)
+        return [f"the last of {unit}"]
+
     def _lines(self, first: str, last: str, uid: int) -> Lines:
         return _Printed(self.world, first.split()[-1])  # type: ignore[return-value]
 

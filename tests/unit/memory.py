@@ -137,8 +137,8 @@ class MemoryStore:
             rows = []
             for score, job_id in self._memory.indexed():
                 values = self._memory.hashes.get(job_id, {})
-                repo, ref, state, created = (values.get(name, "") for name in ("repo", "ref", "state", "created"))
-                rows.append(Kept(job_id, repo, ref, state, created, score))
+                shown = (values.get(name, "") for name in ("repo", "ref", "state", "created", "image"))
+                rows.append(Kept(job_id, *shown, score))
             return rows
 
         return await self._do(once)

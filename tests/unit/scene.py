@@ -25,7 +25,11 @@ QUIET = 2000.0
 
 
 def repo(name: str, user: str, *units: str) -> Repo:
-    return Repo(name, f"/srv/{name}.git", user, ("refs/heads/*",), units, "ci-build.sh", 120.0, 60.0, 5.0, "")
+    return Repo(
+        *(name, f"/srv/{name}.git", user, ("refs/heads/*",), units, "ci-build.sh"),
+        **{"timeout": 120.0, "restart_timeout": 60.0, "settle": 5.0, "verify_timeout": 20.0},
+        **{"health": "", "keep_images": 3},
+    )
 
 
 # Users that are on every host, so that their uids are found.
@@ -143,6 +147,10 @@ class Scene:
     def retry(self, job_id: str) -> None:
         if self.life and self.life.is_ready:
             self.life.ask(lambda dispatch: dispatch.retry(job_id, "somebody"))
+
+    def roll_back(self, name: str) -> None:
+        if self.life and self.life.is_ready:
+            self.life.ask(lambda dispatch: dispatch.rollback(name, "", "somebody"))
 
     def pause(self, paused: bool = True) -> None:
         if self.life and self.life.is_ready:
@@ -267,14 +275,18 @@ class Scene:
             assert self.memory.hashes[job_id]["state"] == State.CANCELLED, self.memory.hashes[job_id]
 
     def check_newest(self) -> None:
-        """No newest push of a ref was superseded, but by a retry."""
+        """No newest push of a ref was superseded, but by what somebody asked for."""
         newest = {}
         for job_id in self.world.pushed:
             fields = self.memory.hashes[job_id]
             newest[fields["repo"], fields["ref"]] = fields["state"]
-        retried = {(each["repo"], each["ref"]) for each in self.memory.hashes.values() if "retry_of" in each}
+        asked = {
+            (each["repo"], each["ref"])
+            for each in self.memory.hashes.values()
+            if each.keys() & {"retry_of", "rollback_to"}
+        }
         for key, state in newest.items():
-            assert state != State.SUPERSEDED or key in retried, f"the newest push of {key} is superseded"
+            assert state != State.SUPERSEDED or key in asked, f"the newest push of {key} is superseded"
 
     def check_deployed(self, job_id: str) -> None:
         fields = self.memory.hashes[job_id]

@@ -105,8 +105,9 @@ class ServiceManager:
     def end(self, unit: Unit, how: str) -> None:
         """A stage that runs comes to its end."""
         assert unit.run and unit.active == "activating"
-        self._world.ended(unit.run, how)
-        self._become(unit, *ENDS[how])
+        how, status = self._world.ended(unit.run, how)
+        *rest, usual = ENDS[how]
+        self._become(unit, *rest, status or usual)
         self._finish(unit, "done" if unit.active == "active" else "failed")
 
     def crash(self, unit: Unit, again: bool) -> None:

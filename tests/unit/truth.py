@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tinyci.job import FINAL, NEXT, State
 from tinyci.repo import Repo
-from world import World
+from world import Run, World
 
 _FAILED = ("failed", "refused", "oom", "killed")
 _NOT_OF_THE_BUILD = ("manager", "no repo", "cut off", "was changed from")
@@ -38,32 +38,42 @@ class Truth:
         self._expect(self._is_true(job_id, old, new, reason, before), job_id, f"not true: {new} ({reason})")
 
     def _is_true(self, job_id: str, old: State, new: State, reason: str, before: Mapping[str, str]) -> bool:
-        builds = [run for run in self._world.runs if run.job == job_id and run.stage == "build"]
-        how = builds[-1].how if builds else "not begun"
-        if new is State.SUCCEEDED:
-            return how == "succeeded" and self._is_deployed(job_id, before)
+        build, rollback = self._last(job_id, "build"), self._last(job_id, "rollback")
         if new is State.CANCELLED and job_id not in self.cancelled:
             return False
         if old is State.QUEUED:
-            return not builds
+            return not build
+        if new is State.SUCCEEDED:
+            is_whole = build is not None and build.revision == before["revision"] and int(before["attempt"]) >= 1
+            return is_whole and self._runs(job_id, build, build.revision)
+        if new is State.ROLLED_BACK:
+            images = self._world.images[rollback.user, rollback.repo] if rollback else None
+            return images is not None and images.job == job_id and self._runs(job_id, rollback, images.before)
         if old is not State.BUILDING:
-            return how == "succeeded"
+            return build is not None and build.how == "succeeded"
         if new is State.TIMED_OUT:
             repo = self._deployed_as(job_id)
-            began = max(run.began for run in builds) if builds else 0.0
-            return repo is not None and self._world.loop.time() - began >= repo.timeout - 1
+            return repo is not None and (not build or self._world.loop.time() - build.began >= repo.timeout - 1)
         if new is State.REJECTED:
-            return how == "rejected"
+            return build is not None and build.how == "rejected"
         if new is State.FAILED and not any(words in reason for words in _NOT_OF_THE_BUILD):
-            return how in _FAILED
+            return build is not None and build.how in _FAILED
         return True
 
-    def _is_deployed(self, job_id: str, before: Mapping[str, str]) -> bool:
-        run = [run for run in self._world.runs if run.job == job_id and run.stage == "build"][-1]
-        repo = self._deployed_as(job_id)
-        if repo is None or run.revision != before["revision"] or int(before["attempt"]) < 1:
+    def _runs(self, job_id: str, since: Run | None, image: str) -> bool:
+        """Whether a stage did well, and the units of the repo were then started from an image, settled and verified."""
+        repo, verify = self._deployed_as(job_id), self._last(job_id, "verify")
+        if repo is None or since is None or since.how != "succeeded":
             return False
-        return all(self._world.settled(run.user, unit, run.revision, run.ended, repo.settle) for unit in repo.units)
+        if not repo.units:
+            return True
+        if verify is None or verify.how != "succeeded" or verify.began < since.ended + repo.settle - 1e-6:
+            return False
+        return all(self._world.settled(since.user, unit, image, since.ended, repo.settle) for unit in repo.units)
+
+    def _last(self, job_id: str, stage: str) -> Run | None:
+        runs = [run for run in self._world.runs if (run.job, run.stage) == (job_id, stage)]
+        return runs[-1] if runs else None
 
     def _expect(self, is_so: bool, job_id: str, otherwise: str) -> None:
         if not is_so:

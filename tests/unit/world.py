@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,22 @@ class Span:
     up: float = -1.0
     down: float = -1.0
 
+    @property
+    def is_up(self) -> bool:
+        return self.up >= 0 > self.down
+
+
+@dataclass(eq=False)
+class Images:
+    """Those of one repo of one user, as tinyci.stage.record.Record has them: each is the revision it was built from."""
+
+    named: str = ""
+    """What the repo's image name stands for now."""
+    job: str = ""
+    before: str = ""
+    """What ran before the build of that job began; or, when nothing did, what was verified last."""
+    verified: str = ""
+
 
 @dataclass(eq=False)
 class World:
@@ -57,7 +74,7 @@ class World:
         self.managers = {user: ServiceManager(self, user) for user in self.users}
         self.runs: list[Run] = []
         self.spans: dict[tuple[str, str], list[Span]] = {}
-        self.images: dict[tuple[str, str], str] = {}
+        self.images: defaultdict[tuple[str, str], Images] = defaultdict(Images)
         self.plans: dict[str, str] = {}
         """How the next start of an app goes, if not well."""
         self.pushed: list[str] = []
@@ -112,6 +129,10 @@ class World:
         )
         if stage == "build":
             self._check_beginning(run, stored.get("state", ""), stored.get("ref", ""))
+            images = self.images[user, run.repo]
+            if images.job != run.job:
+                running = [span.image for span in self._running(user, run.repo) if span.is_up and span.image]
+                images.job, images.before = run.job, running[0] if running else images.verified
         self.runs.append(run)
         return run
 
@@ -128,15 +149,33 @@ class World:
                 if same and each.job in self.pushed and self.pushed.index(each.job) > place:
                     self.wrong.append(f"job {run.job} began after the newer job {each.job}")
 
-    def ended(self, run: Run, how: str) -> None:
+    def ended(self, run: Run, how: str) -> tuple[str, str]:
+        """A stage ends, well or not. Returns how that was, and its Status, where the world has its say in it."""
+        images, status = self.images[run.user, run.repo], ""
+        if how == "succeeded" and run.stage == "build":
+            images.named = run.revision
+        elif how == "succeeded" and run.stage == "verify":
+            if all(span.is_up and span.image == images.named for span in self._running(run.user, run.repo)):
+                images.verified, status = images.named, f"verified: {images.named}"
+            else:
+                how, status = "refused", "failed: a unit does not run what it should"
+        elif how == "succeeded" and run.stage == "rollback":
+            if images.job == run.job and images.before:
+                images.named = images.before
+            else:
+                how, status = "refused", "nothing: no container of these units ran before"
         run.how, run.ended = how, self.loop.time()
-        if run.stage == "build" and how == "succeeded":
-            self.images[run.user, run.repo] = run.revision
+        return how, status
+
+    def _running(self, user: str, repo: str) -> list[Span]:
+        """The apps of a repo that were ever started."""
+        found = [self.spans.get((user, app), []) for app in self.repos[repo].units]
+        return [spans[-1] for spans in found if spans]
 
     def starts(self, user: str, app: str) -> None:
         """An app is started, from the image that there is now."""
         (repo,) = (name for name, repo in self.repos.items() if app in repo.units)
-        image = self.images.get((user, repo), "")
+        image = self.images[user, repo].named
         self.spans.setdefault((user, app), []).append(Span(image, self.loop.time()))
 
     def is_up(self, user: str, app: str) -> None:
