@@ -259,9 +259,11 @@ class Deploy:
 
     async def _restart(self) -> None:
         """Restart each unit in its order, and lift what depends on them and was up."""
-        if not self.repo.units or self.job.state is State.VERIFYING:
+        if self.job.state is State.VERIFYING:
             return
         if self.job.state is State.BUILDING:
+            if not self.repo.units:
+                return
             began, dependents = self._host.now(), await self._units.active_dependents()
             fields = {"restart_started": began, "dependents": " ".join(dependents)}
             await self._step(State.RESTARTING, {"build_duration": self._host.since(self.job.build_started), **fields})

@@ -35,6 +35,7 @@ TIME = [
 WORK = [
     tuples(just("end"), which, sampled_from(["succeeded", "succeeded", "succeeded", *ENDS])),
     tuples(just("plan"), sampled_from(APPS), sampled_from(["slow", "fails", "hangs", "hangs long", "dies", "flaps"])),
+    tuples(just("plan"), sampled_from(APPS), sampled_from(["slow", "fails", "hangs", "hangs long", "dies", "flaps"])),
     tuples(just("crash"), users, sampled_from(APPS), st.booleans()),
 ]
 DAEMON = [tuples(sampled_from(["kill", "start", "restart", "restart", "terminate"]))]

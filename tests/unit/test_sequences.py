@@ -1,0 +1,162 @@
+"""Sequences of events that broke a promise once; the simulation found them."""
+
+from collections.abc import Iterator
+
+import pytest
+from scene import NEXT, Scene
+from tinyci.job import State
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    made.until_ready()
+    yield made
+    made.close()
+
+
+def state(scene: Scene, job_id: str) -> str:
+    return scene.memory.hashes[job_id].get("state", "")
+
+
+def reason(scene: Scene, job_id: str) -> str:
+    return scene.memory.hashes[job_id]["reason"]
+
+
+# -- push order --------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_in_the_queue_is_older_than_what_is_in_the_spool(scene: Scene) -> None:
+    scene.kill()
+    older = scene.push("web")
+    scene.redis()
+    newer = scene.push("web")
+    scene.redis()
+    scene.start()
+    scene.until_quiet()
+    assert state(scene, older) == State.SUPERSEDED
+    scene.check_deployed(newer)
+
+
+def test_a_late_job_comes_behind_every_older_one_of_its_repo(scene: Scene) -> None:
+    scene.kill()
+    scene.push_by_hand("web")  # has no time before it is accepted, and is the newest by that
+    older = scene.push("web")
+    scene.redis()
+    newer = scene.push("web")
+    scene.redis()
+    scene.start()
+    scene.until_quiet()
+    assert state(scene, older) == State.SUPERSEDED
+    scene.check_deployed(newer)
+
+
+# -- never two at once -------------------------------------------------------------------------------------------
+
+
+def test_no_build_begins_beside_one_that_lives_on_behind_a_gate(scene: Scene) -> None:
+    given_up = scene.push("web")
+    scene.sleep(1.0)
+    scene.gate("daemon")
+    scene.sleep(100.0)  # it has failed, and to stop it was given up
+    assert state(scene, given_up) == State.FAILED
+    newer = scene.push("web")
+    scene.sleep(1.0)
+    scene.gate("daemon")
+    while newer not in [run.job for run in scene.world.runs]:
+        scene.loop.sleep(0.1)
+        scene.check()
+    scene.check()
+    scene.until_quiet()
+    scene.check_deployed(newer)
+    scene.check_ends()
+
+
+def test_a_build_whose_repo_was_given_to_another_user_is_stopped(scene: Scene) -> None:
+    begun = scene.push("web")
+    scene.sleep(1.0)
+    scene.reload("web", {"user": "nobody"})
+    scene.restart()
+    newer = scene.push("web")
+    scene.until_quiet()
+    assert "the user of the repo was changed from daemon to nobody" in reason(scene, begun)
+    scene.check_deployed(newer)
+    scene.check_ends()
+
+
+def test_a_build_whose_repo_was_removed_is_stopped_by_whoever_comes_next(scene: Scene) -> None:
+    begun = scene.push("web")
+    scene.sleep(1.0)
+    scene.reload("web", {"refs": ()})
+    scene.restart()
+    scene.until_ready()
+    while state(scene, begun) != State.FAILED:
+        scene.loop.turn()
+    scene.restart()
+    scene.until_quiet()
+    scene.check_ends()
+
+
+def test_a_manager_that_is_away_holds_up_nobody_else(scene: Scene) -> None:
+    scene.push("web")
+    scene.sleep(1.0)
+    scene.gate("daemon")
+    scene.sleep(65.0)  # it has failed, and to stop it goes on
+    scene.restart()
+    other = scene.push("system")
+    scene.go_well(10)
+    scene.check_deployed(other)
+
+
+# -- true ends ---------------------------------------------------------------------------------------------------
+
+
+def test_an_outage_before_a_build_is_not_of_its_time(scene: Scene) -> None:
+    job_id = scene.push("library")
+    while not scene.life.dispatch.running:
+        scene.loop.turn()
+    scene.redis()
+    scene.sleep(130.0)
+    scene.redis()
+    scene.until_quiet()
+    scene.check_deployed(job_id)
+
+
+def test_a_job_whose_repo_has_no_units_any_more_ends_its_restart(scene: Scene) -> None:
+    job_id = scene.push("web")
+    scene.sleep(1.0)
+    scene.plan("web.service", "slow")
+    scene.end(0, "succeeded")
+    scene.sleep(1.0)
+    assert state(scene, job_id) == State.RESTARTING
+    scene.reload("web", {"units": ()})
+    scene.restart()
+    scene.until_quiet()
+    assert state(scene, job_id) == State.SUCCEEDED
+
+
+def test_a_build_that_is_cancelled_while_its_manager_is_away_is_cancelled(scene: Scene) -> None:
+    job_id = scene.push("web")
+    scene.sleep(1.0)
+    scene.gate("daemon")
+    scene.cancel(job_id)
+    scene.sleep(130.0)
+    assert state(scene, job_id) == State.CANCELLED
+    scene.gate("daemon")
+    scene.until_quiet()
+    scene.check_ends()
+
+
+# -- what is asked at once ---------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_pause_is_the_last_word_here_and_in_redis() -> None:
+    for pace in ([0], [0, 1], [0, 0, 2], [1, 0]):
+        scene = Scene(pace)
+        scene.until_ready()
+        scene.pause()
+        scene.pause(False)
+        job_id = scene.push("web", NEXT)
+        scene.until_quiet()
+        scene.check_deployed(job_id)
+        scene.close()
