@@ -36,6 +36,10 @@ class ManagerError(Exception):
     """The manager refused; one sentence, with what mends it where that is known."""
 
 
+class ManagerDown(ManagerError):
+    """The manager does not run, nor does anything that it had started; one sentence with what mends it."""
+
+
 class ManagerGone(Exception):
     """The manager cannot be reached now; what was asked may or may not have happened."""
 

@@ -6,7 +6,7 @@ import pwd
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tinyci.manager import Manager, ManagerError, ManagerGone, Unit
+from tinyci.manager import Manager, ManagerDown, ManagerError, ManagerGone, Unit
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Managers:
                 self._managers[user] = await self._connect(user)
                 return self._managers[user]
         except TimeoutError:
-            raise ManagerError(await self._missing(user, self._errors.get(user, "no answer"))) from None
+            raise await self._missing(user, self._errors.get(user, "no answer")) from None
 
     async def ask(self, user: str, question: Callable[[Manager], Awaitable[T]]) -> T:
         """What question() gets from the user's manager; asked again when the manager goes away meanwhile.
@@ -68,7 +68,7 @@ class Managers:
                 if loop.time() - asked > self._patience:  # it was long there, so it is away only now
                     tries, failing_since = 0, loop.time()
                 if loop.time() - failing_since > self._patience:
-                    raise ManagerError(await self._missing(user, str(error))) from None
+                    raise await self._missing(user, str(error)) from None
             await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
             tries += 1
 
@@ -88,10 +88,10 @@ class Managers:
             await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
             tries += 1
 
-    async def _missing(self, user: str, error: str) -> str:
+    async def _missing(self, user: str, error: str) -> ManagerError:
         """Why a user's manager cannot be reached, and the command that mends it."""
         if user == "root":
-            return f"the system manager cannot be reached: {error}"
+            return ManagerError(f"the system manager cannot be reached: {error}")
         uid = uid_of(user)
         names = f"user@{uid}.service", f"tinyci-gate@{uid}.service"
         try:
@@ -99,8 +99,10 @@ class Managers:
                 root = await self.get("root")
                 service, gate = [await root.unit(name) for name in names]
         except (ManagerError, ManagerGone, TimeoutError):
-            return f"the manager of user {user} does not answer: look at 'systemctl status {names[0]}' ({error})"
-        return missing(user, lingers(user), service, gate, error)
+            tells = f"look at 'systemctl status {names[0]}' ({error})"
+            return ManagerError(f"the manager of user {user} does not answer: {tells}")
+        is_down = service.active_state in ("inactive", "failed")
+        return (ManagerDown if is_down else ManagerError)(missing(user, lingers(user), service, gate, error))
 
 
 def lingers(user: str) -> bool:
@@ -132,10 +134,10 @@ def missing(user: str, lingers: bool, service: Unit, gate: Unit, error: str) -> 
 
 
 def uid_of(user: str) -> int:
-    """Raises ManagerError when there is no such user."""
+    """Raises ManagerDown when there is no such user."""
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise ManagerError(
+        raise ManagerDown(
             f"there is no user {user} on this host: create it, or change 'user' in the repo's file"
         ) from None

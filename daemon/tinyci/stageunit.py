@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tinyci.manager import Manager, ManagerError, Unit
+from tinyci.manager import Manager, ManagerDown, ManagerError, Unit
 from tinyci.managers import Managers
 
 STOP_LIMIT = 30.0
@@ -38,7 +38,7 @@ class StageUnit:
 
     async def clear(self) -> bool:
         """Leave nothing of it in systemd. False when that could not be done in time: a manager that stays away may
-        have it still, as it has behind a gate that is down."""
+        have it still, as it has behind a gate that is down. One that does not run has nothing."""
         return await self._in_time(_clear)
 
     async def be_gone(self) -> None:
@@ -49,6 +49,8 @@ class StageUnit:
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._managers.ask(self._user, lambda manager: do(manager, self.name))
+        except ManagerDown:
+            return True
         except (ManagerError, TimeoutError):
             return False
         return True

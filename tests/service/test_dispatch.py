@@ -4,12 +4,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from servers import Redis
-from tinyci import config, deploy, dispatch
+from tinyci import config
 from tinyci.dispatch import Dispatch, Repos
+from tinyci.host import Host
+from tinyci.manager import ManagerDown
 from tinyci.managers import Managers
 from tinyci.store import Store
 
@@ -23,10 +26,13 @@ class Stuck(Managers):
         super().__init__()
         self.asked: asyncio.Queue[str] = asyncio.Queue()
         self.let_go = asyncio.Event()
+        self.error: Exception | None = None
 
     async def ask(self, user: str, question: Callable[..., Awaitable[object]]) -> None:  # type: ignore[override]
         self.asked.put_nowait(user)
         await self.let_go.wait()
+        if self.error:
+            raise self.error
 
 
 @pytest.fixture
@@ -36,13 +42,11 @@ def managers() -> Stuck:
 
 @pytest_asyncio.fixture
 async def running(
-    redis: Redis, store: Store, managers: Stuck, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, store: Store, managers: Stuck, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
-    monkeypatch.setattr(deploy, "JOBS", tmp_path)
-    monkeypatch.setattr(dispatch, "JOBS", tmp_path)
     settings = config.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, settings, Repos(), lambda *_: None, lambda: None)
+    made = Dispatch(store, managers, settings, Repos(), lambda *_: None, lambda: None, Host(jobs=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:
@@ -75,15 +79,10 @@ async def accepted(redis: Redis, ids: list[str]) -> None:
             await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"state": "succeeded", "user": "web"}, {"state": "building", "user": "web"}],
-    ids=["ended", "without its repo"],
-)
 async def test_a_job_that_waits_to_be_cleared_away_holds_up_no_other(
-    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], fields: dict[str, str]
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]]
 ) -> None:
-    first = add(redis, "tinyci:accepted", **fields)
+    first = add(redis, "tinyci:accepted", state="succeeded", user="web", attempt="1")
     await running()
     assert await managers.asked.get() == "web"
     others = [add(redis, "tinyci:queue") for _ in range(3)]
@@ -91,30 +90,15 @@ async def test_a_job_that_waits_to_be_cleared_away_holds_up_no_other(
     await accepted(redis, [first])
     managers.let_go.set()
     await accepted(redis, [])
-    assert redis.data.hget(f"tinyci:job:{first}", "state") in ("succeeded", "failed")
-
-
-async def test_a_sweep_clears_nothing_away_twice(
-    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "SWEEP", 0.0)  # one before each job
-    first = add(redis, "tinyci:accepted", state="succeeded", user="web")
-    await running()
-    assert await managers.asked.get() == "web"
-    for _ in range(5):
-        await ended(redis, add(redis, "tinyci:queue"))
-    assert managers.asked.empty()
-    managers.let_go.set()
-    await accepted(redis, [])
-    assert managers.asked.empty()
     assert redis.data.hget(f"tinyci:job:{first}", "state") == "succeeded"
 
 
-async def test_a_job_whose_manager_never_comes_is_cleared_away_all_the_same(
-    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+async def test_an_ended_job_of_a_user_who_is_gone_is_cleared_away_all_the_same(
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]]
 ) -> None:
-    monkeypatch.setattr(deploy, "STOP_LIMIT", 0.05)
-    add(redis, "tinyci:accepted", state="failed", user="web")
+    managers.error = ManagerDown("there is no user web on this host")
+    managers.let_go.set()
+    add(redis, "tinyci:accepted", state="failed", user="web", attempt="1")
     await running()
     await accepted(redis, [])
 

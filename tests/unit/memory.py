@@ -103,6 +103,9 @@ class MemoryStore:
     async def accepted(self) -> list[str]:
         return await self._do(lambda: list(self._memory.accepted))
 
+    async def live(self) -> set[str]:
+        return await self._do(lambda: {*self._memory.queue, *self._memory.accepted})
+
     async def waiting(self) -> int:
         return await self._do(lambda: len(self._memory.queue))
 
