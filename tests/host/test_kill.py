@@ -44,8 +44,7 @@ def polkit(box: Box, chance: random.Random) -> None:
 
 
 def bus(box: Box, chance: random.Random) -> None:
-    """A user's bus, under its manager and its gate. The system's only reads its configuration anew: nobody restarts
-    that one under a running host, where logind and others would not come back to it."""
+    """A user's bus, under its manager and its gate; the system's reads its configuration anew."""
     user = chance.choice(["probe", "probe-other"])
     box.sh("systemctl reload dbus")
     # A bus that is killed more often than its start limit allows stays away, with its socket.

@@ -73,3 +73,20 @@ def test_a_push_without_redis_is_kept_and_deployed_when_it_is_back(box: Box, wor
     box.redis(f"xread block 60000 count 1 streams tinyci:log:{job} 0")
     assert box.wait(job)["output"] == "from the spool\n"
     assert box.sh("ls /var/spool/tinyci") == ""
+
+
+@pytest.mark.parametrize("repo", ["probe", "probe-root"])
+def test_a_restart_of_the_system_bus_costs_no_build(box: Box, work: Clone, repo: str) -> None:
+    """tinyci, PID 1 and polkit come back to it by themselves. logind does not, and is restarted as well."""
+    box.fifo("/tmp/bus.fifo")
+    work(repo).script("echo before; timeout 60 cat /tmp/bus.fifo; echo after")
+    job = box.push(work(repo)).job
+    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
+    pid = box.sh("systemctl show -P MainPID tinyci")
+    box.sh("systemctl restart dbus.service; systemctl restart systemd-logind.service", limit=60)
+    box.sh(": >/tmp/bus.fifo")
+    done = box.wait(job)
+    assert (done["state"], done["attempt"], done["output"]) == ("succeeded", "1", "before\nafter\n"), done
+    assert box.sh("systemctl show -P MainPID tinyci") == pid
+    box.sh("until busctl status org.tinyci1 >/dev/null 2>&1; do sleep 0.1; done", limit=30)
+    assert f'"{job}"' in box.sh("busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager ListJobs")
