@@ -14,7 +14,7 @@ Clone = Callable[[str], Work]
 
 REPOS = {"probe": "probe", "probe-second": "probe", "probe-other": "probe-other", "probe-root": "root"}
 KEPT = 20
-AHEAD = 40
+AHEAD = 20
 """Jobs that are in Redis already when more are added, so that the daemon never waits for us."""
 
 

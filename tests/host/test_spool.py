@@ -33,11 +33,6 @@ UNWELL = {
         "WRONGPASS invalid username-password pair",
     ),
     "hanging": (f"kill -STOP {PID}", f"kill -CONT {PID}", "no answer within 2 s"),
-    "stopped": (
-        "systemctl stop redis-server@tinyci",
-        "systemctl start redis-server@tinyci",
-        "Connection refused|No such file",
-    ),
     "without a list for its queue": (
         f"{ADMIN} set tinyci:queue text",
         f"{ADMIN} del tinyci:queue",
