@@ -20,7 +20,7 @@ def unit(name: str, state: str = "active", load: str = "loaded", result: str = "
         restarts=0,
         status_text="",
         dependents=(),
-        dependents=(),
+        began=0.0,
     )
 
 
