@@ -331,6 +331,7 @@ class Deploy:
     async def _roll_back(self) -> str:
         """The rollback stage, as the repo's user: images have the names again that they had before. Returns why there
         are none."""
+        await self._stage("verify").be_gone()  # a unit fell meanwhile; two stages would write over each other
         unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
         nothing = said(unit, "nothing")
         if not nothing and (why := trouble(unit)):

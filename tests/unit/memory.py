@@ -104,7 +104,8 @@ class MemoryStore:
         return await self._do(lambda: list(self._memory.accepted))
 
     async def live(self) -> set[str]:
-        return await self._do(lambda: {*self._memory.queue, *self._memory.accepted})
+        waiting = await self._do(lambda: list(self._memory.queue))
+        return {*waiting, *await self.accepted()}
 
     async def waiting(self) -> int:
         return await self._do(lambda: len(self._memory.queue))
@@ -117,9 +118,11 @@ class MemoryStore:
 
     async def add(self, job_id: str, fields: Mapping[str, str], created: float) -> bool:
         def once() -> bool:
-            if job_id in self._memory.hashes:
+            there = self._memory.hashes.get(job_id, {})
+            leads_to_it = job_id in (*self._memory.queue, *self._memory.accepted)
+            if there and ("state" in there or leads_to_it):
                 return False
-            self._memory.hashes[job_id] = dict(fields)
+            self._memory.hashes[job_id] = {**there, **fields}
             self._memory.index[job_id] = created
             self._memory.accepted.append(job_id)
             return True

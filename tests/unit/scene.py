@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from life import Killed, Life
+from servicemanager import STAGE
 from tinyci.config import Config
 from tinyci.dispatch import Repos
 from tinyci.job import FINAL, State, stamp
@@ -265,7 +266,7 @@ class Scene:
         ends = Counter(job_id for job_id, state in self.memory.events if state in FINAL)
         assert set(ends.values()) <= {1}, "ended twice"
         assert set(ends) == set(self.memory.hashes)
-        left = [unit for manager in self.world.managers.values() for unit in manager.units if unit not in APPS]
+        left = [unit for manager in self.world.managers.values() for unit in manager.units if STAGE.fullmatch(unit)]
         assert not left, left
         assert not list((self.directory / "run" / "jobs").iterdir())
         for job_id, task in self._cancels:

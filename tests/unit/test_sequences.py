@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from scene import NEXT, Scene
-from tinyci.job import State
+from tinyci.job import FINAL, State
 
 
 @pytest.fixture
@@ -106,6 +106,25 @@ def test_a_manager_that_is_away_holds_up_nobody_else(scene: Scene) -> None:
     other = scene.push("system")
     scene.go_well(10)
     scene.check_deployed(other)
+
+
+def test_a_rollback_does_not_begin_beside_the_verification(scene: Scene) -> None:
+    first = scene.push("site")
+    scene.go_well(10)
+    scene.check_deployed(first)
+    job_id = scene.push("site")
+    scene.sleep(1.0)
+    scene.end(0, "succeeded")
+    scene.sleep(6.0)
+    (verify,) = scene.world.building()
+    assert verify.stage == "verify"
+    scene.crash("nobody", "site.service", again=False)
+    while state(scene, job_id) not in FINAL:
+        scene.sleep(0.1)
+        scene.check()
+        if verify.how:
+            scene.world.end_all()
+    assert state(scene, job_id) == State.ROLLED_BACK
 
 
 # -- true ends ---------------------------------------------------------------------------------------------------

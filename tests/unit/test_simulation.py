@@ -105,7 +105,7 @@ class Simulation(RuleBasedStateMachine):
 
 TestSimulation = Simulation.TestCase
 TestSimulation.settings = settings(
-    max_examples=int(os.environ.get("TINYCI_SOAK", "150")),
+    max_examples=int(os.environ.get("TINYCI_SOAK", "200")),
     stateful_step_count=50,
     print_blob=True,
     derandomize=False,

@@ -7,7 +7,7 @@ from tinyci.repo import Repo
 from world import Run, World
 
 _FAILED = ("failed", "refused", "oom", "killed")
-_NOT_OF_THE_BUILD = ("manager", "no repo", "cut off", "was changed from")
+_NOT_OF_THE_BUILD = ("manager", "gate", "no repo", "cut off", "was changed from")
 
 
 class Truth:
