@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import testinfra
-from app import App
 from box import HERE, TREE, Box, Work
 
 
@@ -59,11 +58,3 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Work]:
         return clones[repo]
 
     return clone
-
-
-@pytest.fixture(params=["rootless", "rootful"])
-def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -> App:
-    """A sample app that a Quadlet runs."""
-    if request.param == "rootless":
-        return App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
-    return App(box, work("hello-root"), "hello-root", "root", 8083, 80)
