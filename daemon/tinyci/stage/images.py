@@ -6,7 +6,7 @@ leaves it alone. Everything else is in a file of the user's, STATE_DIRECTORY/REP
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tinyci.repo import Repo
@@ -41,7 +41,7 @@ class Images:
         self._names = podman.images()
         self._record.begin(job, running)
         self._record.save(self._file)
-        self._mark(self._record.before.values())
+        self._mark(self._record.before.values(), self._names)
 
     def judge_build(self) -> str:
         """After the build: a remark for the person who pushed, or empty. Raises Refused when the build made images,
@@ -49,7 +49,7 @@ class Images:
         names = podman.images()
         is_new = self._record.built(*(_without_ours(each) for each in (self._names, names)))
         self._record.save(self._file)
-        self._mark(self._record.made[name] for name in self._record.before if name in self._record.made)
+        self._mark((self._record.made[name] for name in self._record.before if name in self._record.made), names)
         wanted, units = ", ".join(self._record.before), ", ".join(self._repo.units)
         if self._record.strays:
             raise Refused(
@@ -97,19 +97,22 @@ class Images:
         if images and not self._record.rolled_back:
             self._record.succeeded(job, images, self._repo.keep_images)
             self._record.save(self._file)
-        self._mark(images.values())
-        self._tidy()
+        names = podman.images()
+        self._mark(images.values(), names)
+        self._tidy(names)
 
-    def _mark(self, images: Iterable[str]) -> None:
-        """Give images names of ours, so that no prune takes them."""
+    def _mark(self, images: Iterable[str], names: Mapping[str, str]) -> None:
+        """Give images names of ours, so that no prune takes them. `names`: those that there are."""
+        there = set(names.values())
         for image in set(images):
-            if podman.has_image(image):
-                podman.tag(image, f"{NAME}:{self._repo.name}.{image[:16]}")
+            ours = f"{NAME}:{self._repo.name}.{image[:16]}"
+            if ours not in names and (image in there or podman.has_image(image)):
+                podman.tag(image, ours)
 
-    def _tidy(self) -> None:
+    def _tidy(self, names: Iterable[str]) -> None:
         wanted = {f"{NAME}:{self._repo.name}.{image[:16]}" for image in self._record.in_use()}
         ours = re.compile(re.escape(f"{NAME}:{self._repo.name}.") + "[0-9a-f]{16}", re.ASCII)
-        for name in podman.images():
+        for name in names:
             if ours.fullmatch(name) and name not in wanted:
                 try:
                     podman.remove(name)

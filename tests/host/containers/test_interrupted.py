@@ -32,9 +32,14 @@ def test_a_rollback_that_is_cut_off_is_brought_to_its_end(app: App, cut: Callabl
     assert app.image() == image
 
 
+@pytest.fixture
+def rootless(box: Box, work: Callable[[str], Work]) -> App:
+    return App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+
+
 @pytest.mark.parametrize("stage", ["restarting", "verifying"])
-def test_a_daemon_killed_after_the_build_deploys_it_all_the_same(app: App, stage: str) -> None:
-    box = app.box
+def test_a_daemon_killed_after_the_build_deploys_it_all_the_same(rootless: App, stage: str) -> None:
+    app, box = rootless, rootless.box
     with box.repo_file(app.name, settle='"2s"'), app.unit_file(service="ExecStartPost=sleep 1"):
         app.good()
         for content, server, state in (("new\n", "", "succeeded"), ("bad\n", "exit 1", "rolled-back")):
@@ -47,8 +52,8 @@ def test_a_daemon_killed_after_the_build_deploys_it_all_the_same(app: App, stage
             assert app.answer() == "new\n"
 
 
-def test_a_manager_that_restarts_in_the_settle_window_is_no_failure(box: Box, work: Callable[[str], Work]) -> None:
-    app = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+def test_a_manager_that_restarts_in_the_settle_window_is_no_failure(rootless: App) -> None:
+    app, box = rootless, rootless.box
     with box.repo_file(app.name, settle='"4s"'):
         app.good()
         app.commit({"www/index.html": "new\n"})
