@@ -70,6 +70,7 @@ class Dispatch:
         self._host = host or Host()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
+        self._ending: set[str] = set()  # jobs that end without a deploy, until Redis knows all of it
         self._leftovers: dict[str, tuple[Job, str]] = {}  # ended jobs to be cleared away, with their users
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
         self._left = asyncio.Event()
@@ -151,7 +152,8 @@ class Dispatch:
             self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
-        return job_id in self._running or job_id in self._leftovers or any(job.id == job_id for job in self._queued)
+        known = job_id in self._running or job_id in self._leftovers or job_id in self._ending
+        return known or any(job.id == job_id for job in self._queued)
 
     async def _take_in(self, kept: spool.Spooled) -> None:
         problem = kept.problem
@@ -309,8 +311,12 @@ class Dispatch:
 
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
-        await self._write_end(job_id, repo, state, reason)
-        await self._store.release(job_id)
+        self._ending.add(job_id)  # a sweep would find it accepted, still queued, and queue it behind newer ones
+        try:
+            await self._write_end(job_id, repo, state, reason)
+            await self._store.release(job_id)
+        finally:
+            self._ending.discard(job_id)
         self._ended += 1
 
     async def _write_end(self, job_id: str, repo: str, state: State, reason: str) -> None:
