@@ -1,6 +1,6 @@
 """The sample apps, run by root and by another user: what is deployed to containers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from app import App
@@ -8,8 +8,19 @@ from box import Box, Work
 
 
 @pytest.fixture(params=["rootless", "rootful"])
-def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -> App:
+def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -> Iterator[App]:
     """A sample app that a Quadlet runs."""
     if request.param == "rootless":
-        return App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
-    return App(box, work("hello-root"), "hello-root", "root", 8083, 80)
+        made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+    else:
+        made = App(box, work("hello-root"), "hello-root", "root", 8083, 80)
+    yield made
+    made.commit()  # a good version again, for whoever pushes next
+
+
+@pytest.fixture
+def rootless(box: Box, work: Callable[[str], Work]) -> Iterator[App]:
+    """The one of them that a user without privileges runs."""
+    made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+    yield made
+    made.commit()

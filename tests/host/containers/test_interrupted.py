@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from app import App
-from box import Box, Work
+from box import Box
 
 
 def killed(box: Box) -> None:
@@ -30,11 +30,6 @@ def test_a_rollback_that_is_cut_off_is_brought_to_its_end(app: App, cut: Callabl
     assert "this is why" in done["output"]
     assert app.answer() == "good\n"
     assert app.image() == image
-
-
-@pytest.fixture
-def rootless(box: Box, work: Callable[[str], Work]) -> App:
-    return App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
 
 
 @pytest.mark.parametrize("stage", ["restarting", "verifying"])
