@@ -79,7 +79,7 @@ def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(box: Box, wo
     finally:
         box.sh(well)
     for each in pushed:
-        told = [line for line in each.text.splitlines() if "job" in line]
+        told = [line for line in each.text.splitlines() if line.startswith("remote:") and " job " in line]
         assert len(told) == 1, each.text
         assert re.search(rf"kept job {each.job} for probe: Redis does not take it now \((?:.*)({why})", told[0]), told
     jobs = [each.job for each in pushed]
