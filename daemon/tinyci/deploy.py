@@ -158,7 +158,7 @@ class Deploy:
                 if self.job.state not in (State.QUEUED, State.BUILDING):
                     return  # built, and cleared away by a reboot since
                 await self._begin(unit)
-            unit = await self._await_build(name)
+            unit = await self._await_build(name, is_begun=not unit.is_unknown)
             if not unit.is_unknown:
                 break  # else it was cut off: another attempt
         if self.job.intent:
@@ -170,11 +170,10 @@ class Deploy:
             raise Ended(State.REJECTED if said(unit, "rejected") else state, why, **exited)
         self._remark = said(unit, "remark")
 
-    async def _await_build(self, name: str) -> Unit:
-        """Start the build unit unless it runs or has run; record what it prints; return it when it is over."""
+    async def _await_build(self, name: str, is_begun: bool) -> Unit:
+        """Start the build unit unless that was done already; record what it prints; return it when it is over."""
         built = asyncio.Event()
         begun: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
-        started = False
 
         def over(unit: Unit) -> bool:
             if unit.invocation_id and not begun.done():
@@ -182,12 +181,12 @@ class Deploy:
             return unit.is_over
 
         async def build(manager: Manager) -> Unit:
-            nonlocal started
+            nonlocal is_begun
             unit = await manager.unit(name)
             if unit.is_unknown:
-                if started or self.job.intent:  # the manager that we asked is gone, and the build with it
+                if is_begun or self.job.intent:  # the manager that we asked is gone, and the build with it
                     return unit
-                started = True
+                is_begun = True
                 await manager.start(name)
             return await manager.until(name, over)
 

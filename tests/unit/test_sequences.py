@@ -127,6 +127,19 @@ def test_a_rollback_does_not_begin_beside_the_verification(scene: Scene) -> None
     assert state(scene, job_id) == State.ROLLED_BACK
 
 
+@pytest.mark.parametrize("turns", range(0, 80, 4))
+def test_a_build_that_is_cut_off_when_it_is_taken_up_again_is_another_attempt(scene: Scene, turns: int) -> None:
+    job_id = scene.push("web")
+    scene.sleep(1.0)
+    scene.restart()
+    scene.loop.turn(turns)
+    scene.manager("daemon")
+    scene.manager("daemon")
+    scene.until_quiet()
+    builds = [run.attempt for run in scene.world.runs if (run.job, run.stage) == (job_id, "build")]
+    assert builds == [1, 2]
+
+
 # -- true ends ---------------------------------------------------------------------------------------------------
 
 
