@@ -131,7 +131,8 @@ class Deploy:
         """To what ran before, and how that ended."""
         failure = self.job.failure
         try:
-            if nothing := await self._roll_back():
+            # A restart that was issued since says that the images have their names again.
+            if not self.job.restarting and (nothing := await self._roll_back()):
                 return Ended(State.FAILED, f"{failure}; not rolled back: {nothing}")
             await self._restart()
             await self._verify()

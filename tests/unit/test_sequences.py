@@ -140,6 +140,24 @@ def test_a_build_that_is_cut_off_when_it_is_taken_up_again_is_another_attempt(sc
     assert builds == [1, 2]
 
 
+def test_a_rollback_that_restarts_its_units_already_is_not_begun_anew(scene: Scene) -> None:
+    scene.push("site")
+    scene.go_well(10)
+    job_id = scene.push("site")
+    scene.sleep(1.0)
+    scene.plan("site.service", "fails")
+    scene.end(0, "succeeded")
+    scene.sleep(6.0)
+    scene.plan("site.service", "slow")
+    scene.end(0, "succeeded")
+    scene.sleep(1.0)
+    assert scene.memory.hashes[job_id]["restarting"]
+    scene.restart()
+    scene.until_quiet()
+    assert state(scene, job_id) == State.ROLLED_BACK
+    assert [run.stage for run in scene.world.runs if run.job == job_id] == ["build", "rollback", "verify"]
+
+
 # -- true ends ---------------------------------------------------------------------------------------------------
 
 
