@@ -4,6 +4,7 @@ Runs as the repo's user, as `tinyci-verify@HEX.service`, after the units were re
 A unit without containers has nothing to verify here; the daemon sees to its state.
 """
 
+import http.client
 import sys
 import time
 import urllib.error
@@ -32,15 +33,13 @@ def run(given: Order) -> int:
     """Verify the job's repo. The Status is then `verified: IMAGE…`, the ids of the images that run. Raises Refused."""
     job, repo = given
     deadline = time.monotonic() + repo.verify_timeout
-    found: list[Container] = []
-    if podman.is_there():
-        images = Images(repo)
-        found = images.check()
-        for container in found:
-            _await(deadline, repo, lambda container=container: _health(container))  # type: ignore[misc]
+    images = Images(repo) if podman.is_there() else None
+    found = images.check() if images else []
+    for container in found:
+        _await(deadline, repo, lambda container=container: _health(container))  # type: ignore[misc]
     if repo.health:
-        _await(deadline, repo, lambda: _answer(repo.health))
-    if podman.is_there():
+        _await(deadline, repo, lambda: answer(repo.health))
+    if images:
         images.verified(job.hex, found)
     print(f"tinyci: verified {len(found)} containers of {', '.join(repo.units)}", flush=True)
     order.status("verified: " + " ".join(sorted({container.image for container in found})))
@@ -73,15 +72,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
 
-def _answer(url: str) -> str:
+def answer(url: str) -> str:
+    """An empty string when the URL answers 2xx, or what it does instead."""
     try:
         with _OPENER.open(url, timeout=_ANSWER):
             return ""
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        return f"{url} does not answer: {getattr(reason, 'strerror', None) or reason}"
+        return f"{url} does not answer: {getattr(reason, 'strerror', None) or reason or type(reason).__name__}"
 
 
 if __name__ == "__main__":
