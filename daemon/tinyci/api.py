@@ -19,6 +19,7 @@ from tinyci.bus import (
     method,
     signal,
 )
+from tinyci.diagnosis import Diagnosis
 from tinyci.job import FINAL, is_id
 from tinyci.request import RequestError, Requests
 
@@ -125,9 +126,16 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
 class ManagerObject(ServiceInterface):  # type: ignore[misc]
     """All jobs, and tinyci itself."""
 
-    def __init__(self, jobs: Mapping[str, JobObject], repos: Callable[[], Sequence[str]], requests: Requests) -> None:
+    def __init__(
+        self,
+        jobs: Mapping[str, JobObject],
+        repos: Callable[[], Sequence[str]],
+        requests: Requests,
+        diagnosis: Diagnosis | None,
+    ) -> None:
         super().__init__(f"{NAME}.Manager")
         self.bus: Bus | None = None
+        self._diagnosis = diagnosis
         self._jobs = jobs
         self._repos = repos
         self._requests = requests
@@ -190,6 +198,15 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         await self._carry_out(self._requests.pause(False))
         self.emit_properties_changed({"Paused": False})
 
+    @method()
+    async def Diagnose(self, repo: "s") -> "a(sbs)":
+        """What the daemon sees of what a repo's deploys need, or with an empty name all deploys: name of the check,
+        whether it holds, and a sentence. `tinyci doctor` sees more. Open to everyone; org.tinyci1.Error.NoSuchRepo.
+        """
+        if self._diagnosis is None:
+            return []
+        return [list(row) for row in await self._carry_out(self._diagnosis.of(repo, self.bus))]
+
     def _repo_of(self, job_id: str) -> str:
         if job_id not in self._jobs:
             raise DBusReply(f"{NAME}.Error.NoSuchJob", f"no live or recent job has the id {job_id!r}")
@@ -245,9 +262,11 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 class Api:
     """The objects, kept on the bus whatever becomes of a connection."""
 
-    def __init__(self, repos: Callable[[], Sequence[str]], requests: Requests) -> None:
+    def __init__(
+        self, repos: Callable[[], Sequence[str]], requests: Requests, diagnosis: Diagnosis | None = None
+    ) -> None:
         self._jobs: OrderedDict[str, JobObject] = OrderedDict()
-        self._manager = ManagerObject(self._jobs, repos, requests)
+        self._manager = ManagerObject(self._jobs, repos, requests, diagnosis)
         self._bus: Bus | None = None
 
     async def connect(self) -> None:

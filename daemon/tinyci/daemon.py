@@ -16,6 +16,7 @@ from tinyci import __version__, config, journal, repo, table
 from tinyci.api import EXPORTED, Api
 from tinyci.bus import BusError, BusGone
 from tinyci.config import Config
+from tinyci.diagnosis import Diagnosis
 from tinyci.dispatch import Dispatch, Repos
 from tinyci.job import FINAL
 from tinyci.journal import JournalError, fields
@@ -36,9 +37,10 @@ class Daemon:
         self._store = Store(settings.redis_socket, "daemon", password, self._on_outage)
         self._managers = Managers()
         self._dispatch = Dispatch(
-            self._store, self._managers, settings, self._read_repos(), self._tell, lambda: self._notify(self._status())
+            self._store, self._managers, settings, self._take_repos(), self._tell, lambda: self._notify(self._status())
         )
-        self._api = Api(lambda: sorted(self._dispatch.repos.known), self._dispatch)
+        diagnosis = Diagnosis(self._store, self._dispatch, lambda: (self._read_config(), self._read_repos()))
+        self._api = Api(lambda: sorted(self._dispatch.repos.known), self._dispatch, diagnosis)
         self._redis_error = ""
 
     async def run(self) -> None:
@@ -143,7 +145,7 @@ class Daemon:
             self._dispatch.config = changed
         except TableError as error:
             log.error("%s; the configuration before is kept", error)
-        self._dispatch.repos = self._read_repos()
+        self._dispatch.repos = self._take_repos()
         log.info("reloaded, %d repos", len(self._dispatch.repos.known))
         self._dispatch.wake()
         self._notify("READY=1", self._status())
@@ -162,7 +164,12 @@ class Daemon:
                 repos.known[one.name] = one
             except (TableError, OSError) as error:
                 repos.wrong[file.stem] = str(error)
-                log.error("%s", error, extra=fields(repo=file.stem))
+        return repos
+
+    def _take_repos(self) -> Repos:
+        repos = self._read_repos()
+        for name, error in repos.wrong.items():
+            log.error("%s", error, extra=fields(repo=name))
         return repos
 
 

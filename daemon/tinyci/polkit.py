@@ -40,3 +40,13 @@ async def check(bus: Bus, who: Caller, action: str, repo: str) -> None:
             f"polkit wants an administrator to authenticate for {about}: ask as root, or with a rule that allows it",
         )
     raise DBusReply("org.freedesktop.DBus.Error.AccessDenied", f"polkit does not allow you {about}")
+
+
+async def answers(bus: Bus) -> None:
+    """Return when polkit knows our actions and answers us about others. Raises BusError or BusGone."""
+    dbus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+    somebody = (await bus.call(*dbus, "GetNameOwner", "s", "org.tinyci1", timeout=2.0))[0]
+    subject = ["system-bus-name", {"name": Variant("s", somebody)}]
+    body = (subject, "org.tinyci1.cancel", {"repo": ""}, 0, "")
+    authority = ("/org/freedesktop/PolicyKit1/Authority", f"{_NAME}.Authority")
+    await bus.call(_NAME, *authority, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=2.0)

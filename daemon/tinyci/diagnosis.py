@@ -1,0 +1,142 @@
+"""What only the daemon sees of what its deploys stand on: its own Redis, journal, polkit, gates and configuration.
+
+Open to everyone, so a sentence says no more than the reason of a job would, and asking often costs little.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tinyci import journal, polkit
+from tinyci.bus import Bus, BusError, BusGone
+from tinyci.config import SPOOL, Config
+from tinyci.dispatch import Dispatch, Repos
+from tinyci.journal import JournalError
+from tinyci.manager import Manager, ManagerError, Unit
+from tinyci.managers import Managers
+from tinyci.repo import Repo
+from tinyci.request import RequestError
+from tinyci.store import Store
+from tinyci.table import TableError
+
+PATIENCE = 2.0
+"""Seconds that each of them has to answer."""
+FRESH = 1.0
+"""Seconds for which an answer is given again."""
+STAGES = tuple(f"tinyci-{stage}@{'0' * 32}.service" for stage in ("build", "verify", "rollback"))
+
+
+class Row(NamedTuple):
+    """One check, whether it holds, and what is so."""
+
+    check: str
+    holds: bool
+    sentence: str
+
+
+class Diagnosis:
+    """`read` gives what the files say now."""
+
+    def __init__(self, store: Store, dispatch: Dispatch, read: Callable[[], tuple[Config, Repos]]) -> None:
+        self._store = store
+        self._dispatch = dispatch
+        self._read = read
+        self._lock = asyncio.Lock()
+        self._made: dict[str, tuple[float, list[Row]]] = {}
+
+    async def of(self, repo: str, bus: Bus | None) -> list[Row]:
+        """Of what all deploys need, and of one repo besides when it is named. Raises RequestError.
+
+        One at a time, however many ask.
+        """
+        repos = self._dispatch.repos
+        if repo and repo not in repos.known and repo not in repos.wrong:
+            raise RequestError("NoSuchRepo", repos.missing(repo))
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            self._made = {name: made for name, made in self._made.items() if made[0] > now - FRESH}
+            if repo not in self._made:
+                rows = await self._repo(repo) if repo else await self._host(bus)
+                self._made[repo] = (asyncio.get_running_loop().time(), rows)
+            return self._made[repo][1]
+
+    async def _host(self, bus: Bus | None) -> list[Row]:
+        return [
+            await self._redis(),
+            await asyncio.to_thread(_journal),
+            await _polkit(bus),
+            self._spool(),
+            self._configuration(),
+        ]
+
+    async def _redis(self) -> Row:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._store.ping()
+        except TimeoutError:
+            return Row("daemon-redis", False, "Redis does not answer the daemon: pushes are kept in the spool")
+        return Row("daemon-redis", True, "Redis answers the daemon")
+
+    def _spool(self) -> Row:
+        try:
+            os.listdir(SPOOL)
+        except OSError as error:
+            return Row("daemon-spool", False, f"the daemon cannot read {SPOOL}: {error.strerror}")
+        return Row("daemon-spool", True, "the daemon can read the spool")
+
+    def _configuration(self) -> Row:
+        check = "daemon-configuration"
+        try:
+            config, repos = self._read()
+        except (TableError, OSError) as error:
+            return Row(check, False, f"the daemon goes by an earlier configuration: {error}")
+        if (config, repos) != (self._dispatch.config, self._dispatch.repos):
+            return Row(check, False, "the files in /etc/tinyci have changed since the daemon read them")
+        return Row(check, True, "the daemon goes by what stands in /etc/tinyci")
+
+    async def _repo(self, name: str) -> list[Row]:
+        repo = self._dispatch.repos.known.get(name)
+        if repo is None:
+            return [Row("daemon-repo", False, self._dispatch.repos.wrong[name])]
+        managers = Managers(PATIENCE)
+        try:
+            async with asyncio.timeout(4 * PATIENCE):
+                units = await managers.ask(repo.user, lambda manager: _units(manager, repo))
+        except (ManagerError, TimeoutError) as error:
+            said = str(error) or f"the manager of {repo.user} does not answer"
+            return [Row("daemon-manager", False, said)]
+        finally:
+            await managers.close()
+        reached = Row("daemon-manager", True, f"the daemon reaches the manager of {repo.user}")
+        return [reached, *_wrong_units(repo.user, units)]
+
+
+async def _units(manager: Manager, repo: Repo) -> list[Unit]:
+    return [await manager.unit(name) for name in (*STAGES, *repo.units)]
+
+
+def _wrong_units(user: str, units: list[Unit]) -> list[Row]:
+    return [
+        Row("daemon-unit", False, f"the manager of {user} cannot run {unit.name}: it is {unit.load_state}")
+        for unit in units
+        if not unit.is_loaded
+    ] or [Row("daemon-unit", True, f"the manager of {user} can run all units that a deploy needs")]
+
+
+def _journal() -> Row:
+    try:
+        journal.check_readable()
+    except JournalError as error:
+        return Row("daemon-journal", False, f"{error}; jobs have no output")
+    return Row("daemon-journal", True, "the daemon can read the journal")
+
+
+async def _polkit(bus: Bus | None) -> Row:
+    try:
+        if bus is None:
+            raise BusGone("no connection")
+        await polkit.answers(bus)
+    except (BusError, BusGone) as error:
+        return Row("daemon-polkit", False, f"polkit does not answer the daemon, so nobody may cancel or retry: {error}")
+    return Row("daemon-polkit", True, "polkit answers the daemon")
