@@ -1,0 +1,76 @@
+"""What stands in /etc/tinyci: in order, and for those to read who go by it."""
+
+import os
+from collections.abc import Mapping
+
+from tinyci import config, repo, table
+from tinyci.config import Config
+from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.system import File, System
+from tinyci.repo import Repo
+from tinyci.table import TableError
+
+ETC = "/etc/tinyci"
+
+
+class Configured:
+    """The files, read as the daemon reads them, and what is wrong with them by path."""
+
+    def __init__(self, etc: str = ETC) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.wrong: dict[str, str] = {}
+        self.config: Config = config.parse("", "", 1)
+        self.paths = [etc, f"{etc}/repos.d", f"{etc}/tinyci.toml"]
+        path = self.paths[2]
+        try:
+            self.config = config.parse(path, table.read(path) if os.path.exists(path) else "", 1)
+        except (TableError, OSError) as error:
+            self.wrong[path] = str(error)
+        for path in _files(self.paths[1]):
+            self.paths.append(path)
+            try:
+                one = repo.parse(path, table.read(path))
+                self.repos[one.name] = one
+            except (TableError, OSError) as error:
+                self.wrong[path] = str(error)
+
+
+def _files(directory: str) -> list[str]:
+    try:
+        return sorted(f"{directory}/{name}" for name in os.listdir(directory) if name.endswith(".toml"))
+    except OSError:  # its rights, or that it is missing, is a finding of its own
+        return []
+
+
+def judge_files(wrong_files: Mapping[str, str], known: int) -> list[Finding]:
+    if not wrong_files:
+        return [ok("configuration", f"what stands in {ETC} is in order: {known} repos")]
+    return [
+        wrong("configuration", f"{text}; correct it, then 'systemctl reload tinyci.service'")
+        for text in wrong_files.values()
+    ]
+
+
+def judge_rights(found: Mapping[str, File | None]) -> Finding:
+    """`found`: by path, those that are there."""
+    check = "configuration-rights"
+    for path, file in found.items():
+        if file is None and path == f"{ETC}/repos.d":
+            return wrong(check, f"{path} is missing: tinyci knows no repo", f"install --directory --mode=0755 {path}")
+        if file is None:
+            continue
+        if file.owner != "root" or file.mode & 0o022:
+            text = f"{path} is {file.rights}: who may write it decides what is run, and that is root alone"
+            return wrong(check, text, f"chown root:root {path} && chmod go-w {path}")
+        readable = 0o005 if file.is_directory else 0o004
+        if file.mode & readable != readable:
+            text = f"{path} is {file.rights}: the hook, the daemon and the users' builds cannot read it"
+            return wrong(check, text, f"chmod a+rX {path}")
+    return ok(check, f"what stands in {ETC} is root's, and readable by all")
+
+
+def look(system: System, configured: Configured) -> list[Finding]:
+    return [
+        judge_rights({path: system.file(path) for path in configured.paths}),
+        *judge_files(configured.wrong, len(configured.repos)),
+    ]

@@ -1,0 +1,107 @@
+"""The daemon: up, on the bus, and what it says of itself."""
+
+import grp
+import pwd
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from tinyci.api import NAME, PATH
+from tinyci.doctor import files
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.service import judge_enabled, judge_service
+from tinyci.doctor.system import BusError, BusGone, System
+
+UNIT = "tinyci.service"
+_RESTART = f"systemctl restart {UNIT}"
+_USERS = ("tinyci",)
+_GROUPS = ("tinyci", "tinyci-redis", "tinyci-push")
+
+# What mends what the daemon says is wrong. Not in it: what the checks beside it find and mend.
+_MENDS = {
+    "daemon-redis": _RESTART,
+    "daemon-journal": f"gpasswd --add tinyci systemd-journal && {_RESTART}",
+    "daemon-polkit": "systemctl restart polkit.service",
+    "daemon-spool": f"systemd-tmpfiles --create {files.TMPFILES} && {_RESTART}",
+    "daemon-configuration": f"systemctl reload {UNIT}",
+}
+
+
+def judge_accounts(users: Collection[str], groups: Collection[str]) -> Finding:
+    missing = [f"user {name}" for name in _USERS if name not in users]
+    missing += [f"group {name}" for name in _GROUPS if name not in groups]
+    if missing:
+        text = f"there is no {' and no '.join(missing)}, and tinyci runs as these"
+        return wrong("accounts", text, f"systemd-sysusers {files.SYSUSERS}")
+    return ok("accounts", "tinyci's users and groups are there")
+
+
+def judge_bus(error: str, text: str) -> Finding:
+    """`error`: the name of the error that a question to the daemon got, empty when it was answered."""
+    if not error:
+        return ok("bus", f"the daemon answers as {NAME}")
+    if error.endswith("AccessDenied"):
+        what = "the system bus lets nobody talk to the daemon: its policy is missing or not loaded"
+        return wrong("bus", what, files.restore(files.POLICY))
+    if error.endswith("ServiceUnknown"):
+        what = f"the daemon is up, and does not own {NAME} on the system bus"
+        return wrong("bus", what, files.restore(files.POLICY, then=_RESTART) or _RESTART)
+    return wrong("bus", f"the daemon does not answer on the system bus: {text}", _RESTART)
+
+
+def judge_paused(paused: bool) -> Finding:
+    if paused:
+        text = "the queue is paused: pushes wait, and none is deployed"
+        return wrong("queue", text, f"busctl call {NAME} {PATH} {NAME}.Manager Resume")
+    return ok("queue", "the queue is not paused")
+
+
+def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
+    """What the daemon says: name of the check, whether it holds, a sentence."""
+    return [
+        ok(check, sentence) if holds else wrong(check, sentence, _MENDS.get(check, ""))
+        for check, holds, sentence in rows
+    ]
+
+
+async def look(system: System) -> list[Finding]:
+    unit = (await system.units(UNIT))[0]
+    why = "pushes wait, and none is deployed"
+    last = ""
+    if unit.get("ActiveState") not in ("active", "inactive"):
+        said = await system.run("journalctl", "--unit", UNIT, "--lines", "1", "--output", "cat", "--quiet")
+        last = said.out.strip()
+    install = files.restore(f"{files.UNITS}/{UNIT}", then=f"systemctl enable --now {UNIT}")
+    up = judge_service("daemon", UNIT, unit, why, install, last)
+    findings = [up, judge_enabled("daemon-enabled", UNIT, unit, "after the next boot nothing would be deployed")]
+    users, groups = {each.pw_name for each in pwd.getpwall()}, {each.gr_name for each in grp.getgrall()}
+    findings = [judge_accounts(users, groups), *findings]
+    if up.verdict != "ok":
+        names = ("bus", "queue", *_MENDS)
+        return findings + [unchecked(name, "the daemon is not up") for name in names]
+    try:
+        paused = await _get(system, "Paused")
+    except BusError as error:
+        return [*findings, judge_bus(error.name, str(error))]
+    except BusGone as error:
+        return [*findings, judge_bus("NoReply", str(error))]
+    return [*findings, judge_bus("", ""), judge_paused(bool(paused)), *await _diagnose(system, "")]
+
+
+async def look_at(system: System, name: str) -> list[Finding]:
+    """What the daemon says of one repo."""
+    return await _diagnose(system, name)
+
+
+async def _diagnose(system: System, name: str) -> list[Finding]:
+    try:
+        rows = (await system.ask(NAME, PATH, f"{NAME}.Manager", "Diagnose", "s", name))[0]
+    except (BusError, BusGone) as error:
+        if isinstance(error, BusError) and error.name == f"{NAME}.Error.NoSuchRepo":
+            return judge_rows([("daemon-configuration", False, f"the daemon does not know of it yet: {error}")])
+        return [unchecked("daemon-manager" if name else "daemon-redis", f"the daemon does not say: {error}")]
+    return judge_rows([(str(check), bool(holds), str(sentence)) for check, holds, sentence in rows])
+
+
+async def _get(system: System, name: str) -> Any:
+    properties = "org.freedesktop.DBus.Properties"
+    return (await system.ask(NAME, PATH, properties, "Get", "ss", f"{NAME}.Manager", name))[0].value

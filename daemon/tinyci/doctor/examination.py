@@ -1,0 +1,79 @@
+"""A whole examination: of the host, or of one repo or user with the host beneath it."""
+
+import asyncio
+from collections.abc import Coroutine
+
+from tinyci.doctor import (
+    configuration,
+    daemon,
+    files,
+    gate,
+    journal,
+    polkit,
+    redis,
+    repository,
+    space,
+    spool,
+    units,
+    user,
+)
+from tinyci.doctor.configuration import ETC, Configured
+from tinyci.doctor.finding import Finding, of
+from tinyci.doctor.system import System, user_entry
+from tinyci.repo import Repo
+
+
+class NoSuchSubject(Exception):
+    """What was to be examined does not exist; one sentence."""
+
+
+def subjects(asked: str, repos: dict[str, Repo], wrong: dict[str, str], is_user: bool) -> tuple[list[Repo], list[str]]:
+    """The repos and users that were asked for, all for an empty name. Raises NoSuchSubject."""
+    found = [one for one in repos.values() if asked in ("", one.name, one.user)]
+    users = list(dict.fromkeys(one.user for one in found))
+    if asked and not found and is_user:
+        users = [asked]
+    elif asked and not found and f"{ETC}/repos.d/{asked}.toml" not in wrong:
+        raise NoSuchSubject(f"there is no repo and no user {asked}: the repos are {', '.join(sorted(repos)) or 'none'}")
+    return found, users
+
+
+async def examine(asked: str) -> list[Finding]:
+    """All findings, causes before what comes of them. Raises NoSuchSubject."""
+    configured = Configured()
+    repos, users = subjects(asked, configured.repos, configured.wrong, user_entry(asked) is not None)
+    system = System()
+    parts: list[Coroutine[None, None, list[Finding]]] = [_host(system, configured)]
+    parts += [_user(system, name) for name in users]
+    parts += [_repo(system, one) for one in repos]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+    finally:
+        await system.close()
+    return [finding for task in tasks for finding in task.result()]
+
+
+async def _host(system: System, configured: Configured) -> list[Finding]:
+    findings = [*files.look(system), *configuration.look(system, configured)]
+    findings += space.look(system, space.HOST)
+    findings += spool.look(system)
+    for part in (redis.look(system, configured.config.redis_socket), polkit.look(system), daemon.look(system)):
+        findings += await part
+    return of("host", findings)
+
+
+async def _user(system: System, name: str) -> list[Finding]:
+    findings = await user.look(system, name)
+    if entry := user_entry(name):
+        findings += await gate.look(system, name)
+        findings += await journal.look(system, name, entry.pw_uid)
+        findings += space.look(system, space.of_user(entry.pw_dir, entry.pw_uid))
+    return of(f"user {name}", findings)
+
+
+async def _repo(system: System, repo: Repo) -> list[Finding]:
+    findings = await repository.look(system, repo)
+    for part in (units.look(system, repo), polkit.look_at(system, repo), daemon.look_at(system, repo.name)):
+        findings += await part
+    return of(f"repo {repo.name}", findings)

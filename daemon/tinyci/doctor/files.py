@@ -1,0 +1,62 @@
+"""What tinyci installed, and how it is had back: from the archive that the playbook left on the server."""
+
+import os
+import shlex
+
+from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.system import System
+
+ARCHIVE = "/opt/tinyci/release/server.tar"
+POLICY = "/etc/dbus-1/system.d/org.tinyci1.conf"
+ACTIONS = "/usr/share/polkit-1/actions/org.tinyci1.policy"
+RULES = "/etc/polkit-1/rules.d/50-tinyci.rules"
+HOOK = "/opt/tinyci/hooks/post-receive"
+RATE = "/usr/local/lib/systemd/system/user@.service.d/50-tinyci.conf"
+SYSUSERS = "/etc/sysusers.d/tinyci.conf"
+TMPFILES = "/etc/tmpfiles.d/tinyci.conf"
+UNITS = "/usr/local/lib/systemd/system"
+USER_UNITS = "/usr/local/lib/systemd/user"
+
+RELOAD = "systemctl daemon-reload"
+# A manager loads its units again on SIGHUP (systemd(1)).
+RELOAD_USERS = "systemctl kill --kill-whom=main --signal=SIGHUP 'user@*.service'"
+STAGES = tuple(f"tinyci-{stage}@.service" for stage in ("build", "verify", "rollback"))
+
+# What makes each known, in the order in which that is done.
+_LOAD = {
+    SYSUSERS: f"systemd-sysusers {SYSUSERS}",
+    TMPFILES: f"systemd-tmpfiles --create {TMPFILES}",
+    POLICY: "systemctl reload dbus.service",
+    ACTIONS: "systemctl restart polkit.service",
+    RULES: "systemctl restart polkit.service",
+    HOOK: "",
+    RATE: RELOAD,
+    **{
+        f"{UNITS}/{unit}": RELOAD
+        for unit in ("tinyci.service", "tinyci-gate@.service", *STAGES, "tinyci-build.slice", "tinyci.slice")
+    },
+    **{f"{USER_UNITS}/{unit}": RELOAD_USERS for unit in (*STAGES, "tinyci-build.slice")},
+}
+FILES = tuple(_LOAD)
+_PLAYBOOK = "running ansible/server.yml again brings them as well"
+
+
+def restore(*paths: str, then: str = "") -> str:
+    """The command that puts files back and makes them known. Empty without the archive: run the playbook then."""
+    if not os.path.exists(ARCHIVE):
+        return ""
+    loads = dict.fromkeys(load for path, load in _LOAD.items() if path in paths and load)
+    names = " ".join(shlex.quote(path.removeprefix("/")) for path in paths)
+    return " && ".join([f"tar -C / -xf {ARCHIVE} {names}", *loads, *([then] if then else [])])
+
+
+def judge_files(missing: list[str]) -> Finding:
+    if missing:
+        names = ", ".join(missing)
+        return wrong("files", f"of tinyci's own files are missing: {names}; {_PLAYBOOK}", restore(*missing))
+    return ok("files", "tinyci's own files are there")
+
+
+def look(system: System) -> list[Finding]:
+    reachable = [path for path in FILES if path != RULES or system.is_root]  # its directory is closed
+    return [judge_files([path for path in reachable if system.file(path) is None])]

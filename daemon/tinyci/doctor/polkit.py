@@ -1,0 +1,133 @@
+"""polkit: whether it answers, knows tinyci's actions, and lets the daemon do just what it should.
+
+Root may ask it about the daemon itself, so what counts is its answer, not what stands in a file.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+
+from tinyci.api import NAME
+from tinyci.bus import Variant
+from tinyci.diagnosis import STAGES
+from tinyci.doctor import files
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.service import judge_service
+from tinyci.doctor.system import BusError, BusGone, System
+from tinyci.repo import Repo
+
+_POLKIT = ("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority")
+_MANAGE = "org.freedesktop.systemd1.manage-units"
+ACTIONS = tuple(f"{NAME}.{verb}" for verb in ("run", "cancel", "retry", "pause", "rollback"))
+_RESTART = "systemctl restart polkit.service"
+_STAGE = "tinyci-build@" + "0" * 32
+
+Question = tuple[str, str, str]
+"""Action, unit and verb."""
+ALLOWED: tuple[Question, ...] = tuple(
+    (_MANAGE, unit, verb) for unit in STAGES for verb in ("start", "stop", "reset-failed")
+)
+# Names that no unit file has: whoever may start or restart these may do it with anything.
+REFUSED: tuple[Question, ...] = (
+    (_MANAGE, "tinyci-doctor.service", "restart"),
+    (_MANAGE, "tinyci-doctor.service", "start"),
+    (_MANAGE, f"{_STAGE}.timer", "start"),
+    (_MANAGE, f"{_STAGE}.service", "kill"),
+    ("org.freedesktop.systemd1.manage-unit-files", "", ""),
+    ("org.freedesktop.systemd1.reload-daemon", "", ""),
+)
+
+
+def judge_actions(owners: Mapping[str, str]) -> Finding:
+    """`owners`: of each action that polkit knows, who may ask about others."""
+    missing = [action for action in ACTIONS if "unix-user:tinyci" not in owners.get(action, "")]
+    if missing:
+        text = f"polkit does not know tinyci's action {missing[0]}, so nobody but root may cancel, retry or roll back"
+        return wrong("polkit-actions", text, files.restore(files.ACTIONS))
+    return ok("polkit-actions", "polkit knows what people may ask of tinyci")
+
+
+def judge_rules(answers: Mapping[Question, bool], is_ours: bool) -> Finding:
+    """`answers`: whether the daemon may. `is_ours`: whether the rules are those that were installed."""
+    denied = [question for question in ALLOWED if not answers[question]]
+    if denied:
+        _, unit, verb = denied[0]
+        text = f"polkit does not let the daemon {verb} {unit}, so what root runs cannot be deployed"
+        if is_ours:
+            text += "; when this mend does not help, another file in /etc/polkit-1/rules.d/ decides before it"
+        return wrong("polkit-rules", text, files.restore(files.RULES))
+    granted = [question for question in REFUSED if answers[question]]
+    if granted:
+        action, unit, verb = granted[0]
+        what = f"{verb} {unit}" if verb else action.rpartition(".")[2]
+        text = f"polkit lets the daemon do more than it should ({what}), which is as good as root"
+        if is_ours:
+            return wrong("polkit-rules", f"{text}: look for the rule in /etc/polkit-1/rules.d/ and take it out")
+        return wrong("polkit-rules", text, files.restore(files.RULES))
+    return ok("polkit-rules", "polkit lets the daemon do just what it should")
+
+
+def judge_listed(repo: Repo, refused: Collection[str], written: str) -> Finding:
+    """`refused`: units that the daemon may not restart. `written`: the file that lists this repo's now."""
+    if not refused:
+        return ok("unit-listed", "polkit lets the daemon restart the units")
+    kept = re.findall(r'"([A-Za-z0-9:_.\\@-]+\.[a-z]+)"', written)
+    units = json.dumps(list(dict.fromkeys([*repo.units, *kept])))
+    path = f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules"
+    mend = f"echo 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat({units});' >{path} && {_RESTART}"
+    text = (
+        f"polkit does not let the daemon restart {' '.join(sorted(refused))}: the units are not in polkit.tinyciUnits"
+    )
+    return wrong("unit-listed", text, mend)
+
+
+async def look(system: System) -> list[Finding]:
+    try:
+        known = await system.ask(*_POLKIT, "org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "")
+    except (BusError, BusGone) as error:
+        unit = (await system.units("polkit.service"))[0]
+        down = judge_service(
+            "polkit", "polkit.service", unit, "nothing of root's is deployed", "apt-get install polkitd"
+        )
+        if down.mend or not unit:
+            return [down]
+        return [wrong("polkit", f"polkit does not answer ({error}), and nothing of root's is deployed", _RESTART)]
+    owners = {str(row[0]): str(row[9].get("org.freedesktop.policykit.owner", "")) for row in known[0]}
+    findings = [ok("polkit", "polkit answers"), judge_actions(owners)]
+    if not system.is_root:
+        return [*findings, unchecked("polkit-rules")]
+    try:
+        answers = {question: await _may_daemon(system, *question) for question in (*ALLOWED, *REFUSED)}
+    except (BusError, BusGone) as error:
+        return [*findings, unchecked("polkit-rules", f"the daemon is not on the bus ({error})")]
+    ours = (await system.run("tar", "-xOf", files.ARCHIVE, files.RULES[1:])).out == system.read(files.RULES)
+    return [*findings, judge_rules(answers, ours)]
+
+
+async def look_at(system: System, repo: Repo) -> list[Finding]:
+    """What the units of one repo need of it."""
+    if not repo.is_root or not repo.units:
+        return []
+    if not system.is_root:
+        return [unchecked("unit-listed")]
+    try:
+        refused = [unit for unit in repo.units if not await _may_daemon(system, _MANAGE, unit, "restart")]
+    except (BusError, BusGone) as error:
+        return [unchecked("unit-listed", f"the daemon or polkit does not answer ({error})")]
+    written = system.read(f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules") or ""
+    return [judge_listed(repo, refused, written)]
+
+
+async def _may_daemon(system: System, action: str, unit: str, verb: str) -> bool:
+    """polkit's answer about the daemon's connection. Raises BusError or BusGone."""
+    owner = (await system.ask(*_BUS, "GetNameOwner", "s", NAME))[0]
+    details = {"unit": unit, "verb": verb} if verb else {}
+    subject = ["system-bus-name", {"name": Variant("s", owner)}]
+    interface = "org.freedesktop.PolicyKit1.Authority"
+    answer = await system.ask(
+        *_POLKIT, interface, "CheckAuthorization", "(sa{sv})sa{ss}us", subject, action, details, 0, ""
+    )
+    return bool(answer[0][0])
+
+
+_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")

@@ -1,0 +1,74 @@
+"""What an examination found, for a person at a terminal, for a pipe, and as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from tinyci.doctor.finding import NEEDS_ROOT, Finding, Verdict
+
+_COLOURS = {Verdict.OK: "32", Verdict.WRONG: "31", Verdict.UNCHECKED: "33"}
+
+
+def is_healthy(findings: Sequence[Finding]) -> bool:
+    return all(each.verdict is not Verdict.WRONG for each in findings)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    rows = [
+        {
+            "about": each.about,
+            "check": each.check,
+            "verdict": str(each.verdict),
+            "sentence": each.sentence,
+            "mend": each.mend,
+        }
+        for each in findings
+    ]
+    return json.dumps({"healthy": is_healthy(findings), "findings": rows}, indent=2)
+
+
+def plain(findings: Sequence[Finding]) -> Iterator[str]:
+    """One line for each finding: verdict, subject, check, sentence and mend, between tabs."""
+    for each in findings:
+        yield "\t".join((str(each.verdict), each.about, each.check, _line(each.sentence), each.mend))
+
+
+def table(findings: Sequence[Finding], everything: bool) -> Iterator[str]:
+    """A row for each subject with what holds, then what is wrong, with its mend on a line of its own to copy."""
+    subjects = list(dict.fromkeys(each.about for each in findings))
+    width = max((len(subject) for subject in subjects), default=0)
+    for subject in subjects:
+        own = [each for each in findings if each.about == subject]
+        counts = {verdict: sum(each.verdict is verdict for each in own) for verdict in Verdict}
+        told = [
+            _colour(verdict, f"{counts[verdict]} {name}")
+            for verdict, name in ((Verdict.OK, "ok"), (Verdict.WRONG, "wrong"), (Verdict.UNCHECKED, "not checked"))
+            if counts[verdict]
+        ]
+        yield f"{subject:<{width}}  {', '.join(told)}"
+        for each in own:
+            if everything:
+                verdict = _colour(each.verdict, f"{each.verdict:<9}")
+                yield f"{'':<{width}}  {verdict} {each.check:<22} {_line(each.sentence)}"
+    bad = [each for each in findings if each.verdict is Verdict.WRONG]
+    if bad:
+        yield ""
+        yield "From the top, since what is wrong may come of what stands above it:"
+    for each in bad:
+        yield ""
+        yield f"{_colour(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
+        yield f"    {each.mend}" if each.mend else "    This is for a person to decide: no one command mends it."
+    skipped = [each for each in findings if each.verdict is Verdict.UNCHECKED]
+    if need := sum(each.sentence == NEEDS_ROOT for each in skipped):
+        yield ""
+        yield f"{need} checks need root: 'sudo tinyci doctor' makes them."
+    elif not bad:
+        yield ""
+        yield "All is well." if not skipped else "Nothing is wrong with what could be checked."
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _colour(verdict: Verdict, text: str) -> str:
+    return f"\033[{_COLOURS[verdict]}m{text}\033[0m"

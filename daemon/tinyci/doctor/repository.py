@@ -1,0 +1,145 @@
+"""The bare repository that people push to: there, in the right hands, and with the hook that makes jobs."""
+
+import os
+import shlex
+
+from tinyci.doctor import files
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.system import File, Ran, System, group_of, user_entry
+from tinyci.repo import Repo
+
+HOOKS = os.path.dirname(files.HOOK)
+_NO_SHELLS = ("nologin", "false")
+_LOOK = 5.0
+"""Seconds to walk through a repository."""
+
+
+def judge_there(path: str, group: str, owner: str, missing: list[str], directory: File | None) -> Finding:
+    """`group`: of those who may read it. `missing`: of HEAD, config and objects."""
+    make = (
+        "umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
+        f"git config core.hooksPath {HOOKS} && git config receive.advertisePushOptions true"
+    )
+    init = f"runuser -u git -- sh -c {shlex.quote(f'cd {shlex.quote(path)} && {make}')}"
+    if directory is None:
+        mend = f"install --directory --owner=git --group={group} --mode=2750 {shlex.quote(path)} && {init}"
+        return wrong("repository", f"{path} is missing: there is nothing to push to", mend)
+    if missing:
+        text = f"{path} is no bare git repository, {missing[0]} is not in it"
+        return wrong("repository", text, init if owner == "git" else "")
+    return ok("repository", f"{path} is a bare git repository")
+
+
+def judge_readable(path: str, user: str, group: str, done: Ran) -> Finding:
+    """`done`: find, run as the user, for what it cannot read."""
+    if done.status == 124:
+        return unchecked("repository-readable", f"{path} is too large to be looked through in {_LOOK:g} s")
+    unreadable = done.out.strip() or (done.last if done.status else "")
+    if unreadable:
+        quoted = shlex.quote(path)
+        share = f"chgrp -R {group} {quoted} && chmod -R g+rX {quoted} && find {quoted} -type d -exec chmod g+s {{}} +"
+        text = f"{user} cannot read {path} ({unreadable}), and its builds check out from there"
+        return wrong("repository-readable", text, share)
+    return ok("repository-readable", f"{user} can read {path}")
+
+
+def judge_private(path: str, mode: int) -> Finding:
+    if mode & 0o027:
+        text = f"{path} is open to more than git and the repo's user ({mode:o})"
+        return wrong("repository-private", text, f"chmod g-w,o-rwx {shlex.quote(path)}")
+    return ok("repository-private", f"{path} is closed to others")
+
+
+def judge_owned(path: str, owner: str, done: Ran) -> Finding:
+    """`done`: find, for what is not the owner's."""
+    if done.status:
+        return unchecked("repository-owned", f"{path} cannot be looked through: {done.last}")
+    if foreign := done.out.strip():
+        text = f"{foreign} is not {owner}'s, and git fails in a push that has to change it"
+        mend = f"find {shlex.quote(path)} ! -user {owner} -exec chown --no-dereference {owner} {{}} +"
+        return wrong("repository-owned", text, mend)
+    return ok("repository-owned", f"all in {path} is {owner}'s")
+
+
+def judge_groups(owner: str, missing: list[str]) -> Finding:
+    if missing:
+        text = f"user {owner} is not in {' and '.join(missing)}, and cannot make jobs of pushes"
+        return wrong("push-groups", text, f"usermod --append --groups {','.join(missing)} {owner}")
+    return ok("push-groups", f"user {owner} may make jobs of pushes")
+
+
+def judge_shell(owner: str, shell: str, is_there: bool) -> Finding:
+    if os.path.basename(shell) in _NO_SHELLS:
+        text = f"user {owner} has the shell {shell}, so that SSH refuses every push"
+        return wrong("push-shell", text, f"usermod --shell /usr/bin/git-shell {owner}")
+    if not is_there:
+        text = f"the shell {shell} of user {owner} is missing, so that SSH refuses every push"
+        return wrong("push-shell", text, "apt-get install git" if shell == "/usr/bin/git-shell" else "")
+    return ok("push-shell", f"user {owner} has a shell that takes pushes")
+
+
+def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
+    """`hook`: the path of the post-receive hook that git runs there."""
+    if is_ours:
+        return ok("hook", "git runs tinyci's hook after a push")
+    mend = f"runuser -u {owner} -- git -C {shlex.quote(path)} config core.hooksPath {HOOKS}"
+    return wrong("hook", f"git runs {hook} after a push, not tinyci's hook: no job comes of it", mend)
+
+
+def judge_runs(owner: str, hook: File | None, done: Ran) -> Finding:
+    """`done`: the hook, run as after a push that changed nothing."""
+    if hook is None:
+        return wrong("hook-runs", f"{files.HOOK} is missing: no job comes of a push", files.restore(files.HOOK))
+    if not hook.mode & 0o001:
+        text = f"{files.HOOK} is not executable ({hook.mode:o}), so that git passes it over: no job comes of a push"
+        return wrong("hook-runs", text, f"chmod 755 {files.HOOK}")
+    if done.status or done.out.strip():
+        text = f"the hook fails when {owner} runs it, and no job comes of a push: {done.last}"
+        if "Permission denied" in done.err:
+            return wrong("hook-runs", text, "chmod -R go+rX /opt/tinyci")
+        return wrong("hook-runs", text)
+    return ok("hook-runs", f"{owner} can run the hook")
+
+
+def judge_options(path: str, owner: str, value: str) -> Finding:
+    if value != "true":
+        mend = f"runuser -u {owner} -- git -C {shlex.quote(path)} config receive.advertisePushOptions true"
+        return wrong("push-options", f"{path} takes no push options: 'git push -o' fails", mend)
+    return ok("push-options", f"{path} takes push options")
+
+
+async def look(system: System, repo: Repo) -> list[Finding]:
+    path = repo.repository
+    directory = system.file(path)
+    if not system.is_root:
+        names = ("repository", "repository-readable", "repository-owned", "hook", "hook-runs", "push-options")
+        private = [judge_private(path, directory.mode)] if directory else []
+        return [unchecked(name) for name in names] + private
+    owner = directory.owner if directory else "git"
+    missing = [name for name in ("HEAD", "config", "objects") if not system.exists(f"{path}/{name}")]
+    entry, owners = user_entry(repo.user), user_entry(owner)
+    group = group_of(entry.pw_gid) if entry and not repo.is_root else "git"
+    findings = [judge_there(path, group, owner, missing, directory)]
+    if directory is None or missing or owners is None:
+        return findings
+    if entry and not repo.is_root:
+        find = ("find", path, "!", "-readable", "-print", "-quit")
+        done = await system.run(*find, user=repo.user, limit=_LOOK)
+        findings.append(judge_readable(path, repo.user, group, done))
+    findings.append(judge_private(path, directory.mode))
+    done = await system.run("find", path, "!", "-user", owner, "-print", "-quit", limit=_LOOK)
+    findings.append(judge_owned(path, owner, done))
+    if owner != "root":
+        has = (await system.run("id", "-Gn", owner)).out.split()
+        needed = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
+        findings.append(judge_groups(owner, [group for group in needed if group not in has]))
+        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK)))
+    git = ("git", "-C", path)
+    hook = (await system.run(*git, "rev-parse", "--git-path", "hooks/post-receive", user=owner)).out.strip()
+    hook = os.path.join(path, hook)
+    is_ours = system.real(hook) == system.real(files.HOOK)
+    findings.append(judge_hook(path, owner, hook, is_ours))
+    ran = await system.run(files.HOOK, user=owner, GIT_DIR=path)
+    findings.append(judge_runs(owner, system.file(files.HOOK), ran))
+    options = await system.run(*git, "config", "--type=bool", "receive.advertisePushOptions", user=owner)
+    return [*findings, judge_options(path, owner, options.out.strip())]

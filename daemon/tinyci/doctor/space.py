@@ -1,0 +1,73 @@
+"""Room on disks: where jobs, images and pushes are written."""
+
+import os
+from typing import NamedTuple
+
+from tinyci.config import SPOOL
+from tinyci.doctor import redis
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.system import System
+
+_MIB = 1024 * 1024
+_FILES = 1000
+"""Free inodes below which there is no room, whatever the bytes say."""
+
+
+class Place(NamedTuple):
+    """Something is written at that path."""
+
+    path: str
+    what: str
+    least: int
+    """Bytes that must be free."""
+
+
+HOST = (
+    Place(SPOOL, "pushes that find no Redis", 16 * _MIB),
+    Place(redis.DATA, "jobs", 64 * _MIB),
+    Place("/run/tinyci", "jobs that run", 4 * _MIB),
+)
+
+
+def of_user(home: str, uid: int) -> tuple[Place, ...]:
+    if not uid:
+        return (
+            Place("/var/lib/containers", "images and containers", 512 * _MIB),
+            Place("/var/cache/tinyci", "checkouts", 64 * _MIB),
+        )
+    return (
+        Place(f"{home}/.local/share/containers", "images and containers", 512 * _MIB),
+        Place(f"{home}/.cache/tinyci", "checkouts", 64 * _MIB),
+        Place(f"/run/user/{uid}", "what runs in the user's manager", 4 * _MIB),
+    )
+
+
+def judge(place: Place, free: int, files: int, mounted: str) -> Finding:
+    """`free`: bytes; `files`: inodes, negative where there is no limit. `mounted`: of the file system."""
+    if free < place.least:
+        text = f"{mounted} has {free // _MIB} MiB left for {place.what} ({place.path}), expected {place.least // _MIB}"
+        return wrong("space", f"{text}: see 'du -xh {mounted} | sort -h | tail' and remove what is not needed")
+    if 0 <= files < _FILES:
+        text = f"{mounted} has room for {files} files only, for {place.what} ({place.path})"
+        return wrong("space", f"{text}: see 'du -x --inodes {mounted} | sort -n | tail' and remove what is not needed")
+    return ok("space", f"{mounted} has room for {place.what}")
+
+
+def look(system: System, places: tuple[Place, ...]) -> list[Finding]:
+    findings = []
+    for place in places:
+        path = place.path
+        while not os.path.exists(path):  # what is not there yet is made where its parent is
+            path = os.path.dirname(path)
+        mounted = path
+        while not os.path.ismount(mounted):
+            mounted = os.path.dirname(mounted)
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            findings.append(unchecked("space"))
+            continue
+        files = found.f_favail if found.f_files else -1
+        findings.append(judge(place, found.f_bavail * found.f_frsize, files, mounted))
+    worst = [each for each in findings if each.verdict == "wrong"]
+    return worst or findings[:1]

@@ -1,0 +1,54 @@
+"""The spool: where pushes are kept while Redis is away."""
+
+import os
+import time
+
+from tinyci.config import SPOOL
+from tinyci.doctor import files
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.system import File, System
+
+RIGHTS = "1730 tinyci:tinyci-push"
+LATE = 60.0
+"""Seconds after which a kept job should have been taken in."""
+
+
+def judge_directory(directory: File | None) -> Finding:
+    if directory is None:
+        mend = f"systemd-tmpfiles --create {files.TMPFILES}"
+        return wrong("spool", f"{SPOOL} is missing: a push that finds no Redis would be lost", mend)
+    if not directory.is_directory:
+        mend = f"rm {SPOOL} && systemd-tmpfiles --create {files.TMPFILES}"
+        return wrong("spool", f"{SPOOL} is no directory: a push that finds no Redis would be lost", mend)
+    if directory.rights != RIGHTS:
+        mend = f"chown tinyci:tinyci-push {SPOOL} && chmod 1730 {SPOOL}"
+        text = f"{SPOOL} is {directory.rights}, expected {RIGHTS}: the hook writes there, and the daemon alone reads"
+        return wrong("spool", text, mend)
+    return ok("spool", f"{SPOOL} is there for pushes that find no Redis")
+
+
+def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
+    """`ages`: seconds since each kept job was pushed, by file name. `bad`: files that were no jobs."""
+    late = [name for name, age in ages.items() if age > LATE]
+    if late:
+        text = f"{len(late)} pushes wait in {SPOOL} for the daemon, which takes them in when it and Redis are up"
+        return wrong("spool-backlog", text, "systemctl restart tinyci.service")
+    if bad:
+        names = " ".join(sorted(bad))
+        text = (
+            f"{len(bad)} files in {SPOOL} were no jobs, and whoever pushed them may wait: read them, then remove them"
+        )
+        return wrong("spool-backlog", f"{text} ({names})")
+    return ok("spool-backlog", "no push waits to be taken in")
+
+
+def look(system: System) -> list[Finding]:
+    findings = [judge_directory(system.file(SPOOL))]
+    if not system.is_root:
+        return [*findings, unchecked("spool-backlog")]
+    try:
+        names = os.listdir(SPOOL)
+        ages = {name: time.time() - os.stat(f"{SPOOL}/{name}").st_mtime for name in names if name.endswith(".json")}
+    except OSError:  # said above, or taken in just now
+        return findings
+    return [*findings, judge_backlog(ages, [name for name in names if name.endswith(".bad")])]

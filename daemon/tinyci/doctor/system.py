@@ -1,0 +1,219 @@
+"""The host as the caller may see it: commands with a limit, units, files, the system bus."""
+
+import asyncio
+import grp
+import os
+import pwd
+import signal
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tinyci.bus import Bus, BusError, BusGone
+
+LIMIT = 20.0
+"""Seconds that a command may take."""
+_AT_ONCE = 4
+_PROPERTIES = (
+    "LoadState",
+    "LoadError",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "Result",
+    "StatusText",
+    "MainPID",
+    "NeedDaemonReload",
+    "FragmentPath",
+    "DropInPaths",
+    "TimeoutStartUSec",
+    "LogRateLimitIntervalUSec",
+    "LogRateLimitBurst",
+    "ExecStart",
+)
+
+Unit = Mapping[str, str]
+"""Properties as `systemctl show` has them; empty when the manager could not be asked."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended. `status` is negative for a signal, 124 when it took too long, 127 when not found."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line that it said, its errors first."""
+        lines = [line.strip() for text in (self.out, self.err) for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else f"status {self.status}"
+
+
+@dataclass(frozen=True)
+class File:
+    """What stat(2) says of a path."""
+
+    owner: str
+    group: str
+    mode: int
+    """Permission bits."""
+    is_directory: bool
+
+    @property
+    def rights(self) -> str:
+        return f"{self.mode:o} {self.owner}:{self.group}"
+
+
+class System:
+    """This host. Nothing here raises: what cannot be had is empty, or None."""
+
+    def __init__(self) -> None:
+        self.is_root = os.geteuid() == 0
+        self.me = name_of(os.geteuid())
+        self._bus: Bus | None = None
+        self._connecting = asyncio.Lock()
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    def may_be(self, user: str) -> bool:
+        """Whether commands can be run as that user."""
+        return self.is_root or user == self.me
+
+    async def run(self, *command: str, user: str = "", limit: float = LIMIT, **environment: str) -> Ran:
+        """Run a command, as that user when one is named, without input and from `/`."""
+        given = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **environment}
+        prefix: tuple[str, ...] = ()
+        if user and user != self.me:
+            prefix = ("setpriv", "--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--init-groups", "--")
+        if user or self.me:
+            entry = pwd.getpwnam(user or self.me)
+            given = {"HOME": entry.pw_dir, "USER": entry.pw_name, **given}
+            given.setdefault("XDG_RUNTIME_DIR", f"/run/user/{entry.pw_uid}")
+        async with self._turn:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(*prefix, *command),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=given,
+                    cwd="/",
+                    start_new_session=True,  # so that a limit ends all of it
+                )
+            except OSError as error:
+                return Ran(127, "", f"{command[0]}: {error.strerror}")
+            try:
+                async with asyncio.timeout(limit):
+                    out, err = await process.communicate()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+                return Ran(124, "", f"{command[0]} took longer than {limit:g} s")
+        return Ran(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+    async def units(self, *names: str, user: str = "root") -> list[Unit]:
+        """What a manager says of units, in that order."""
+        command = [*self.systemctl(user), "show", "--property", ",".join(_PROPERTIES), "--", *names]
+        done = await self.run(*command)
+        blocks: list[Unit] = [parse_properties(block) for block in done.out.strip().split("\n\n")]
+        if done.status or len(blocks) != len(names):
+            return [{} for _ in names]
+        return blocks
+
+    def systemctl(self, user: str) -> list[str]:
+        """The command that asks the manager of that user."""
+        if user == "root":
+            return ["systemctl"]
+        return ["systemctl", "--user", *([f"--machine={user}@.host"] if self.is_root else [])]
+
+    async def ask(
+        self, name: str, path: str, interface: str, member: str, signature: str = "", *body: Any
+    ) -> list[Any]:
+        """Call over the system bus. Raises BusError or BusGone."""
+        async with self._connecting:
+            if self._bus is None or not self._bus.connected:
+                self._bus = await Bus.connect()
+        return await self._bus.call(name, path, interface, member, signature, *body, timeout=LIMIT)
+
+    async def close(self) -> None:
+        if self._bus:
+            await self._bus.close()
+
+    def file(self, path: str) -> File | None:
+        """None when there is none, or it is out of reach."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        names = name_of(found.st_uid), group_of(found.st_gid)
+        return File(*names, stat.S_IMODE(found.st_mode), stat.S_ISDIR(found.st_mode))
+
+    def reaches(self, path: str) -> bool:
+        """Whether the caller may know if there is something at that path."""
+        try:
+            os.stat(path)
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def real(self, path: str) -> str:
+        """The path without links."""
+        return os.path.realpath(path)
+
+    def read(self, path: str) -> str | None:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def link(self, path: str) -> str:
+        """Where a symbolic link points to, empty when it is none."""
+        try:
+            return os.readlink(path)
+        except OSError:
+            return ""
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """`Name=value` lines."""
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+def user_entry(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_of(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def own_drop_ins(system: System, unit: Unit, setting: str, but: Sequence[str] = ()) -> list[str]:
+    """The unit's drop-ins that set that, without those at the paths `but`."""
+    paths = [path for path in unit.get("DropInPaths", "").split() if path not in but]
+    return [path for path in paths if setting in (system.read(path) or "")]
+
+
+__all__ = ["LIMIT", "BusError", "BusGone", "File", "Ran", "System", "Unit"]

@@ -1,0 +1,130 @@
+"""The units of a repo, and the stages, as their manager knows them."""
+
+import os
+from collections.abc import Sequence
+
+from tinyci import span
+from tinyci.diagnosis import STAGES
+from tinyci.doctor import files
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.system import Ran, System, Unit, user_entry
+from tinyci.repo import Repo
+
+
+def command(user: str) -> str:
+    return "systemctl" if user == "root" else f"systemctl --user -M {user}@"
+
+
+def judge_unit(user: str, name: str, unit: Unit, quadlet: str, complaint: str) -> Finding:
+    """`quadlet`: the file that it is generated from, empty when there is none. `complaint`: what the generator says of
+    that file, empty when it makes the unit."""
+    systemctl = command(user)
+    load = unit["LoadState"]
+    if load == "masked":
+        return wrong("unit", f"{name} is masked, and cannot be restarted", f"{systemctl} unmask {name}")
+    if load == "not-found" and not quadlet:
+        where = "/etc/systemd/system" if user == "root" else "/etc/systemd/user"
+        text = f"there is no unit {name} for {user}: install its file, say in {where}, or take it out of 'units'"
+        return wrong("unit", text)
+    if load == "not-found" and complaint:
+        text = f"no unit {name} comes of {quadlet}: {complaint}; correct it, then {systemctl} daemon-reload"
+        return wrong("unit", text)
+    if load == "not-found":
+        text = f"{quadlet} was not read since it was written, so there is no unit {name}"
+        return wrong("unit", text, f"{systemctl} daemon-reload")
+    if load != "loaded":
+        reason = unit["LoadError"].partition(" ")[2].strip('"') or load
+        text = f"{name} cannot be loaded ({reason}): correct {unit['FragmentPath'] or 'its file'}"
+        return wrong("unit", f"{text}, then {systemctl} daemon-reload")
+    if unit["NeedDaemonReload"] == "yes":
+        text = f"{name} has changed on disk, and a deploy would restart it as it was before"
+        return wrong("unit", text, f"{systemctl} daemon-reload")
+    return ok("unit", f"{name} is known to its manager")
+
+
+def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
+    """`stages`: the instances STAGES."""
+    systemctl, folder = command(user), files.UNITS if user == "root" else files.USER_UNITS
+    for template, unit in zip(files.STAGES, stages, strict=True):
+        if unit["LoadState"] == "masked":
+            text = f"{template} is masked in the manager of {user}: nothing can be deployed"
+            return wrong("templates", text, f"{systemctl} unmask {template}")
+        if unit["LoadState"] != "loaded":
+            text = f"the manager of {user} does not know {template} ({unit['LoadState']}): nothing can be deployed"
+            reload = f"{systemctl} daemon-reload"
+            is_there = os.path.exists(f"{folder}/{template}")
+            return wrong("templates", text, reload if is_there else files.restore(f"{folder}/{template}", then=reload))
+        if unit["NeedDaemonReload"] == "yes":
+            text = f"{template} has changed on disk, and the manager of {user} goes by what it was before"
+            return wrong("templates", text, f"{systemctl} daemon-reload")
+    return ok("templates", f"the manager of {user} knows tinyci's stages")
+
+
+def judge_limit(repo: Repo, build: Unit) -> Finding:
+    """`build`: an instance of the template of builds."""
+    try:
+        limit = span.parse(build.get("TimeoutStartUSec", ""))
+    except ValueError:  # infinity
+        return ok("build-limit", "nothing but the repo's own limit ends a build")
+    if limit < repo.timeout:
+        needed, systemctl = span.show(repo.timeout + 600), command(repo.user)
+        directory = f"/etc/systemd/{'system' if repo.is_root else 'user'}/tinyci-build@.service.d"
+        text = (
+            f"tinyci-build@.service ends a build after {span.show(limit)}, before the {span.show(repo.timeout)} of the"
+        )
+        write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{needed}' >{directory}/zz-timeout.conf"
+        mend = f"mkdir -p {directory} && {write} && {systemctl} daemon-reload"
+        return wrong("build-limit", f"{text} repo's 'timeout'", mend)
+    return ok("build-limit", "nothing but the repo's own limit ends a build")
+
+
+async def look(system: System, repo: Repo) -> list[Finding]:
+    """Of one repo, and the stages in its user's manager."""
+    names = ("unit", "templates", "build-limit")
+    if not system.may_be(repo.user) and not repo.is_root:
+        return [unchecked(name) for name in names]
+    entry = user_entry(repo.user)
+    if entry is None:
+        return []
+    found = await system.units(*STAGES, *repo.units, user=repo.user)
+    if not found[0]:
+        return [unchecked(name, f"the manager of {repo.user} does not answer") for name in names]
+    stages, units = found[:3], found[3:]
+    findings = [judge_stages(repo.user, stages), judge_limit(repo, stages[0])]
+    for name, unit in zip(repo.units, units, strict=True):
+        quadlet = _quadlet(name, repo.user, entry.pw_uid, entry.pw_dir)
+        said = ""
+        if quadlet and unit["LoadState"] == "not-found":
+            said = complaint(await _generate(system, repo.user), name, quadlet)
+        findings.append(judge_unit(repo.user, name, unit, quadlet, said))
+    return findings
+
+
+def _quadlet(unit: str, user: str, uid: int, home: str) -> str:
+    """The file that a unit is generated from (podman-systemd.unit(5)), empty when there is none."""
+    stem = unit.removesuffix(".service")
+    folders = ["/etc/containers/systemd"]
+    if user != "root":
+        base = "/etc/containers/systemd/users"
+        folders = [f"{home}/.config/containers/systemd", f"{base}/{uid}", base]
+    ends = {"": ".container", "-pod": ".pod", "-network": ".network", "-volume": ".volume", "-build": ".build"}
+    for folder in folders:
+        for end, kind in ends.items():
+            path = f"{folder}/{stem.removesuffix(end)}{kind}"
+            if stem.endswith(end) and os.path.exists(path):
+                return path
+    return ""
+
+
+async def _generate(system: System, user: str) -> Ran:
+    """What the generator would make for that user's manager."""
+    generator = "/usr/lib/systemd/system-generators/podman-system-generator"
+    return await system.run(generator, *(["--user"] if user != "root" else []), "--dryrun", user=user)
+
+
+def complaint(made: Ran, name: str, quadlet: str) -> str:
+    """What the generator says of a file, empty when it makes the unit of it."""
+    if f"---{name}---" in made.out.splitlines():
+        return ""
+    said = [line for line in made.err.splitlines() if f'"{os.path.basename(quadlet)}": ' in line]
+    return said[-1].partition(": ")[2] if said else "podman's generator makes nothing of it"

@@ -1,0 +1,167 @@
+"""The user whose containers they are: home, subordinate ids, a manager that runs without a login, podman."""
+
+import shutil
+from collections.abc import Sequence
+
+from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.service import judge_service
+from tinyci.doctor.system import File, Ran, System, Unit, group_of, user_entry
+from tinyci.managers import lingers
+
+COUNT = 65536
+"""Subordinate ids that a container's own users need."""
+_STAGE = "/opt/tinyci/bin/python3"
+
+
+def judge_exists(user: str, exists: bool) -> Finding:
+    if not exists:
+        make = f"useradd --system --create-home --home-dir /var/lib/{user} --shell /usr/sbin/nologin {user}"
+        return wrong("user", f"there is no user {user}: make one, or change 'user' in the repo's file", make)
+    return ok("user", f"user {user} exists")
+
+
+def judge_home(user: str, group: str, home: str, found: File | None) -> Finding:
+    make = f"install --directory --owner={user} --group={group} --mode=0700 {home}"
+    if found is None:
+        return wrong("home", f"{home} is missing: {user}'s images and checkouts are kept there", make)
+    if not found.is_directory or found.owner != user or found.mode & 0o700 != 0o700:
+        text = f"{home} is {found.rights}, and {user} cannot keep images and checkouts there"
+        return wrong("home", text, make if found.is_directory else "")
+    return ok("home", f"{home} is {user}'s")
+
+
+def judge_linger(user: str, lingers: bool) -> Finding:
+    if not lingers:
+        text = f"user {user} does not linger: nothing of it runs after a boot, nor its manager without a login"
+        return wrong("linger", text, f"loginctl enable-linger {user}")
+    return ok("linger", f"user {user} lingers")
+
+
+def judge_ids(user: str, uid: int, subuid: str, subgid: str) -> Finding:
+    """The texts of /etc/subuid and /etc/subgid (subuid(5))."""
+    adds, missing = [], []
+    for kind, text in (("subuid", subuid), ("subgid", subgid)):
+        ranges = parse_ranges(text)
+        if not any(count >= COUNT for name, _, count in ranges if name in (user, str(uid))):
+            first = free_range(uid, ranges)
+            adds.append(f"--add-{kind}s {first}-{first + COUNT - 1}")
+            missing.append(f"/etc/{kind}")
+    if missing:
+        text = f"user {user} has no {COUNT} subordinate ids in {' and '.join(missing)}: podman builds no image without"
+        migrate = f"runuser -u {user} -- env -C / XDG_RUNTIME_DIR=/run/user/{uid} podman system migrate"
+        return wrong("subordinate-ids", text, f"usermod {' '.join(adds)} {user} && {migrate}")
+    return ok("subordinate-ids", f"user {user} has subordinate ids")
+
+
+def parse_ranges(text: str) -> list[tuple[str, int, int]]:
+    """Name, first id and count."""
+    rows = [line.strip().split(":") for line in text.splitlines()]
+    return [(row[0], int(row[1]), int(row[2])) for row in rows if len(row) == 3 and (row[1] + row[2]).isdigit()]
+
+
+def free_range(uid: int, ranges: Sequence[tuple[str, int, int]]) -> int:
+    """The first of ids that nobody has; as the role app gives them, when these are free."""
+    first = 524288 + uid * COUNT
+    while taken := [begin + count for _, begin, count in ranges if begin < first + COUNT and first < begin + count]:
+        first = max(taken)
+    return first
+
+
+def judge_manager(user: str, uid: int, unit: Unit) -> Finding:
+    """`unit`: user@UID.service."""
+    return judge_service("manager", f"user@{uid}.service", unit, f"nothing of {user} is built or restarted")
+
+
+def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus: bool, has_package: bool) -> Finding:
+    """`has_bus`: there is a socket of the user's bus. `has_package`: what makes one is installed."""
+    path, restart = f"/run/user/{uid}", f"systemctl restart user-runtime-dir@{uid}.service user@{uid}.service"
+    remark = f"this mend restarts what {user} runs"
+    if directory is None or directory.owner != user:
+        return wrong("runtime-directory", f"{path} is not there for {user}, and podman needs it; {remark}", restart)
+    if has_bus:
+        return ok("runtime-directory", f"{path} is there, with {user}'s bus")
+    if not has_package:
+        text = f"{user} has no bus at {path}/bus, since dbus-user-session is not installed; {remark}"
+        return wrong("runtime-directory", text, f"apt-get install dbus-user-session && {restart}")
+    text = f"{user} has no bus at {path}/bus, so its manager cannot be asked for anything; {remark}"
+    return wrong("runtime-directory", text, f"systemctl restart user@{uid}.service")
+
+
+def judge_podman(user: str, uid: int, home: str, done: Ran, is_installed: bool, foreign: str) -> Finding:
+    """`done`: podman, run as the user's builds run it. `foreign`: something in its storage that is not the user's."""
+    if not is_installed:
+        return wrong("podman", "podman is not installed: no image can be built", "apt-get install podman uidmap")
+    if foreign:
+        mend = f"chown -R --no-dereference {user}: {home}/.local/share/containers"
+        return wrong("podman", f"{foreign} is not {user}'s: podman cannot use its storage, of which it is a part", mend)
+    if done.status:
+        text = f"podman does not work for {user}: {done.last}"
+        if "newuidmap" in done.err:
+            return wrong("podman", text, "apt-get install uidmap")
+        if "migrate" in done.err and uid:
+            run = f"runuser -u {user} -- env -C / XDG_RUNTIME_DIR=/run/user/{uid} podman system migrate"
+            return wrong("podman", text, run)
+        return wrong("podman", text)
+    return ok("podman", f"podman works for {user}")
+
+
+def judge_stages(user: str, done: Ran) -> Finding:
+    """`done`: the stages' code, imported by the user."""
+    if done.status:
+        text = f"{user} cannot run tinyci's stages in /opt/tinyci: {done.last}"
+        denied = "Permission denied" in done.err or done.status in (126, 127)
+        reinstall = "/opt/tinyci/bin/pip install --no-index --no-deps --force-reinstall /opt/tinyci/release/*.whl"
+        return wrong("stages", text, "chmod -R go+rX /opt/tinyci" if denied else reinstall)
+    return ok("stages", f"{user} can run tinyci's stages")
+
+
+async def look(system: System, user: str) -> list[Finding]:
+    entry = user_entry(user)
+    findings = [judge_exists(user, entry is not None)]
+    if entry is None:
+        return findings
+    uid, home = entry.pw_uid, entry.pw_dir
+    unit: Unit = {"ActiveState": "active"}
+    if user != "root":
+        unit = (await system.units(f"user@{uid}.service"))[0]
+        texts = system.read("/etc/subuid") or "", system.read("/etc/subgid") or ""
+        findings += [
+            judge_home(user, group_of(entry.pw_gid), home, system.file(home))
+            if system.reaches(home)
+            else unchecked("home"),
+            judge_linger(user, lingers(user)),
+            judge_ids(user, uid, *texts),
+            judge_manager(user, uid, unit),
+        ]
+    if not system.may_be(user):
+        return findings + [unchecked(name) for name in ("runtime-directory", "podman", "stages")]
+    if unit.get("ActiveState") != "active":
+        names = ("runtime-directory", "podman")
+        findings += [unchecked(name, f"{user}'s manager is not up") for name in names]
+    else:
+        if user != "root":
+            directory = f"/run/user/{uid}"
+            has_package = system.exists("/usr/lib/systemd/user/dbus.socket")
+            has_bus = system.exists(f"{directory}/bus")
+            file = system.file(directory)
+            findings.append(judge_runtime_directory(user, uid, file, has_bus, has_package))
+        findings.append(await _podman(system, user, uid, home))
+    code = "import tinyci.stage.build, tinyci.stage.verify, tinyci.stage.rollback"
+    findings.append(judge_stages(user, await system.run(_STAGE, "-I", "-c", code, user=user)))
+    return findings
+
+
+async def _podman(system: System, user: str, uid: int, home: str) -> Finding:
+    command = ["podman", "info", "--format", "{{.Store.GraphRoot}}"]
+    if user != "root":
+        # As a unit of the user's own manager, where the builds run too.
+        machine = [f"--machine={user}@.host"] if system.is_root else []
+        runs = ["systemd-run", "--quiet", "--user", *machine, "--pipe", "--wait", "--collect"]
+        command = [*runs, "--property=RuntimeMaxSec=15", *command]
+    done = await system.run(*command)
+    foreign = Ran(0, "", "")
+    if done.status and user != "root":
+        # Below, what containers wrote is of the user's subordinate ids.
+        storage = f"{home}/.local/share/containers"
+        foreign = await system.run("find", storage, "-maxdepth", "2", "!", "-uid", str(uid), "-print", "-quit")
+    return judge_podman(user, uid, home, done, shutil.which("podman") is not None, foreign.out.strip())

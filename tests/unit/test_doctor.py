@@ -1,0 +1,521 @@
+"""What doctor makes of facts. That a mend mends is shown on a booted host (tests/host/test_doctor.py)."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tinyci import repo
+from tinyci.doctor import (
+    configuration,
+    daemon,
+    files,
+    gate,
+    journal,
+    polkit,
+    redis,
+    report,
+    repository,
+    space,
+    spool,
+    units,
+    user,
+)
+from tinyci.doctor.examination import NoSuchSubject, subjects
+from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
+from tinyci.doctor.service import judge_enabled, judge_service
+from tinyci.doctor.system import File, Ran, parse_properties
+from tinyci.repo import Repo
+
+TREE = Path(__file__).resolve().parents[2]
+WELL = Ran(0, "", "")
+ACTIVE = {
+    "LoadState": "loaded",
+    "LoadError": "",
+    "ActiveState": "active",
+    "SubState": "running",
+    "UnitFileState": "enabled",
+    "Result": "success",
+    "StatusText": "",
+    "NeedDaemonReload": "no",
+    "FragmentPath": "/etc/systemd/system/x.service",
+    "TimeoutStartUSec": "6h",
+    "LogRateLimitIntervalUSec": "1s",
+    "LogRateLimitBurst": "100000000",
+}
+
+
+def some_repo(**keys: object) -> Repo:
+    text = 'repository = "/srv/git/web.git"\nuser = "web"\nunits = ["web.service"]\n'
+    return repo.parse("web.toml", text)._replace(**keys)
+
+
+def verdict(finding: Finding, *words: str) -> str:
+    for word in words:
+        assert word in finding.sentence, finding
+    assert "\n" not in finding.mend
+    return finding.verdict.value
+
+
+# -- what is held in two places -------------------------------------------------------------------------------------
+
+
+def test_the_gate_passes_what_its_unit_says() -> None:
+    text = (TREE / "units/system/tinyci-gate@.service").read_text().replace("\\\n", " ").replace("%i", "7")
+    command = next(line for line in text.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()
+    assert gate.judge_filter(7, command, "").verdict is Verdict.OK
+    assert len(command) == 4 + len(gate.PASSES)
+
+
+def test_redis_users_may_do_what_the_role_writes() -> None:
+    text = (TREE / "ansible/roles/redis/templates/users-tinyci.acl.j2").read_text()
+    assert dict(re.findall(r"^user (\w+) on #{{[^}]*}} (.*)$", text, re.M)) == redis.RULES
+
+
+def test_every_file_that_can_be_missing_is_in_the_tree() -> None:
+    places = {
+        files.UNITS: "units/system",
+        files.USER_UNITS: "units/user",
+        "/etc/sysusers.d": "units/sysusers.d",
+        "/etc/tmpfiles.d": "units/tmpfiles.d",
+        "/etc/dbus-1": "units/dbus-1",
+        "/etc/polkit-1/rules.d": "polkit",
+        "/usr/share/polkit-1/actions": "polkit",
+        "/opt/tinyci/hooks": "hooks",
+    }
+    for path in files.FILES:
+        place = next(place for place in places if path.startswith(f"{place}/"))
+        assert (TREE / (places[place] + path.removeprefix(place))).is_file(), path
+
+
+def test_the_spool_is_as_tmpfiles_makes_it() -> None:
+    row = next(line for line in (TREE / "units/tmpfiles.d/tinyci.conf").read_text().splitlines() if "spool" in line)
+    _, path, mode, owner, group, _ = row.split()
+    assert (path, f"{mode} {owner}:{group}") == (spool.SPOOL, spool.RIGHTS)
+
+
+def test_every_action_of_the_policy_is_asked_for() -> None:
+    text = (TREE / "polkit/org.tinyci1.policy").read_text()
+    assert set(re.findall(r'<action id="([^"]+)"', text)) == set(polkit.ACTIONS)
+
+
+# -- services -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected", "mend"),
+    [
+        ({}, "ok", ""),
+        ({"ActiveState": "inactive"}, "wrong", "systemctl start x.service"),
+        ({"ActiveState": "failed"}, "wrong", "systemctl reset-failed x.service && systemctl restart x.service"),
+        ({"LoadState": "masked"}, "wrong", "systemctl unmask x.service && systemctl restart x.service"),
+        (
+            {"LoadState": "masked", "ActiveState": "inactive"},
+            "wrong",
+            "systemctl unmask x.service && systemctl restart x.service",
+        ),
+        ({"LoadState": "not-found", "ActiveState": "inactive"}, "wrong", "install it"),
+        ({"LoadState": "bad-setting", "ActiveState": "inactive"}, "wrong", ""),
+        ({"ActiveState": "activating", "SubState": "auto-restart", "Result": "exit-code"}, "wrong", ""),
+        ({"ActiveState": "activating", "SubState": "start", "StatusText": "waiting"}, "wrong", ""),
+    ],
+)
+def test_a_service(changed: dict[str, str], expected: str, mend: str) -> None:
+    found = judge_service("x", "x.service", {**ACTIVE, **changed}, "nothing works", "install it", "it said so")
+    assert (verdict(found), found.mend) == (expected, mend)
+    assert expected == "ok" or "nothing works" in found.sentence
+
+
+def test_a_manager_that_does_not_answer_is_no_failure_of_the_service() -> None:
+    assert judge_service("x", "x.service", {}, "").verdict is Verdict.UNCHECKED
+    assert judge_enabled("x", "x.service", {}, "").verdict is Verdict.UNCHECKED
+
+
+def test_a_service_that_does_not_come_with_the_boot() -> None:
+    assert judge_enabled("x", "x.service", ACTIVE, "").verdict is Verdict.OK
+    assert (
+        judge_enabled("x", "x.service", {**ACTIVE, "UnitFileState": "disabled"}, "").mend
+        == "systemctl enable x.service"
+    )
+    assert judge_enabled("x", "x.service", {**ACTIVE, "UnitFileState": "static"}, "").verdict is Verdict.OK
+
+
+# -- Redis ----------------------------------------------------------------------------------------------------------
+
+
+def replies(name: str, **others: str) -> dict[str, str]:
+    allowed, refused = redis.TRIES[name]
+    return {**dict.fromkeys(allowed, "QUEUED"), **dict.fromkeys(refused, "NOPERM no"), **others}
+
+
+@pytest.mark.parametrize("name", redis.RULES)
+def test_a_redis_user(name: str) -> None:
+    allowed, refused = redis.TRIES[name]
+    assert verdict(redis.judge_acl(name, "OK", replies(name), "restart it")) == "ok"
+    assert verdict(redis.judge_acl(name, "WRONGPASS", {}, "restart it"), "WRONGPASS") == "wrong"
+    less = redis.judge_acl(name, "OK", replies(name) | {allowed[0]: "NOPERM no"}, "restart it")
+    assert verdict(less, allowed[0]) == "wrong" and less.mend.endswith("restart it") and redis.RULES[name] in less.mend
+    assert verdict(redis.judge_acl(name, "OK", replies(name) | {refused[0]: "QUEUED"}, ""), refused[0]) == "wrong"
+
+
+def test_nothing_that_is_tried_can_do_harm() -> None:
+    """web and notify have no MULTI: what they should be refused must change nothing when it is let through."""
+    for name in ("web", "notify"):
+        for command in (*redis.TRIES[name][0], *redis.TRIES[name][1]):
+            assert command.split()[0] in ("HGETALL", "LRANGE", "XREAD", "CONFIG") or command == "DEL tinyci:doctor"
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"aof_enabled": "1", "aof_last_write_status": "ok"}, "ok"),
+        ({"aof_enabled": "0", "aof_last_write_status": "ok"}, "wrong"),
+        ({"aof_enabled": "1", "aof_last_write_status": "err"}, "wrong"),
+        ({}, "unchecked"),
+    ],
+)
+def test_redis_keeps_what_it_is_told(info: dict[str, str], expected: str) -> None:
+    assert verdict(redis.judge_persistence(info)) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "most", "used", "expected"),
+    [
+        ("noeviction", "0", "1000", "ok"),
+        ("allkeys-lru", "0", "1000", "ok"),
+        ("noeviction", "1000", "100", "ok"),
+        ("noeviction", "1000", "950", "wrong"),
+        ("allkeys-lru", "1000", "100", "wrong"),
+    ],
+)
+def test_redis_throws_nothing_away(policy: str, most: str, used: str, expected: str) -> None:
+    info = redis.parse_info(f"# Memory\r\nused_memory:{used}\r\nmaxmemory:{most}\r\nmaxmemory_policy:{policy}\r\n")
+    assert verdict(redis.judge_memory(info)) == expected
+
+
+def test_a_redis_password() -> None:
+    expected = "640 root:tinyci-push"
+    assert verdict(redis.judge_credential("hook", expected, expected)) == "ok"
+    assert redis.judge_credential("hook", "600 root:root", expected).mend.startswith("chown root:tinyci-push ")
+    made = redis.judge_credential("daemon", "", "600 root:root")
+    assert verdict(made, "missing") == "wrong" and made.mend.endswith("systemctl restart tinyci.service")
+
+
+# -- the host -------------------------------------------------------------------------------------------------------
+
+
+def test_the_spools_directory() -> None:
+    good = File("tinyci", "tinyci-push", 0o1730, True)
+    assert verdict(spool.judge_directory(good)) == "ok"
+    assert verdict(spool.judge_directory(None), "missing") == "wrong"
+    assert verdict(spool.judge_directory(File("root", "root", 0o1730, True)), "1730 root:root") == "wrong"
+    assert verdict(spool.judge_directory(File("tinyci", "tinyci-push", 0o1730, False)), "no directory") == "wrong"
+
+
+def test_the_spools_backlog() -> None:
+    assert verdict(spool.judge_backlog({"a.json": 1.0}, [])) == "ok", "it is taken in just now"
+    assert verdict(spool.judge_backlog({"a.json": 100.0, "b.json": 1.0}, []), "1 pushes wait") == "wrong"
+    assert verdict(spool.judge_backlog({}, ["a.bad"]), "a.bad") == "wrong"
+
+
+def test_the_configurations_rights() -> None:
+    repos, one = f"{configuration.ETC}/repos.d", f"{configuration.ETC}/repos.d/web.toml"
+    fine = {repos: File("root", "root", 0o755, True), one: File("root", "root", 0o644, False)}
+    assert verdict(configuration.judge_rights(fine)) == "ok"
+    closed = configuration.judge_rights({**fine, one: File("root", "root", 0o600, False)})
+    assert (verdict(closed), closed.mend) == ("wrong", f"chmod a+rX {one}")
+    assert verdict(configuration.judge_rights({**fine, repos: File("root", "root", 0o744, True)})) == "wrong"
+    for open_to_others in (File("web", "root", 0o644, False), File("root", "web", 0o664, False)):
+        assert verdict(configuration.judge_rights({**fine, one: open_to_others}), "root alone") == "wrong"
+    assert configuration.judge_rights({repos: None}).mend == f"install --directory --mode=0755 {repos}"
+
+
+def test_a_wrong_file_is_told_with_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "repos.d").mkdir()
+    (tmp_path / "repos.d/web.toml").write_text("user = 3")
+    (tmp_path / "tinyci.toml").write_text("parallell = 3")
+    found = configuration.Configured(str(tmp_path))
+    told = [each.sentence for each in configuration.judge_files(found.wrong, 0)]
+    assert len(told) == 2 and "parallell" in told[0] and "web.toml" in told[1]
+
+
+def test_the_bus() -> None:
+    assert daemon.judge_bus("", "").verdict is Verdict.OK
+    assert verdict(daemon.judge_bus("org.freedesktop.DBus.Error.AccessDenied", "no"), "policy") == "wrong"
+    assert verdict(daemon.judge_bus("org.freedesktop.DBus.Error.ServiceUnknown", "no"), "does not own") == "wrong"
+    assert daemon.judge_bus("NoReply", "late").mend == "systemctl restart tinyci.service"
+
+
+def test_what_the_daemon_says_has_a_mend_where_nothing_else_tells_it() -> None:
+    rows = [("daemon-redis", True, "a"), ("daemon-journal", False, "b"), ("daemon-manager", False, "c")]
+    fine, mended, told = daemon.judge_rows(rows)
+    assert (fine.verdict, mended.verdict, told.verdict) == (Verdict.OK, Verdict.WRONG, Verdict.WRONG)
+    assert "systemd-journal" in mended.mend and not told.mend
+
+
+def test_accounts_and_the_queue() -> None:
+    groups = ("tinyci", "tinyci-redis", "tinyci-push")
+    assert verdict(daemon.judge_accounts(("tinyci",), groups)) == "ok"
+    assert verdict(daemon.judge_accounts(("tinyci",), groups[:2]), "group tinyci-push") == "wrong"
+    assert verdict(daemon.judge_paused(False)) == "ok"
+    assert daemon.judge_paused(True).mend.endswith("Resume")
+
+
+def test_polkits_rules() -> None:
+    good = {**dict.fromkeys(polkit.ALLOWED, True), **dict.fromkeys(polkit.REFUSED, False)}
+    assert verdict(polkit.judge_rules(good, True)) == "ok"
+    assert verdict(polkit.judge_rules({**good, polkit.ALLOWED[0]: False}, False), "start tinyci-build@") == "wrong"
+    for question in polkit.REFUSED:
+        assert verdict(polkit.judge_rules({**good, question: True}, True), "as good as root") == "wrong"
+
+
+def test_polkits_actions() -> None:
+    known = dict.fromkeys(polkit.ACTIONS, "unix-user:tinyci")
+    assert verdict(polkit.judge_actions(known)) == "ok"
+    assert verdict(polkit.judge_actions({**known, polkit.ACTIONS[0]: ""}), polkit.ACTIONS[0]) == "wrong"
+
+
+def test_a_unit_that_polkit_does_not_know_is_listed_with_those_that_were() -> None:
+    one = some_repo(user="root")
+    assert verdict(polkit.judge_listed(one, [], "")) == "ok"
+    written = 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat(["db.service", "web@1.service"]);'
+    found = polkit.judge_listed(one, ["web.service"], written)
+    assert '["web.service", "db.service", "web@1.service"]' in found.mend
+    assert "/etc/polkit-1/rules.d/40-tinyci-web.rules" in found.mend
+
+
+def test_room() -> None:
+    place, mib = space.Place("/x/y", "jobs", 100 * 1024 * 1024), 1024 * 1024
+    assert verdict(space.judge(place, 100 * mib, 5000, "/x")) == "ok"
+    assert verdict(space.judge(place, 100 * mib, -1, "/x")) == "ok", "a file system without a limit of files"
+    assert verdict(space.judge(place, 99 * mib, 5000, "/x"), "99 MiB", "/x/y") == "wrong"
+    assert verdict(space.judge(place, 100 * mib, 3, "/x"), "3 files") == "wrong"
+
+
+# -- a user ---------------------------------------------------------------------------------------------------------
+
+
+def test_subordinate_ids() -> None:
+    good = "other:100000:65536\nweb:165536:65536\n"
+    assert verdict(user.judge_ids("web", 7, good, good)) == "ok"
+    assert verdict(user.judge_ids("web", 7, "7:165536:65536", good)) == "ok", "by uid, as subuid(5) allows"
+    found = user.judge_ids("web", 7, "web:1:1000", good)
+    assert verdict(found, "/etc/subuid") == "wrong" and "/etc/subgid" not in found.sentence
+    assert "--add-subuids 983040-1048575 web" in found.mend
+    both = user.judge_ids("web", 7, "", "# nothing\n\nweb:x:y\n")
+    assert "--add-subuids 983040-1048575 --add-subgids 983040-1048575" in both.mend
+
+
+def test_a_free_range_is_nobodys() -> None:
+    first = 524288 + 7 * user.COUNT
+    assert user.free_range(7, []) == first
+    assert user.free_range(7, [("a", first - 1, 2)]) == first + 1
+    taken = [("a", first, user.COUNT), ("b", first + user.COUNT, 10)]
+    assert user.free_range(7, taken) == first + user.COUNT + 10
+
+
+def test_a_home() -> None:
+    assert verdict(user.judge_home("web", "web", "/h", File("web", "web", 0o700, True))) == "ok"
+    assert verdict(user.judge_home("web", "web", "/h", None), "missing") == "wrong"
+    assert verdict(user.judge_home("web", "web", "/h", File("root", "root", 0o755, True)), "755 root:root") == "wrong"
+    assert verdict(user.judge_home("web", "web", "/h", File("web", "web", 0o500, True))) == "wrong"
+
+
+def test_a_runtime_directory() -> None:
+    good = File("web", "web", 0o700, True)
+    assert verdict(user.judge_runtime_directory("web", 7, good, True, True)) == "ok"
+    assert "user-runtime-dir@7" in user.judge_runtime_directory("web", 7, None, False, True).mend
+    assert "user@7.service" in user.judge_runtime_directory("web", 7, good, False, True).mend
+    assert "dbus-user-session" in user.judge_runtime_directory("web", 7, good, False, False).mend
+
+
+@pytest.mark.parametrize(
+    ("done", "is_installed", "foreign", "mend"),
+    [
+        (WELL, True, "", None),
+        (WELL, False, "", "apt-get install podman"),
+        (Ran(125, "", "Error: exec: newuidmap: executable file not found"), True, "", "apt-get install uidmap"),
+        (Ran(125, "", "try 'podman system migrate'"), True, "", "runuser -u web"),
+        (Ran(125, "", "Error: permission denied"), True, "/h/.local", "chown -R --no-dereference web: /h/.local"),
+        (Ran(125, "", "Error: something else"), True, "", ""),
+    ],
+)
+def test_podman(done: Ran, is_installed: bool, foreign: str, mend: str | None) -> None:
+    found = user.judge_podman("web", 7, "/h", done, is_installed, foreign)
+    assert (verdict(found) == "ok") == (mend is None)
+    assert found.mend.startswith(mend or "")
+    assert bool(found.mend) == bool(mend)
+
+
+def test_stages() -> None:
+    assert verdict(user.judge_stages("web", WELL)) == "ok"
+    closed = user.judge_stages("web", Ran(127, "", "/opt/tinyci/bin/python3: Permission denied"))
+    assert closed.mend == "chmod -R go+rX /opt/tinyci"
+    assert "pip install" in user.judge_stages("web", Ran(1, "", "No module named tinyci")).mend
+
+
+def test_a_gates_filter() -> None:
+    good = ["/usr/bin/xdg-dbus-proxy", "unix:path=/run/user/7/bus", "/run/tinyci-gate/7/bus", "--filter", *gate.PASSES]
+    assert verdict(gate.judge_filter(7, good, "")) == "ok"
+    wide = [*good, "--talk=org.freedesktop.systemd1"]
+    assert verdict(gate.judge_filter(7, wide, "mend"), "--talk=") == "wrong"
+    assert verdict(gate.judge_filter(7, [word for word in good if word != "--filter"], ""), "everything") == "wrong"
+    assert verdict(gate.judge_filter(7, [word for word in good if "StartUnit" not in word], ""), "StartUnit") == "wrong"
+
+
+def test_what_came_through_a_gate() -> None:
+    denied = "org.freedesktop.DBus.Error.AccessDenied"
+    assert verdict(gate.judge_tried(7, "", denied)) == "ok"
+    assert verdict(gate.judge_tried(7, denied, denied), "does not come through") == "wrong"
+    assert verdict(gate.judge_tried(7, "", "org.freedesktop.DBus.Error.InvalidArgs"), "passed") == "wrong"
+
+
+def test_a_journals_rate() -> None:
+    assert verdict(journal.judge_user("web", 7, 1e8, 1e8, [], True)) == "ok"
+    assert journal.judge_user("web", 7, 333.0, 1e8, [], True).mend == "systemctl restart user@7.service"
+    spoiled = journal.judge_user("web", 7, 333.0, 333.0, ["/etc/x.conf"], True)
+    assert spoiled.mend.startswith("rm /etc/x.conf && ")
+    assert verdict(journal.judge_root({**ACTIVE}, [])) == "ok"
+    assert verdict(journal.judge_root({**ACTIVE, "LogRateLimitBurst": "0"}, ["/a"])) == "wrong"
+    assert journal.rate(0, 0) < journal.LEAST < journal.rate(1, 100_000_000)
+
+
+# -- a repo ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_repository() -> None:
+    directory = File("git", "web", 0o2750, True)
+    assert verdict(repository.judge_there("/r", "web", "git", [], directory)) == "ok"
+    assert "--group=web" in repository.judge_there("/r", "web", "git", ["HEAD"], None).mend
+    assert "init" in repository.judge_there("/r", "web", "git", ["HEAD"], directory).mend
+    assert not repository.judge_there("/r", "web", "alice", ["HEAD"], directory).mend, "what it is, a person knows"
+
+
+def test_a_repositorys_rights() -> None:
+    assert verdict(repository.judge_readable("/r", "web", "web", WELL)) == "ok"
+    assert verdict(repository.judge_readable("/r", "web", "web", Ran(0, "/r/objects/a\n", "")), "objects/a") == "wrong"
+    assert verdict(repository.judge_readable("/r", "web", "web", Ran(1, "", "find: denied")), "denied") == "wrong"
+    assert verdict(repository.judge_readable("/r", "web", "web", Ran(124, "", "late"))) == "unchecked"
+    assert verdict(repository.judge_private("/r", 0o2750)) == "ok"
+    assert verdict(repository.judge_private("/r", 0o2755), "2755") == "wrong"
+    assert verdict(repository.judge_private("/r", 0o2770)) == "wrong"
+    assert verdict(repository.judge_owned("/r", "git", WELL)) == "ok"
+    assert verdict(repository.judge_owned("/r", "git", Ran(0, "/r/packed-refs", "")), "packed-refs") == "wrong"
+
+
+def test_who_pushes() -> None:
+    assert verdict(repository.judge_groups("git", [])) == "ok"
+    assert repository.judge_groups("git", ["a", "b"]).mend == "usermod --append --groups a,b git"
+    assert verdict(repository.judge_shell("git", "/usr/bin/git-shell", True)) == "ok"
+    assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", True)) == "wrong"
+    assert repository.judge_shell("git", "/usr/bin/git-shell", False).mend == "apt-get install git"
+    assert not repository.judge_shell("git", "/bin/fish", False).mend
+
+
+def test_the_hook() -> None:
+    hook = File("root", "root", 0o755, False)
+    assert verdict(repository.judge_hook("/r", "git", files.HOOK, True)) == "ok"
+    assert "core.hooksPath /opt/tinyci/hooks" in repository.judge_hook("/r", "git", "/r/hooks/post-receive", False).mend
+    assert verdict(repository.judge_runs("git", hook, WELL)) == "ok"
+    assert verdict(repository.judge_runs("git", None, WELL), "missing") == "wrong"
+    assert repository.judge_runs("git", File("root", "root", 0o644, False), WELL).mend == f"chmod 755 {files.HOOK}"
+    assert verdict(repository.judge_runs("git", hook, Ran(0, "no job: no file", "")), "no job") == "wrong"
+    assert verdict(repository.judge_runs("git", hook, Ran(1, "", "a traceback"))) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("changed", "quadlet", "complaint", "mend"),
+    [
+        ({}, "", "", None),
+        ({"LoadState": "masked"}, "", "", "unmask web.service"),
+        ({"LoadState": "not-found"}, "", "", ""),
+        ({"LoadState": "not-found"}, "/q/web.container", "", "daemon-reload"),
+        ({"LoadState": "not-found"}, "/q/web.container", "unsupported key", ""),
+        ({"LoadState": "bad-setting", "LoadError": 'a.b "no ExecStart="'}, "", "", ""),
+        ({"NeedDaemonReload": "yes"}, "", "", "daemon-reload"),
+    ],
+)
+def test_a_unit(changed: dict[str, str], quadlet: str, complaint: str, mend: str | None) -> None:
+    found = units.judge_unit("web", "web.service", {**ACTIVE, **changed}, quadlet, complaint)
+    assert (verdict(found, complaint) == "ok") == (mend is None)
+    assert found.mend == (f"systemctl --user -M web@ {mend}" if mend else "")
+
+
+def test_what_podmans_generator_says() -> None:
+    made = Ran(1, "---a.service---\n[Unit]\n", 'quadlet-generator[7]: converting "b.container": unsupported key\n')
+    assert units.complaint(made, "a.service", "/q/a.container") == ""
+    assert units.complaint(made, "b.service", "/q/b.container") == 'converting "b.container": unsupported key'
+    assert "nothing" in units.complaint(made, "c.service", "/q/c.container")
+
+
+def test_templates_and_limits() -> None:
+    three = [ACTIVE] * 3
+    assert verdict(units.judge_stages("web", three)) == "ok"
+    assert verdict(units.judge_stages("web", [{**ACTIVE, "LoadState": "masked"}, *three[1:]]), "masked") == "wrong"
+    assert verdict(units.judge_stages("web", [*three[1:], {**ACTIVE, "LoadState": "not-found"}])) == "wrong"
+    assert verdict(units.judge_limit(some_repo(), ACTIVE)) == "ok"
+    assert verdict(units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "infinity"})) == "ok"
+    short = units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "1min 30s"})
+    assert (
+        verdict(short, "1min 30s", "30min") == "wrong" and "TimeoutStartSec=%s" in short.mend and "40min" in short.mend
+    )
+
+
+# -- all of it ------------------------------------------------------------------------------------------------------
+
+
+def test_subjects() -> None:
+    one, two = some_repo(), some_repo(name="web-two")
+    other = some_repo(name="other", user="root")
+    repos = {each.name: each for each in (one, two, other)}
+    assert subjects("", repos, {}, False) == ([one, two, other], ["web", "root"])
+    assert subjects("web-two", repos, {}, False) == ([two], ["web"])
+    assert subjects("web", repos, {}, True) == ([one, two], ["web"]), "a user, and a repo of that name"
+    assert subjects("newcomer", repos, {}, True) == ([], ["newcomer"])
+    assert subjects("bad", repos, {"/etc/tinyci/repos.d/bad.toml": "no"}, False) == ([], [])
+    with pytest.raises(NoSuchSubject, match="no repo and no user nobody-knows: the repos are other, web, web-two"):
+        subjects("nobody-knows", repos, {}, False)
+
+
+FINDINGS = [
+    *of("host", [ok("a", "is so"), unchecked("b")]),
+    *of("user web", [wrong("c", "is not\nso", "mend it"), wrong("d", "decide")]),
+]
+
+
+def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
+    assert list(report.plain(FINDINGS)) == [
+        "ok\thost\ta\tis so\t",
+        "unchecked\thost\tb\tneeds root\t",
+        "wrong\tuser web\tc\tis not so\tmend it",
+        "wrong\tuser web\td\tdecide\t",
+    ]
+
+
+def test_a_report_as_json() -> None:
+    told = json.loads(report.as_json(FINDINGS))
+    assert told["healthy"] is False
+    assert told["findings"][2] == {
+        "about": "user web",
+        "check": "c",
+        "verdict": "wrong",
+        "sentence": "is not\nso",
+        "mend": "mend it",
+    }
+
+
+def test_a_report_for_a_person_has_each_mend_on_a_line_of_its_own() -> None:
+    lines = list(report.table(FINDINGS, everything=False))
+    assert "    mend it" in lines
+    assert any("for a person to decide" in line for line in lines)
+    assert "1 checks need root" in lines[-1]
+    assert list(report.table(FINDINGS[:1], everything=False))[-1] == "All is well."
+
+
+def test_only_what_is_wrong_is_unhealthy() -> None:
+    assert report.is_healthy(FINDINGS[:2])
+    assert not report.is_healthy(FINDINGS)
+
+
+def test_properties() -> None:
+    assert parse_properties("A=b\nC=d=e\n\nnothing\n") == {"A": "b", "C": "d=e"}
