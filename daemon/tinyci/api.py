@@ -4,7 +4,7 @@ import asyncio
 import pwd
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyci import __version__, polkit
 from tinyci.bus import (
@@ -19,7 +19,6 @@ from tinyci.bus import (
     method,
     signal,
 )
-from tinyci.diagnosis import Diagnosis
 from tinyci.job import FINAL, is_id
 from tinyci.request import RequestError, Requests
 
@@ -27,6 +26,9 @@ NAME = "org.tinyci1"
 PATH = "/org/tinyci1"
 EXPORTED = 100
 """Ended jobs that stay on the bus; the library's cost of a signal grows with what is exported."""
+
+if TYPE_CHECKING:  # the command line imports this file, and need not wait for what a diagnosis imports
+    from tinyci.diagnosis import Diagnosis
 
 T = TypeVar("T")
 
@@ -131,7 +133,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         jobs: Mapping[str, JobObject],
         repos: Callable[[], Sequence[str]],
         requests: Requests,
-        diagnosis: Diagnosis | None,
+        diagnosis: "Diagnosis | None",
     ) -> None:
         super().__init__(f"{NAME}.Manager")
         self.bus: Bus | None = None
@@ -263,7 +265,7 @@ class Api:
     """The objects, kept on the bus whatever becomes of a connection."""
 
     def __init__(
-        self, repos: Callable[[], Sequence[str]], requests: Requests, diagnosis: Diagnosis | None = None
+        self, repos: Callable[[], Sequence[str]], requests: Requests, diagnosis: "Diagnosis | None" = None
     ) -> None:
         self._jobs: OrderedDict[str, JobObject] = OrderedDict()
         self._manager = ManagerObject(self._jobs, repos, requests, diagnosis)

@@ -17,6 +17,7 @@ from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers
 from tinyci.repo import Repo
 from tinyci.request import RequestError
+from tinyci.stageunit import INSTANCES
 from tinyci.store import Store
 from tinyci.table import TableError
 
@@ -24,7 +25,6 @@ PATIENCE = 2.0
 """Seconds that each of them has to answer."""
 FRESH = 1.0
 """Seconds for which an answer is given again."""
-STAGES = tuple(f"tinyci-{stage}@{'0' * 32}.service" for stage in ("build", "verify", "rollback"))
 
 
 class Row(NamedTuple):
@@ -113,7 +113,7 @@ class Diagnosis:
 
 
 async def _units(manager: Manager, repo: Repo) -> list[Unit]:
-    return [await manager.unit(name) for name in (*STAGES, *repo.units)]
+    return [await manager.unit(name) for name in (*INSTANCES, *repo.units)]
 
 
 def _wrong_units(user: str, units: list[Unit]) -> list[Row]:

@@ -10,6 +10,10 @@ STOP_LIMIT = 30.0
 """Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
 
 
+INSTANCES = tuple(f"tinyci-{stage}@{'0' * 32}.service" for stage in ("build", "verify", "rollback"))
+"""What is asked for to know whether a manager has the templates: no job has that id."""
+
+
 class StageUnit:
     """One unit, in the manager of that user."""
 

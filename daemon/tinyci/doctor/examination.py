@@ -43,37 +43,48 @@ async def examine(asked: str) -> list[Finding]:
     configured = Configured()
     repos, users = subjects(asked, configured.repos, configured.wrong, user_entry(asked) is not None)
     system = System()
-    parts: list[Coroutine[None, None, list[Finding]]] = [_host(system, configured)]
-    parts += [_user(system, name) for name in users]
-    parts += [_repo(system, one) for one in repos]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in parts]
+        return await _together(
+            _host(system, configured),
+            *(_user(system, name) for name in users),
+            *(_repo(system, one) for one in repos),
+        )
     finally:
         await system.close()
-    return [finding for task in tasks for finding in task.result()]
 
 
 async def _host(system: System, configured: Configured) -> list[Finding]:
     findings = [*files.look(system), *configuration.look(system, configured)]
     findings += space.look(system, space.HOST)
     findings += spool.look(system)
-    for part in (redis.look(system, configured.config.redis_socket), polkit.look(system), daemon.look(system)):
-        findings += await part
+    findings += await _together(
+        redis.look(system, configured.config.redis_socket), polkit.look(system), daemon.look(system)
+    )
     return of("host", findings)
 
 
 async def _user(system: System, name: str) -> list[Finding]:
-    findings = await user.look(system, name)
+    parts = [user.look(system, name), gate.look(system, name)]
     if entry := user_entry(name):
-        findings += await gate.look(system, name)
-        findings += await journal.look(system, name, entry.pw_uid)
+        parts.append(journal.look(system, name, entry.pw_uid))
+    findings = await _together(*parts)
+    if entry:
         findings += space.look(system, space.of_user(entry.pw_dir, entry.pw_uid))
     return of(f"user {name}", findings)
 
 
 async def _repo(system: System, repo: Repo) -> list[Finding]:
-    findings = await repository.look(system, repo)
-    for part in (units.look(system, repo), polkit.look_at(system, repo), daemon.look_at(system, repo.name)):
-        findings += await part
+    findings = await _together(
+        repository.look(system, repo),
+        units.look(system, repo),
+        polkit.look_at(system, repo),
+        daemon.look_at(system, repo.name),
+    )
     return of(f"repo {repo.name}", findings)
+
+
+async def _together(*parts: Coroutine[None, None, list[Finding]]) -> list[Finding]:
+    """What all of them find, in this order."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+    return [finding for task in tasks for finding in task.result()]

@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping
 
 from tinyci.api import NAME
 from tinyci.bus import Variant
-from tinyci.diagnosis import STAGES
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_service
 from tinyci.doctor.system import BusError, BusGone, System
 from tinyci.repo import Repo
+from tinyci.stageunit import INSTANCES
 
 _POLKIT = ("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority")
 _MANAGE = "org.freedesktop.systemd1.manage-units"
@@ -25,7 +25,7 @@ _STAGE = "tinyci-build@" + "0" * 32
 Question = tuple[str, str, str]
 """Action, unit and verb."""
 ALLOWED: tuple[Question, ...] = tuple(
-    (_MANAGE, unit, verb) for unit in STAGES for verb in ("start", "stop", "reset-failed")
+    (_MANAGE, unit, verb) for unit in INSTANCES for verb in ("start", "stop", "reset-failed")
 )
 # Names that no unit file has: whoever may start or restart these may do it with anything.
 REFUSED: tuple[Question, ...] = (

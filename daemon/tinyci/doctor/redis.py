@@ -56,6 +56,8 @@ TRIES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
 }
 _PATIENCE = 3.0
+# Several of these in a row are no crash loop: the first command has systemd count from nothing again.
+_RESTART = f"systemctl reset-failed {UNIT} && systemctl restart {UNIT}"
 
 
 class RedisGone(Exception):
@@ -134,7 +136,7 @@ def judge_credential(user: str, rights: str, expected: str) -> Finding:
     if not rights:
         make = f"(umask 077; head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >{path})"
         again = " && systemctl restart tinyci.service" if user == "daemon" else ""
-        mend = f"{make} && {_rights(path, expected)} && {_acl(user, f'systemctl restart {UNIT}')}{again}"
+        mend = f"{make} && {_rights(path, expected)} && {_acl(user, _RESTART)}{again}"
         return wrong(check, f"{path} is missing, so '{user}' cannot log in to Redis", mend)
     if rights != expected:
         why = "the hook could not read it" if user == "hook" else "it is for root's eyes"
@@ -155,7 +157,7 @@ def judge_persistence(info: Mapping[str, str]) -> Finding:
         mend = (
             f"sed -i '/^appendonly /d' {CONFIG} && echo 'appendonly yes' >>{CONFIG} && systemctl stop {UNIT} && "
             f"if [ -e {DATA}/appendonlydir ]; then mv {DATA}/appendonlydir {DATA}/before.$(date +%s); fi && "
-            f"systemctl start {UNIT}"
+            f"systemctl reset-failed {UNIT} && systemctl start {UNIT}"
         )
         text = "Redis keeps nothing on disk (appendonly no): its next restart, this mend's too, forgets every job"
         return wrong("redis-persistence", f"{text}, so do it while none waits", mend)
@@ -170,7 +172,7 @@ def judge_memory(info: Mapping[str, str]) -> Finding:
         return unchecked("redis-memory", "Redis does not let 'daemon' ask")
     policy, most, used = (info.get(key, "") for key in ("maxmemory_policy", "maxmemory", "used_memory"))
     if policy != "noeviction" and most != "0":
-        mend = f"sed -i '/^maxmemory-policy /d' {CONFIG} && systemctl restart {UNIT}"
+        mend = f"sed -i '/^maxmemory-policy /d' {CONFIG} && {_RESTART}"
         return wrong(
             "redis-memory", f"Redis throws jobs away when its memory is full (maxmemory-policy {policy})", mend
         )
@@ -205,7 +207,7 @@ async def look(system: System, socket: str) -> list[Finding]:
         findings.append(judge_credential(user, file.rights if file else "", expected))
     try:
         for user in RULES:
-            findings += await _try(system, socket, user, f"systemctl restart {UNIT}" if ours else "")
+            findings += await _try(system, socket, user, _RESTART if ours else "")
     except RedisGone as error:
         seen = {each.check for each in findings}
         if not ours:

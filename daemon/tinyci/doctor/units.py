@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 
 from tinyci import span
-from tinyci.diagnosis import STAGES
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import Ran, System, Unit, user_entry
 from tinyci.repo import Repo
+from tinyci.stageunit import INSTANCES
 
 
 def command(user: str) -> str:
@@ -43,7 +43,7 @@ def judge_unit(user: str, name: str, unit: Unit, quadlet: str, complaint: str) -
 
 
 def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
-    """`stages`: the instances STAGES."""
+    """`stages`: the instances INSTANCES."""
     systemctl, folder = command(user), files.UNITS if user == "root" else files.USER_UNITS
     for template, unit in zip(files.STAGES, stages, strict=True):
         if unit["LoadState"] == "masked":
@@ -86,7 +86,7 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     entry = user_entry(repo.user)
     if entry is None:
         return []
-    found = await system.units(*STAGES, *repo.units, user=repo.user)
+    found = await system.units(*INSTANCES, *repo.units, user=repo.user)
     if not found[0]:
         return [unchecked(name, f"the manager of {repo.user} does not answer") for name in names]
     stages, units = found[:3], found[3:]
