@@ -292,9 +292,9 @@ class Deploy:
         began = self._host.now()
         for turn in range(1, _WATCHES + 1):
             try:
-                async with self._watched():
+                async with self._watched() as first:
                     await asyncio.sleep(self.repo.settle)
-                    await self._check_what_runs()
+                    await self._check_what_runs(first)
                 break
             except RestartedByOthers as error:
                 if turn == _WATCHES:
@@ -304,24 +304,29 @@ class Deploy:
         await self._note({"verify_duration": self._host.since(began)})
 
     @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
-        """Every unit stays up while the block runs; how it falls ends the block."""
+    async def _watched(self) -> AsyncIterator[Mapping[str, str]]:
+        """Every unit, by name with its InvocationID, stays up while the block runs; how it falls ends the block."""
         first = {name: await self._units.invocation(name) for name in self.repo.units}
         try:
             async with asyncio.TaskGroup() as group:
                 watches = [group.create_task(self._units.watch(name, first[name])) for name in first]
-                yield
+                yield first
                 for watch in watches:
                     watch.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        await self._check_all(first)
+
+    async def _check_all(self, first: Mapping[str, str]) -> None:
+        """A last look at the units that are watched."""
         for name, invocation in first.items():
             await self._units.check(name, invocation)
 
-    async def _check_what_runs(self) -> None:
+    async def _check_what_runs(self, first: Mapping[str, str]) -> None:
         """The verify stage, as the repo's user: images, healthchecks, the health URL."""
         unit = await self._run_stage("verify", self.repo.verify_timeout + _MARGIN)
         if why := trouble(unit):
+            await self._check_all(first)  # it says nothing of those if another invocation was there to be looked at
             raise Ended(State.FAILED, why)
         running = said(unit, "verified")
         await self._note({"image": running, "running_image": running})

@@ -30,6 +30,7 @@ _UNANSWERED = frozenset(
     f"org.freedesktop.DBus.Error.{name}"
     for name in ("NoReply", "TimedOut", "Timeout", "Disconnected", "ServiceUnknown", "NameHasNoOwner")
 )
+_DESTRUCTIVE = "org.freedesktop.systemd1.TransactionIsDestructive"
 
 
 class ManagerError(Exception):
@@ -201,8 +202,14 @@ class Manager:
     async def result(self, name: str, job: str) -> str:
         """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`, …
 
-        Raises ManagerGone.
+        Raises ManagerGone, also when the job ended so because the manager shuts down.
         """
+        result = await self._result(name, job)
+        if result != "done":
+            await self._stays()
+        return result
+
+    async def _result(self, name: str, job: str) -> str:
         while True:
             if job in self._results:
                 return self._results[job]
@@ -225,13 +232,18 @@ class Manager:
                 return "done" if unit.active_state == "active" else unit.active_state
 
     async def until(self, name: str, is_so: Callable[[Unit], bool]) -> Unit:
-        """Await that is_so() is true of the unit; it is asked at once and at every change. Raises ManagerGone."""
+        """Await that is_so() is true of the unit; it is asked at once and at every change.
+
+        Raises ManagerGone, also when the unit went down because the manager shuts down.
+        """
         unit = await self.unit(name)
         async with self._changes_of(unit.path) as changed:
             while True:
                 changed.clear()
                 unit = await self.unit(name)
                 if is_so(unit):
+                    if unit.active_state in ("deactivating", "inactive", "failed"):
+                        await self._stays()
                     return unit
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN):
@@ -252,6 +264,14 @@ class Manager:
             if not self._changes[path]:
                 del self._changes[path]
 
+    async def _stays(self) -> None:
+        """Return at once, unless the manager shuts down: what it says of its units then tells nothing of them, so
+        await its end, and raise ManagerGone."""
+        state = (await self._call_at(_PATH, _PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
+        if state == "stopping":
+            await self._bus.gone()
+            raise ManagerGone("the manager shuts down")
+
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
         values = (await self._call_at(path, _PROPERTIES, "GetAll", "s", interface))[0]
         return {key: variant.value for key, variant in values.items()}
@@ -265,6 +285,8 @@ class Manager:
         except BusError as error:
             if error.name in _UNANSWERED:
                 raise ManagerGone(f"{member}: {error}") from None
+            if error.name == _DESTRUCTIVE:  # nothing is started beside the jobs of a shutdown
+                await self._stays()
             raise ManagerError(f"{member}: {error} ({error.name})") from None
         except BusGone as error:
             raise ManagerGone(str(error)) from None

@@ -93,14 +93,11 @@ class Units:
 
     async def watch(self, name: str, first: str) -> None:
         """Watch a unit that is up until cancelled: it stays active, the same invocation, not restarted by itself."""
-        unit = await self._managers.ask(
-            self._repo.user, lambda manager: manager.until(name, lambda unit: not _is_up(unit, first))
-        )
-        if unit.job != "/":  # a person, or podman auto-update, restarts or stops it
-            unit = await self._over(name)
-        if _is_up(unit, unit.invocation_id):
-            raise RestartedByOthers(f"{name} was restarted again while it was watched")
-        raise await self._fallen(unit)
+        while True:
+            unit = await self._managers.ask(
+                self._repo.user, lambda manager: manager.until(name, lambda seen: not _is_up(seen, first))
+            )
+            await self._judge(unit, first)
 
     async def invocation(self, name: str) -> str:
         """The InvocationID of a unit that is up, now or when what is being done to it is done: right after a reboot
@@ -112,9 +109,18 @@ class Units:
 
     async def check(self, name: str, first: str) -> None:
         """A last look at a unit that was watched."""
-        unit = await self._unit(name)
-        if not _is_up(unit, first):
-            raise await self._fallen(unit)
+        unit = await self._managers.ask(self._repo.user, lambda manager: manager.until(name, lambda _: True))
+        await self._judge(unit, first)
+
+    async def _judge(self, unit: Unit, first: str) -> None:
+        """Raise what is to be said of a watched unit that is not as it was."""
+        if unit.job != "/":  # a person, or podman auto-update, restarts or stops it
+            unit = await self._over(unit.name)
+        if _is_up(unit, first):
+            return
+        if _is_up(unit, unit.invocation_id):
+            raise RestartedByOthers(f"{unit.name} was restarted again while it was watched")
+        raise await self._fallen(unit)
 
     async def _fallen(self, unit: Unit) -> Down:
         """What to say of a unit that is not up, when it has come to rest: until then its state is a passing one."""

@@ -167,12 +167,12 @@ class Scene:
             self.memory.start()
 
     def manager(self, user: str) -> None:
-        """It goes, with all its units, or it comes; the system's manager stays."""
+        """It goes, at once or by and by, with all its units, or it comes; the system's manager stays."""
         manager = self.world.managers[user]
         if not manager.is_up:
             manager.start()
-        elif user != "root":
-            manager.stop()
+        elif user != "root" and not manager.is_stopping:
+            (manager.shut_down if self.world.number() % 2 else manager.stop)()
 
     def gate(self, user: str) -> None:
         """It goes, or it comes; the units live on."""
@@ -195,6 +195,8 @@ class Scene:
         self.memory.start()
         for manager in self.world.managers.values():
             manager.is_reachable = True
+            if manager.is_stopping:
+                manager.stop()
             if not manager.is_up:
                 manager.start()
         self.start()

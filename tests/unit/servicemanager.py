@@ -71,6 +71,7 @@ class ServiceManager:
         self.user = user
         self.is_up = True
         self.is_reachable = True
+        self.is_stopping = False
         self.units: dict[str, Unit] = {}
         self.wires: list[Wire] = []
         self._world = world
@@ -83,12 +84,35 @@ class ServiceManager:
         for wire in list(self.wires):
             wire.lose()
 
+    def shut_down(self) -> None:
+        """It stops its units, one after the other and seen by who is connected, and ends."""
+        self.is_stopping = True
+
+        def stop_next(left: list[Unit]) -> None:
+            if not self.is_stopping:
+                return
+            if not left:
+                self.stop()
+                return
+            unit = left.pop()
+            if unit.job != "/":
+                self._finish(unit, "canceled")
+            if unit.active != "inactive":
+                self._become(unit, "deactivating", "success", 0, 0, "")
+                if unit.run and not unit.run.how:
+                    self._world.ended(unit.run, "cut off")
+                self._world.is_down(self.user, unit.name)
+                self._become(unit, *STOPS[self._world.number() % len(STOPS)])
+            self._world.later(lambda: stop_next(left))
+
+        stop_next(list(self.units.values()))
+
     def stop(self) -> None:
         """It ends, and all that it ran."""
-        self.is_up = False
+        self.is_up = self.is_stopping = False
         self.drop()
         for unit in self.units.values():
-            if unit.run and unit.active in ("activating", "deactivating"):
+            if unit.run and not unit.run.how:
                 self._world.ended(unit.run, "cut off")
             self._world.is_down(self.user, unit.name)
             unit.job = unit.invocation = "gone"  # what was to happen to it does not
@@ -131,12 +155,16 @@ class ServiceManager:
             return [self._load(body[0]).path]
         if member == "GetAll":
             return [self._properties(self._load(path.removeprefix("/unit/")), body[0])]
+        if member == "Get":
+            return [SimpleNamespace(value="stopping" if self.is_stopping else "running")]
         if member == "ResetFailedUnit":
             self._reset_failed(body[0])
             return []
         unit = self._load(body[0])
         if not unit.is_loaded:
             raise BusError(f"{_ERRORS}NoSuchUnit", f"Unit {unit.name} not found.")
+        if self.is_stopping:
+            raise BusError(f"{_ERRORS}TransactionIsDestructive", "There is a stop job queued for everything.")
         calls = {"StartUnit": self._start_stage, "StopUnit": self._stop_stage, "RestartUnit": self._restart_app}
         return [calls[member](unit)]
 

@@ -197,6 +197,50 @@ def test_a_build_that_is_cancelled_while_its_manager_is_away_is_cancelled(scene:
     scene.check_ends()
 
 
+@pytest.mark.parametrize("stage", ["build", "restart", "settle", "verify"])
+def test_a_unit_that_its_manager_stops_as_it_shuts_down_has_not_failed(stage: str) -> None:
+    scene = Scene([0, 5, 3])  # the daemon sees units stop before the manager is gone
+    scene.until_ready()
+    job_id = scene.push("web")
+    scene.sleep(1.0)
+    if stage != "build":
+        scene.plan("web.service", "slow" if stage == "restart" else "well")
+        scene.end(0, "succeeded")
+        scene.sleep(6.0 if stage == "verify" else 3.0)
+    expected = {"build": "building", "restart": "restarting", "settle": "verifying", "verify": "verifying"}
+    assert state(scene, job_id) == expected[stage]
+    assert [run.stage for run in scene.world.building()] == ([stage] if stage in ("build", "verify") else [])
+    manager = scene.world.managers["daemon"]
+    manager.shut_down()
+    while manager.is_up:
+        scene.loop.turn()
+        assert state(scene, job_id) == expected[stage]
+    manager.start()
+    scene.until_quiet()
+    scene.check_deployed(job_id)
+    builds = [run.attempt for run in scene.world.runs if (run.job, run.stage) == (job_id, "build")]
+    assert builds == ([1, 2] if stage == "build" else [1])
+
+
+def test_a_verification_of_what_is_not_up_yet_after_its_manager_came_anew_does_not_count(scene: Scene) -> None:
+    job_id = scene.push("site")
+    scene.sleep(1.0)
+    scene.end(0, "succeeded")
+    scene.sleep(6.0)
+    (verify,) = scene.world.building()
+    assert verify.stage == "verify"
+    scene.plan("site.service", "slow")
+    scene.manager("nobody")
+    scene.manager("nobody")
+    scene.sleep(5.0)
+    (again,) = scene.world.building()
+    assert again.stage == "verify"
+    scene.end(0, "succeeded")
+    assert again.how == "refused"
+    scene.until_quiet()
+    scene.check_deployed(job_id)
+
+
 # -- what is asked at once ---------------------------------------------------------------------------------------
 
 
