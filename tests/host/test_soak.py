@@ -17,6 +17,9 @@ KEPT = 20
 AHEAD = 20
 """Jobs that are in Redis already when more are added, so that the daemon never waits for us."""
 
+AT_ONCE = 20
+"""What the daemon may ask Redis at once: for as many jobs as it runs, and for the queue."""
+
 
 @dataclass
 class Held:
@@ -26,17 +29,26 @@ class Held:
     memory: int
     """Resident, in KiB."""
     files: list[str]
-    """Its open file descriptors, by what they are."""
+    """Its open file descriptors, by what they are, without its connections to Redis."""
+    connections: int
+    """To Redis: as many as were ever in use at once, since its library keeps them."""
 
     def __str__(self) -> str:
-        return f"{self.memory} KiB resident, {len(self.files)} file descriptors"
+        return f"{self.memory} KiB resident, {len(self.files)} file descriptors and {self.connections} to Redis"
 
 
 def held(box: Box) -> Held:
-    pid = int(box.sh("systemctl show -P MainPID tinyci"))
+    pid, server = (int(box.sh(f"systemctl show -P MainPID {unit}")) for unit in ("tinyci", "redis-server@tinyci"))
     memory = box.sh(f"awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status")
-    files = box.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
-    return Held(pid, int(memory), files)
+    files = open_files(box, pid)
+    connections = open_files(box, server).count("socket") - 1  # it listens on one, and nobody else asks it now
+    for _ in range(connections):
+        files.remove("socket")
+    return Held(pid, int(memory), files, connections)
+
+
+def open_files(box: Box, pid: int) -> list[str]:
+    return box.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
 
 
 class Feeder:
@@ -100,6 +112,7 @@ def test_many_jobs_in_a_row_leave_nothing_behind(box: Box, work: Clone, request:
     print(f"before: {before}\nafter:  {after}")
     assert after.pid == before.pid, "the daemon ran all the time"
     assert after.files == before.files
+    assert after.connections <= AT_ONCE
     assert after.memory < before.memory + 8 * 1024
 
 
