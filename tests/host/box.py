@@ -157,6 +157,8 @@ class Box:
             last = self.redis("xrevrange tinyci:events + - count 1")[:1] or ["0-0"]
             job = self.job(job_id)
             if job.get("state") in states:
+                if job["state"] in FINAL:  # pytest prints it when the test fails, and cuts a long hash short
+                    print(f"job {job_id} of {job.get('repo')} ended {job['state']}: {job.get('reason', '')}")
                 return job
             if time.monotonic() > end or job.get("state") in FINAL:
                 tail = self.sh("systemctl status tinyci --no-pager; journalctl -u tinyci -n 30 --no-pager; true")

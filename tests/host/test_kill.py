@@ -146,6 +146,7 @@ def test_a_reboot_in_each_stage(box: Box, work: Clone, stage: str) -> None:
             work("probe").script("echo run >>/var/tmp/chaos/ran; sleep 2; echo built")
             job = box.push(work("probe")).job
             box.wait(job, (stage,))
+            box.sh("until [ -s /var/tmp/chaos/ran ]; do sleep 0.05; done", limit=60)  # what is cut off has begun
             box.host("reboot", box.name)
             done = box.wait(job, limit=120)
         assert done["state"] == "succeeded", done
