@@ -7,18 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyci import __version__, polkit
-from tinyci.bus import (
-    Bus,
-    BusError,
-    BusGone,
-    DBusReply,
-    PropertyAccess,
-    ServiceInterface,
-    caller,
-    dbus_property,
-    method,
-    signal,
-)
+from tinyci.bus import Bus, BusError, BusGone, DBusReply, ServiceInterface, caller
+from tinyci.interface import method, prop, signal
 from tinyci.job import FINAL, is_id
 from tinyci.request import RequestError, Requests
 
@@ -61,6 +51,7 @@ PROPERTIES = (
     ("RestartDuration", "d", "restart_duration"),
     ("VerifyDuration", "d", "verify_duration"),
 )
+_CONST = ("Id", "Repo", "Ref", "Previous", "Pusher", "RollbackTo")
 _BY_FIELD = {field: (name, kind) for name, kind, field in PROPERTIES}
 
 
@@ -99,7 +90,7 @@ def _property(name: str, kind: str, field: str) -> Any:
 
     getter.__name__ = name
     getter.__annotations__ = {"return": kind}
-    return dbus_property(access=PropertyAccess.READ, name=name)(getter)
+    return prop("const" if name in _CONST else "true", name)(getter)
 
 
 class JobObject(ServiceInterface):  # type: ignore[misc]
@@ -115,12 +106,12 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
 
     def change(self, fields: Mapping[str, str]) -> None:
         """Take over fields and say so (PropertiesChanged)."""
-        self.fields.update(fields)
         changed = {}
         for field, text in fields.items():
-            if field in _BY_FIELD:
+            if field in _BY_FIELD and text != self.fields.get(field):
                 name, kind = _BY_FIELD[field]
                 changed[name] = value_of(kind, text)
+        self.fields.update(fields)
         if changed:
             self.emit_properties_changed(changed)
 
@@ -142,7 +133,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         self._repos = repos
         self._requests = requests
 
-    @method()
+    @method("jobs")
     def ListJobs(self) -> "a(sssso)":
         """Id, repo, ref, state and object path of the live and the recent jobs, oldest first."""
         return [
@@ -150,7 +141,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
             for job_id, job in self._jobs.items()
         ]
 
-    @method()
+    @method("job")
     def GetJob(self, id: "s") -> "o":
         """The object of a job; org.tinyci1.Error.NoSuchJob when it is none of the live and recent ones."""
         if id not in self._jobs:
@@ -166,19 +157,19 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         await self._allowed("cancel", self._repo_of(id))
         await self._carry_out(self._requests.cancel(id))
 
-    @method()
+    @method("job")
     async def Retry(self, id: "s") -> "o":
         """A new job for the revision of a live or recent one. Asks polkit for org.tinyci1.retry."""
         uid = await self._allowed("retry", self._repo_of(id))
         return path_of(await self._carry_out(self._requests.retry(id, _user(uid))))
 
-    @method()
+    @method("job")
     async def Rollback(self, repo: "s") -> "o":
         """A new job that deploys what ran before the newest success again. Asks polkit for org.tinyci1.rollback."""
         uid = await self._allowed("rollback", repo)
         return path_of(await self._carry_out(self._requests.rollback(repo, "", _user(uid))))
 
-    @method()
+    @method("job")
     async def RollbackTo(self, id: "s") -> "o":
         """A new job that deploys again what that successful, live or recent job deployed. Asks polkit for
         org.tinyci1.rollback."""
@@ -200,7 +191,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         await self._carry_out(self._requests.pause(False))
         self.emit_properties_changed({"Paused": False})
 
-    @method()
+    @method("checks")
     async def Diagnose(self, repo: "s") -> "a(sbs)":
         """What the daemon sees of what a repo's deploys need, or with an empty name all deploys: name of the check,
         whether it holds, and a sentence. `tinyci doctor` sees more. Open to everyone; org.tinyci1.Error.NoSuchRepo.
@@ -208,6 +199,9 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         if self._diagnosis is None:
             return []
         return [list(row) for row in await self._carry_out(self._diagnosis.of(repo, self.bus))]
+
+    def repos_changed(self) -> None:
+        self.emit_properties_changed({"Repos": list(self._repos())})
 
     def _repo_of(self, job_id: str) -> str:
         if job_id not in self._jobs:
@@ -231,32 +225,32 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         except RequestError as error:
             raise DBusReply(f"{NAME}.Error.{error.name}", str(error)) from None
 
-    @signal()
-    def JobNew(self, job_id: str, path: str) -> "so":
-        return [job_id, path]
+    @signal
+    def JobNew(self, id: str, job: str) -> "so":
+        return [id, job]
 
-    @signal()
-    def JobRemoved(self, job_id: str, path: str, state: str) -> "sos":
+    @signal
+    def JobRemoved(self, id: str, job: str, state: str) -> "sos":
         """A job has ended in that state; its object stays for a while."""
-        return [job_id, path, state]
+        return [id, job, state]
 
-    @dbus_property(access=PropertyAccess.READ)
+    @prop("const")
     def Version(self) -> "s":
         return __version__
 
-    @dbus_property(access=PropertyAccess.READ)
+    @prop("false")
     def Queued(self) -> "u":
         return sum(job.fields.get("state") == "queued" for job in self._jobs.values())
 
-    @dbus_property(access=PropertyAccess.READ)
+    @prop("false")
     def Running(self) -> "u":
         return sum(job.fields.get("state") not in ("queued", *FINAL) for job in self._jobs.values())
 
-    @dbus_property(access=PropertyAccess.READ)
+    @prop("true")
     def Paused(self) -> "b":
         return self._requests.paused
 
-    @dbus_property(access=PropertyAccess.READ)
+    @prop("true")
     def Repos(self) -> "as":
         return list(self._repos())
 
@@ -306,6 +300,10 @@ class Api:
     async def close(self) -> None:
         if self._bus:
             await self._bus.close()
+
+    def repos_changed(self) -> None:
+        """The configuration was read again."""
+        self._manager.repos_changed()
 
     def add(self, job_id: str, fields: Mapping[str, str], announce: bool = True) -> None:
         """Put a job on the bus, and forget the oldest ended ones beyond EXPORTED. What is no id makes no object."""

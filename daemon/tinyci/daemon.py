@@ -148,6 +148,7 @@ class Daemon:
         self._dispatch.repos = self._take_repos()
         log.info("reloaded, %d repos", len(self._dispatch.repos.known))
         self._dispatch.wake()
+        self._api.repos_changed()
         self._notify("READY=1", self._status())
 
     def _read_config(self) -> Config:

@@ -1,9 +1,11 @@
 """org.tinyci1 on a real message bus, as busctl(1) and other clients see it."""
 
 import asyncio
+import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
@@ -310,6 +312,9 @@ async def test_busctl_shows_what_the_design_names(tinyci: Api, message_bus: Mess
         (".JobNew", "signal", "so", "-"),
         (".JobRemoved", "signal", "sos", "-"),
     } <= members
+    assert re.search(rf'\.Version +property +s +"{__version__}" +const$', manager, re.M)
+    assert re.search(r"\.Queued +property +u +0 +-$", manager, re.M)
+    assert re.search(r"\.Paused +property +b +false +emits-change$", manager, re.M)
     job = await busctl(message_bus, "introspect", "org.tinyci1", JOB_PATH, "org.tinyci1.Job")
     rows = [line.split() for line in job.splitlines() if " property " in line]
     assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in api.PROPERTIES}
@@ -320,5 +325,43 @@ async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bu
     for job_id in ids:
         tinyci.add(job_id, FIELDS)
     tree = await busctl(message_bus, "tree", "--list", "org.tinyci1")
-    paths = {line for line in tree.splitlines() if line.startswith("/org/tinyci1/job/")}
-    assert paths == {api.path_of(job_id) for job_id in ids}
+    assert set(tree.split()) == {"/", "/org", "/org/tinyci1", "/org/tinyci1/job", *map(api.path_of, ids)}
+
+
+@pytest.mark.parametrize("path", ["/org/tinyci1/job/_0d313b1e", "/org/tinyci1/j", "/org/tinyci", "/tinyci1"])
+async def test_part_of_the_path_of_an_object_is_no_object(tinyci: Api, client: Client, path: str) -> None:
+    tinyci.add(ID, FIELDS)
+    with pytest.raises(BusError) as caught:
+        await client.ask(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    assert caught.value.name == "org.freedesktop.DBus.Error.UnknownObject"
+
+
+@pytest.mark.parametrize("path", ["/", "/org/tinyci1"])
+async def test_not_everything_is_given_at_once(tinyci: Api, client: Client, path: str) -> None:
+    tinyci.add(ID, FIELDS)
+    with pytest.raises(BusError, match="ListJobs") as caught:
+        await client.ask(path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+    assert caught.value.name == "org.freedesktop.DBus.Error.UnknownMethod"
+    (said,) = await client.ask(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    assert "ObjectManager" not in said
+
+
+async def test_arguments_have_names(tinyci: Api, client: Client) -> None:
+    (said,) = await client.ask("/org/tinyci1", "org.freedesktop.DBus.Introspectable", "Introspect")
+    arguments = ElementTree.fromstring(said).findall(".//arg")
+    assert arguments
+    assert all(argument.get("name") for argument in arguments)
+
+
+async def test_changed_repos_are_told(tinyci: Api, client: Client) -> None:
+    tinyci.repos_changed()
+    _, _, member, (interface, changed, _) = await client.signals.get()
+    assert (member, interface) == ("PropertiesChanged", "org.tinyci1.Manager")
+    assert changed["Repos"].value == ["chaos-micropub", "web"]
+
+
+async def test_what_is_written_again_as_it_was_is_no_change(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, ALL_FIELDS, announce=False)
+    tinyci.change(ID, ALL_FIELDS | {"reason": "another"})
+    _, _, member, (_, changed, _) = await client.signals.get()
+    assert (member, list(changed)) == ("PropertiesChanged", ["Reason"])
