@@ -298,8 +298,12 @@ class Bus:
         signature: str = "",
         *body: Any,
         timeout: float = TIMEOUT,
+        interactive: bool = False,
     ) -> list[Any]:
-        """The reply's arguments. Raises BusError for an error reply, BusGone when no reply came."""
+        """The reply's arguments. Raises BusError for an error reply, BusGone when no reply came.
+
+        `interactive`: whether polkit may ask a person on our account before the peer does it.
+        """
         if not self.connected:
             raise BusGone("the connection is closed")
         message = Message(
@@ -309,6 +313,7 @@ class Bus:
             member=member,
             signature=signature,
             body=list(body),
+            flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE,
         )
         # A reply that never comes because the connection went is not noticed by the library: race it with the end.
         reply = asyncio.ensure_future(self._bus.call(message))

@@ -18,6 +18,7 @@ Anything else is text. A page that cannot be read so is refused with its file an
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def escape(text: str) -> str:
 
 
 def inline(text: str) -> str:
-    """A line of text with its fonts."""
+    """Text with its fonts."""
     out, at = "", 0
     for found in INLINE.finditer(text):
         out += escape(text[at : found.start()])
@@ -67,7 +68,13 @@ def inline(text: str) -> str:
             out += inline(group["text"]) + ("" if group["text"] == group["url"] else f" ({escape(group['url'])})")
         else:
             out += escape(group["escaped"])
-    return _line(out + escape(text[at:]))
+    return out + escape(text[at:])
+
+
+def paragraph(lines: list[str]) -> list[str]:
+    """Lines of text as lines of roff, where a new line is a blank."""
+    text = inline(" ".join(line.strip() for line in lines))
+    return [_line(line) for line in textwrap.wrap(text, 78, break_long_words=False, break_on_hyphens=False)]
 
 
 def _line(text: str) -> str:
@@ -120,13 +127,13 @@ def _blocks(lines: list[str]) -> Iterator[str]:
                 for number, term in enumerate(lines[at:end]):
                     if number:
                         yield ".TQ"
-                    yield inline(term)
+                    yield _line(inline(term))
                 at, end = end, _indented(lines, end + 1, 4)
                 yield from _inner([each[4:] for each in lines[at:end]])
             else:
                 if not begun:
                     yield ".PP"
-                yield from map(inline, lines[at:end])
+                yield from paragraph(lines[at:end])
             at = end
         begun = False
 
@@ -134,7 +141,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
 def _inner(lines: list[str]) -> Iterator[str]:
     """What belongs to an item: its first paragraph, and the others indented as far."""
     end = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
-    yield from map(inline, lines[:end])
+    yield from paragraph(lines[:end])
     if any(line.strip() for line in lines[end:]):
         yield ".RS"
         first = True

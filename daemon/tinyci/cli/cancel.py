@@ -1,0 +1,24 @@
+"""Ends a job that waits or builds, and returns when it has ended."""
+
+import argparse
+
+from tinyci.cli import client
+from tinyci.cli.client import Client
+from tinyci.cli.names import short
+from tinyci.cli.outcome import OK
+from tinyci.cli.terminal import Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help="its id or the beginning of it, '@', or a repo")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def cancel(daemon: Client) -> int:
+        job = await daemon.find(arguments.job)
+        with Progress() as progress:
+            await progress.during(f"{job.repo}: its build is being stopped", daemon.request("Cancel", job.id))
+        print(f"cancelled job {short(job.id)} of {job.repo}.")
+        return OK
+
+    return client.talk(cancel)

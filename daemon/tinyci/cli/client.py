@@ -1,0 +1,143 @@
+"""The daemon, as the command line asks it: over D-Bus alone, with every error as a sentence and an exit status."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tinyci.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGone
+from tinyci.cli import agent
+from tinyci.cli.names import Row, find
+from tinyci.cli.outcome import FAILED, NO_DAEMON, REFUSED, UNKNOWN, Failure
+
+NAME = "org.tinyci1"
+PATH = "/org/tinyci1"
+MANAGER = f"{NAME}.Manager"
+JOB = f"{NAME}.Job"
+
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+_ERROR = "org.freedesktop.DBus.Error."
+_NO_DAEMON = (f"{_ERROR}ServiceUnknown", f"{_ERROR}NameHasNoOwner")
+_LOST = (f"{_ERROR}NoReply", f"{_ERROR}Disconnected", f"{NAME}.Error.ShuttingDown")
+_CHALLENGE = f"{_ERROR}InteractiveAuthorizationRequired"
+_A_PERSON = 150.0
+"""Seconds for an answer that waits for a password; the daemon gives up before."""
+_A_BUILD = 60.0
+"""Seconds for an answer that waits for a build to stop."""
+
+
+class Client:
+    """One connection to the system bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    @classmethod
+    async def connect(cls) -> "Client":
+        # As for every program of the system bus; dbus-daemon adds its own id to what it prints.
+        address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", SYSTEM_BUS).partition(",")[0]
+        try:
+            return cls(await Bus.connect(address))
+        except BusGone as error:
+            raise Failure(NO_DAEMON, str(error)) from None
+
+    async def call(
+        self, path: str, interface: str, member: str, signature: str = "", *body: Any, timeout: float = TIMEOUT
+    ) -> list[Any]:
+        """What the daemon answers. Raises Failure."""
+        try:
+            return await self.bus.call(NAME, path, interface, member, signature, *body, timeout=timeout)
+        except BusError as error:
+            raise _failure(error) from None
+        except BusGone as error:
+            raise Failure(NO_DAEMON, str(error)) from None
+
+    async def request(self, member: str, *body: str) -> list[Any]:
+        """Ask the manager to change something. When polkit wants a password, and there is a terminal, ask for it."""
+        signature = "s" * len(body)
+        try:
+            try:
+                return await self.bus.call(NAME, PATH, MANAGER, member, signature, *body, timeout=_A_BUILD)
+            except BusError as error:
+                if error.name != _CHALLENGE or not agent.is_possible():
+                    raise
+            with agent.ready():
+                return await self.bus.call(
+                    NAME, PATH, MANAGER, member, signature, *body, timeout=_A_PERSON, interactive=True
+                )
+        except BusError as error:
+            raise _failure(error) from None
+        except BusGone as error:
+            raise Failure(NO_DAEMON, f"{error}; whether the daemon does it is not known: see 'tinyci jobs'") from None
+
+    async def jobs(self) -> list[Row]:
+        """Live and recent jobs, oldest first."""
+        return [Row(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
+
+    async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
+        """One property."""
+        return (await self.call(path, _PROPERTIES, "Get", "ss", interface, name))[0].value
+
+    async def properties(self, path: str, interface: str = JOB) -> dict[str, Any]:
+        values = (await self.call(path, _PROPERTIES, "GetAll", "s", interface))[0]
+        return {name: variant.value for name, variant in values.items()}
+
+    async def find(self, name: str) -> Row:
+        """The job that a person means: see names.find(). A whole id may also be one that the daemon only keeps."""
+        from tinyci.job import is_id
+
+        jobs = await self.jobs()
+        try:
+            return find(jobs, await self.get("Repos"), name)
+        except Failure:
+            if not is_id(name):
+                raise
+            path = await self.path(name)
+            told = await self.properties(path)
+            return Row(name, told["Repo"], told["Ref"], told["State"], path)
+
+    async def path(self, job_id: str) -> str:
+        """The object of a job, by its whole id."""
+        return str((await self.call(PATH, MANAGER, "GetJob", "s", job_id))[0])
+
+    async def close(self) -> None:
+        await self.bus.close()
+
+
+def talk(conversation: Callable[[Client], Awaitable[int]]) -> int:
+    """Connect, and return what came of it."""
+
+    async def whole() -> int:
+        client = await Client.connect()
+        try:
+            return await conversation(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(whole())
+
+
+def is_lost(failure: Failure) -> bool:
+    """Whether the daemon may be back in a moment."""
+    return failure.status == NO_DAEMON
+
+
+def id_of(path: str) -> str:
+    """The id in the path of a job's object."""
+    digits = path.rpartition("/_")[2]
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _failure(error: BusError) -> Failure:
+    text = str(error) or error.name
+    if error.name in _NO_DAEMON:
+        return Failure(NO_DAEMON, "the daemon does not run: systemctl start tinyci")
+    if error.name in _LOST:
+        return Failure(NO_DAEMON, f"the daemon went away: {text}")
+    if error.name in (_CHALLENGE, f"{_ERROR}AccessDenied"):
+        return Failure(REFUSED, text)
+    if error.name in (f"{NAME}.Error.NoSuchJob", f"{NAME}.Error.NoSuchRepo"):
+        return Failure(UNKNOWN, text)
+    if error.name in (f"{_ERROR}UnknownMethod", f"{_ERROR}UnknownObject"):
+        return Failure(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")
+    return Failure(FAILED, text)

@@ -1,0 +1,53 @@
+"""Which commands there are, and the arguments of one."""
+
+import argparse
+import importlib
+from collections.abc import Mapping
+
+from tinyci import __version__
+
+COMMANDS: Mapping[str, str] = {
+    "jobs": "live and recent jobs, oldest first",
+    "show": "all that is known of a job",
+    "log": "what a job's build printed",
+    "wait": "wait for the end of a job",
+    "run": "deploy a repo as it is now, without a push",
+    "retry": "deploy the revision of a job again",
+    "rollback": "deploy what ran before",
+    "cancel": "end a job that waits or builds",
+    "pause": "begin no job until resume",
+    "resume": "begin jobs again",
+    "status": "what goes on now",
+    "repos": "what is deployed, from where, as whom",
+    "doctor": "examine all that deploys need, with a mend for what is wrong",
+}
+"""Each is the module of that name here, with add_arguments() and run(), imported when it is the one that was given."""
+
+_EPILOG = """\
+JOB is the id of a job or the beginning of one, '@' for the newest job, or a repo's name for its newest job.
+
+exit status: 0 done, or the job succeeded; 1 the daemon will not, or something is wrong; 2 usage; 3 no such job or repo;
+4 not allowed; 5 no daemon. wait, log -f and run --wait: 10 the job failed, 11 was rolled back, 12 timed out,
+13 cancelled, 14 superseded, 15 rejected. See tinyci(1)."""
+
+
+def parser(wanted: str) -> argparse.ArgumentParser:
+    """The parser of all commands; only `wanted` knows its arguments."""
+    made = argparse.ArgumentParser(
+        prog="tinyci",
+        description="Asks the daemon of tinyci about its jobs, and for them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"tinyci {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        module = importlib.import_module(f"tinyci.cli.{name}") if name == wanted else None
+        sub = commands.add_parser(
+            name, help=text, description=(module.__doc__ if module else None) or text, allow_abbrev=False
+        )
+        if module:
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return made

@@ -1,0 +1,20 @@
+"""Lets jobs begin again after a pause."""
+
+import argparse
+
+from tinyci.cli import client
+from tinyci.cli.client import Client
+from tinyci.cli.outcome import OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def resume(daemon: Client) -> int:
+        await daemon.request("Resume")
+        print("resumed.")
+        return OK
+
+    return client.talk(resume)

@@ -1,0 +1,18 @@
+"""Makes a job that deploys a repo's images again which ran before, without a build."""
+
+import argparse
+
+from tinyci.cli import asking
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("repo", nargs="?", metavar="REPO", help="back to what ran before its newest success")
+    which.add_argument("--to", metavar="JOB", help="back to what this job deployed; its id or the beginning of it")
+    asking.add_wait(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.to:
+        return asking.for_a_job(arguments, "RollbackTo", lambda job: (job.id,), arguments.to)
+    return asking.for_a_job(arguments, "Rollback", lambda _: (arguments.repo,))

@@ -1,0 +1,20 @@
+"""Deploys a repo as it is now, without a push: its ref, or the first one that it deploys."""
+
+import argparse
+
+from tinyci.cli import asking
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("repo", metavar="REPO", help="what to deploy")
+    parser.add_argument(
+        "ref", nargs="?", default="", metavar="REF", help="the ref, such as refs/heads/main, or a branch"
+    )
+    asking.add_wait(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    ref = arguments.ref
+    if ref and not ref.startswith("refs/"):
+        ref = f"refs/heads/{ref}"
+    return asking.for_a_job(arguments, "Run", lambda _: (arguments.repo, ref))

@@ -1,0 +1,18 @@
+"""Waits for the end of a job, says how it ended, and exits by it."""
+
+import argparse
+
+from tinyci.cli import client
+from tinyci.cli.client import Client
+from tinyci.cli.following import Following, Quiet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help="its id or the beginning of it, '@', or a repo")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def wait(daemon: Client) -> int:
+        return await Following(daemon, await daemon.find(arguments.job), Quiet()).follow()
+
+    return client.talk(wait)

@@ -1,0 +1,275 @@
+"""`tinyci`, run as a person runs it, on a real message bus with org.tinyci1 on it."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from people import ID, NEW_ID, Work, on_bus
+from servers import TREE, MessageBus
+from tinyci import __version__
+from tinyci.api import Api
+from tinyci.bus import Bus, ServiceInterface, method
+from tinyci.request import RequestError
+
+TINYCI = [sys.executable, "-m", "tinyci.cli.main"]
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
+
+
+@dataclass
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+class Person:
+    """Somebody with a shell on the host."""
+
+    def __init__(self, bus: MessageBus) -> None:
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")},
+            "DBUS_SYSTEM_BUS_ADDRESS": bus.address,
+            "PYTHONPATH": str(TREE / "daemon"),
+            "TERM": "xterm",
+        }
+
+    async def ask(self, *arguments: str) -> Ended:
+        """Run it with pipes."""
+        process = await asyncio.create_subprocess_exec(
+            *TINYCI,
+            *arguments,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+    async def look(self, *arguments: str, columns: int = 80) -> str:
+        """Run it on a terminal, and what that was told."""
+        ours, its = pty.openpty()
+        termios.tcsetwinsize(its, (24, columns))
+        process = await asyncio.create_subprocess_exec(
+            *TINYCI, *arguments, env=self.environment, stdin=its, stdout=its, stderr=its
+        )
+        os.close(its)
+        told = b""
+        with suppress(OSError):  # EIO is the end of a terminal
+            while data := await asyncio.to_thread(os.read, ours, 4096):
+                told += data
+        os.close(ours)
+        await process.wait()
+        return told.decode().replace("\r\n", "\n")
+
+
+class Polkit(ServiceInterface):  # type: ignore[misc]
+    """Says yes, or no."""
+
+    def __init__(self) -> None:
+        super().__init__("org.freedesktop.PolicyKit1.Authority")
+        self.allows = True
+
+    @method()
+    async def CheckAuthorization(
+        self,
+        subject: "(sa{sv})",  # noqa: F722
+        action: "s",  # noqa: F821
+        details: "a{ss}",  # noqa: F722
+        flags: "u",  # noqa: F821
+        cancellation: "s",  # noqa: F821
+    ) -> "(bba{ss})":  # noqa: F722
+        return [self.allows, False, {}]
+
+
+@pytest.fixture
+def person(message_bus: MessageBus) -> Person:
+    return Person(message_bus)
+
+
+@pytest_asyncio.fixture
+async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
+    bus = await Bus.connect(message_bus.address)
+    made = Polkit()
+    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
+    await bus.own("org.freedesktop.PolicyKit1")
+    yield made
+    await bus.close()
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest_asyncio.fixture
+async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+    on_bus(message_bus, monkeypatch)
+    made = Api(lambda: ["mail", "web"], work)
+    await made.connect()
+    yield made
+    await made.close()
+
+
+# -- looking -----------------------------------------------------------------------------------------------------
+
+
+async def test_jobs_are_lines_in_a_pipe(person: Person, tinyci: Api) -> None:
+    other = str(uuid.uuid4())
+    tinyci.add(ID, {**FIELDS, "state": "failed"})
+    tinyci.add(other, {**FIELDS, "repo": "mail", "state": "building"})
+    first, second = f"{ID}\tfailed\tweb\trefs/heads/main\n", f"{other}\tbuilding\tmail\trefs/heads/main\n"
+    assert await person.ask("jobs") == Ended(0, first + second, "")
+    assert await person.ask("jobs", "web") == Ended(0, first, "")
+    assert await person.ask("jobs", "--state", "building") == Ended(0, second, "")
+    assert await person.ask("jobs", "--state=queued", "--state=failed") == Ended(0, first, "")
+    assert await person.ask("jobs", "mail", "--state=failed") == Ended(0, "", "")
+    assert [job["id"] for job in json.loads((await person.ask("jobs", "--json")).out)] == [ID, other]
+
+
+async def test_jobs_are_a_coloured_table_on_a_terminal(person: Person, tinyci: Api) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "failed"})
+    lines = (await person.look("jobs", columns=60)).splitlines()
+    assert re.fullmatch(r"\x1b\[1mID +STATE +REPO +REF +AGE\x1b\[0m", lines[0])
+    assert re.fullmatch(r"0d313b1e  \x1b\[31mfailed\x1b\[0m  web   main  \d+ days", lines[1])
+    person.environment["NO_COLOR"] = "1"
+    assert "\x1b" not in await person.look("jobs")
+
+
+async def test_a_job_is_shown_whole(person: Person, tinyci: Api) -> None:
+    output = "one\n\x1b[31mtwo\x1b[2J\n"
+    tinyci.add(ID, {**FIELDS, "state": "failed", "success": "false", "output": output, "finished": "then"})
+    for name in (ID, "0d3", "@", "web"):
+        shown = await person.ask("show", name)
+        assert shown.status == 0
+        assert f"             Id: {ID}\n" in shown.out
+        assert "          State: failed\n" in shown.out
+        assert "        Success: False\n" in shown.out
+        assert shown.out.endswith("\n\none\ntwo\\x1b[2J\n"), "nothing that a terminal would obey"
+    assert "\x1b[31mtwo\\x1b[2J\x1b[0m\n" in await person.look("show", "@")
+    assert json.loads((await person.ask("show", "@", "--json")).out)["Output"] == output
+
+
+async def test_the_status_tells_of_a_pause_and_of_live_jobs(person: Person, tinyci: Api, work: Work) -> None:
+    work.paused = True
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    tinyci.add(NEW_ID, {**FIELDS, "state": "succeeded"})
+    said = await person.ask("status")
+    assert said.status == 0
+    assert said.out == (
+        f"tinyci {__version__} is paused ('tinyci resume' ends that): 1 running, 0 waiting, 2 repos.\n"
+        "0d313b1e\tbuilding\tweb\tmain\n"
+    )
+
+
+# -- exit statuses -----------------------------------------------------------------------------------------------
+
+
+async def test_without_a_bus_or_a_daemon_it_says_so(person: Person, message_bus: MessageBus) -> None:
+    for command in (["jobs"], ["show", "@"], ["log", "-f", "@"], ["wait", "@"], ["pause"], ["status"], ["repos"]):
+        said = await person.ask(*command)
+        assert said == Ended(5, "", "tinyci: the daemon does not run: systemctl start tinyci\n")
+    person.environment["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
+    said = await person.ask("jobs")
+    assert said.status == 5
+    assert said.err.startswith("tinyci: cannot connect to unix:path=/nonexistent")
+
+
+@pytest.mark.parametrize("command", ["show", "log", "wait", "cancel", "retry"])
+async def test_a_job_that_nobody_knows_is_answered_with_candidates(person: Person, tinyci: Api, command: str) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "failed"})
+    said = await person.ask(command, "nonsense")
+    assert said.status == 3
+    assert said.err == (
+        "tinyci: no job has an id that begins with 'nonsense', and no repo is called so: the repos are mail, web; "
+        "the newest jobs: 0d313b1e (web, failed)\n"
+    )
+
+
+async def test_what_polkit_refuses_has_a_status_of_its_own(person: Person, tinyci: Api, polkit: Polkit) -> None:
+    tinyci.add(ID, FIELDS)
+    polkit.allows = False
+    said = await person.ask("cancel", ID)
+    assert said == Ended(4, "", "tinyci: polkit does not allow you org.tinyci1.cancel for web\n")
+
+
+async def test_what_the_daemon_will_not_do_is_its_sentence(
+    person: Person, tinyci: Api, polkit: Polkit, work: Work
+) -> None:
+    tinyci.add(ID, FIELDS)
+    work.refusal = RequestError("AlreadyFinished", "it has ended")
+    assert await person.ask("cancel", ID) == Ended(1, "", "tinyci: it has ended\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["jobs", "--state", "good"], ["show"], ["rollback"]])
+async def test_a_wrong_command_line_is_two(person: Person, arguments: list[str]) -> None:
+    said = await person.ask(*arguments)
+    assert said.status == 2
+    assert said.err.startswith("usage: tinyci")
+
+
+async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: Api) -> None:
+    for _ in range(50):
+        tinyci.add(str(uuid.uuid4()), FIELDS)
+    command = f"set -o pipefail; {' '.join(TINYCI)} jobs | head -n 1"
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", command, env=person.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert (out.count(b"\n"), err) == (1, b"")
+
+
+# -- asking ------------------------------------------------------------------------------------------------------
+
+
+async def test_requests_are_the_managers(person: Person, tinyci: Api, polkit: Polkit, work: Work) -> None:
+    tinyci.add(ID, FIELDS)
+    tinyci.add(NEW_ID, {**FIELDS, "repo": "mail"})
+    assert await person.ask("cancel", "web") == Ended(0, "cancelled job 0d313b1e of web.\n", "")
+    assert await person.ask("retry", "0d3") == Ended(0, f"started job {NEW_ID} for mail.\n", "")
+    assert (await person.ask("pause")).status == 0
+    assert (await person.ask("resume")).status == 0
+    done = [each[:2] for each in work.done]
+    assert done == [("cancel", ID), ("retry", ID), ("pause", "True"), ("pause", "False")]
+
+
+# -- start-up ----------------------------------------------------------------------------------------------------
+
+
+def needed(command: list[str], environment: dict[str, str]) -> float:
+    """Seconds of the processor, of the best of some runs: what the machine does besides is not its fault."""
+    spent = []
+    for _ in range(7):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+        assert process.returncode == 0
+        spent.append(usage.ru_utime + usage.ru_stime)
+    return min(spent)
+
+
+@pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 10)])
+async def test_it_starts_in_no_time(person: Person, tinyci: Api, command: str, most: int) -> None:
+    """Where an empty Python needs 15 ms, `tinyci jobs` may need 150; machines differ."""
+    empty = await asyncio.to_thread(needed, [sys.executable, "-c", "pass"], person.environment)
+    assert await asyncio.to_thread(needed, [*TINYCI, command], person.environment) < empty * most
+
+
+async def test_the_version_asks_nobody(person: Person) -> None:
+    person.environment["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
+    assert await person.ask("--version") == Ended(0, f"tinyci {__version__}\n", "")
+    command = [sys.executable, "-X", "importtime", "-m", "tinyci.cli.main", "--version"]
+    process = await asyncio.create_subprocess_exec(*command, env=person.environment, stderr=subprocess.PIPE)
+    imported = {line.rpartition("|")[2].strip() for line in (await process.communicate())[1].decode().splitlines()}
+    assert "argparse" in imported
+    assert not imported & {"asyncio", "dbus_next", "tinyci.api", "json", "systemd"}
