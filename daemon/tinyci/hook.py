@@ -11,9 +11,10 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
-from tinyci import config, repo, table
+from tinyci import config, message, repo, table
 from tinyci.table import TableError
 
 PATIENCE = 2.0  # seconds that Redis has to take a job
@@ -34,20 +35,50 @@ def main() -> None:
             say(error)
         say(f"no job: no file in {etc}/repos.d names the repository {git_dir}.")
         return
+    asked = options()
     with Queue(etc) as queue:
         for line in sys.stdin.buffer:
             old, new, ref = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
             for each in repos:
-                push(queue, each, old, new, ref)
+                if why := no_job(each, new, ref, git_dir, asked):
+                    say(f"no job for {each.name}: {why}.")
+                else:
+                    queue.add(each.name, ref, new, old)
+    if "follow" in asked:
+        follow(queue)
 
 
-def push(queue: "Queue", each: repo.Repo, old: str, new: str, ref: str) -> None:
+def no_job(each: repo.Repo, new: str, ref: str, git_dir: str, asked: Collection[str]) -> str:
+    """Why a repo is not deployed for this ref; empty when it is."""
     if not new.strip("0"):
-        say(f"no job for {each.name}: {ref} was deleted.")
-    elif not each.deploys(ref):
-        say(f"no job for {each.name}: it deploys {' '.join(each.refs)}, not {ref}.")
-    else:
-        queue.add(each.name, ref, new, old)
+        return f"{ref} was deleted"
+    if not each.deploys(ref):
+        return f"it deploys {' '.join(each.refs)}, not {ref}"
+    if "skip" in asked:
+        return f"the push asks for none ('tinyci run {each.name}' on the server makes one)"
+    if word := message.skips(message.of(git_dir, new)):
+        return f"the commit's message says {word} ('tinyci run {each.name}' on the server makes one)"
+    return ""
+
+
+def options() -> frozenset[str]:
+    """What the pusher asks for with `git push -o`. Of what is not known here the pusher is told."""
+    count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", "0"))
+    given = [os.environ.get(f"GIT_PUSH_OPTION_{number}", "") for number in range(count)]
+    for each in given:
+        if each not in ("follow", "skip"):
+            say(f"there is no push option {each!r}: expected follow or skip; the push goes on without it.")
+    return frozenset(given)
+
+
+def follow(queue: "Queue") -> None:
+    """Show the pusher the jobs that were started, in turn, until they have ended."""
+    for job in queue.kept:
+        say(f"job {job} cannot be followed before Redis has it; then 'tinyci log -f {job}' on the server shows it.")
+    if queue.started:
+        from tinyci.cli import pushed  # three times what all the rest takes
+
+        pushed.follow(queue.started)
 
 
 def repos_of(directory: str, git_dir: str) -> tuple[list[repo.Repo], list[str]]:
@@ -78,6 +109,10 @@ class Queue:
         self._deadline = 0.0
         self._broken = ""
         self._count = 0
+        self.started: list[tuple[str, str, str]] = []
+        """Id, repo and ref of what Redis took."""
+        self.kept: list[str] = []
+        """Ids of what the spool took."""
 
     def __enter__(self) -> "Queue":
         return self
@@ -108,10 +143,12 @@ class Queue:
                 self._broken = str(error) or type(error).__name__
             else:
                 say(f"started job {job} for {name}.")
+                self.started.append((job, name, ref))
                 return
         try:
             self._spool(job, fields, now)
             say(f"kept job {job} for {name}: Redis does not take it now ({self._broken}).")
+            self.kept.append(job)
         except OSError as error:
             say(f"no job for {name}: Redis does not take it ({self._broken}), nor does the spool ({error}).")
             say("the push itself is done: ask the admin to look at tinyci's Redis and its spool, and push again then.")

@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from gitrepos import Clone
 from hookhost import Host
-from servers import Redis
+from servers import MessageBus, Redis
 from tinyci.job import Job
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -193,6 +194,76 @@ def test_a_directory_of_repos_that_is_missing_is_told(host: Host, tmp_path: Path
     missing, none = host.push()
     assert missing == f"{host.etc}/repos.d: No such file or directory."
     assert none.startswith("no job: ")
+
+
+# -- what the pusher asks for ------------------------------------------------------------------------------------
+
+
+def test_a_push_that_asks_for_no_job_makes_none(host: Host) -> None:
+    host.clone.commit()
+    assert host.push("-o", "skip", "main") == [
+        "no job for web: the push asks for none ('tinyci run web' on the server makes one)."
+    ]
+    assert host.queued() == []
+
+
+@pytest.mark.parametrize("words", ["[skip ci]", "[ci skip]", "[Skip CI]"])
+@pytest.mark.parametrize("how", ["commit", "packed", "tag"])
+def test_a_commit_that_asks_for_no_job_makes_none(host: Host, words: str, how: str) -> None:
+    host.repo("web", refs='["refs/heads/*", "refs/tags/*"]')
+    host.clone.commit(f"Mend a letter {words}")
+    ref = "main"
+    if how == "packed":  # as what a big push brings is kept
+        subprocess.run(["git", f"--git-dir={host.clone.bare}", "config", "receive.unpackLimit", "1"], check=True)
+    elif how == "tag":
+        host.clone.git("tag", "--annotate", "--message", "First", "v1")
+        ref = "v1"
+    (said,) = host.push(ref)
+    assert said == (
+        f"no job for web: the commit's message says {words.lower()} ('tinyci run web' on the server makes one)."
+    )
+    assert host.queued() == []
+
+
+def test_only_the_newest_commit_is_asked(host: Host) -> None:
+    host.clone.commit("Mend a letter [skip ci]")
+    host.clone.commit("Mend another")
+    the_id(*host.push())
+
+
+def test_words_outside_the_message_ask_for_nothing(host: Host) -> None:
+    host.clone.write("[skip ci]", "[skip ci]")
+    host.clone.git("config", "user.name", "[skip ci]")
+    host.clone.commit("skip ci")
+    the_id(*host.push(GIT_AUTHOR_NAME="[skip ci]"))
+
+
+def test_an_option_that_is_not_known_is_named_and_the_push_goes_on(host: Host) -> None:
+    host.clone.commit()
+    named, started = host.push("-o", "folow", "-o", "ci.skip\x1b[2J", "main")[::2]
+    assert named == "there is no push option 'folow': expected follow or skip; the push goes on without it."
+    the_id(started)
+
+
+def test_a_push_that_is_followed_says_so_when_nothing_can_be_followed(host: Host, message_bus: MessageBus) -> None:
+    """No daemon is there: the job waits for it, and the push ends."""
+    host.clone.commit()
+    message_bus.kill()
+    started, about, failed = host.push("-o", "follow", "main", DBUS_SYSTEM_BUS_ADDRESS=message_bus.address)
+    name = the_id(started)[:8]
+    assert about == (
+        f"== job {name} of web, main. Ctrl-C leaves it running; on the server, 'tinyci log -f {name}' shows it again."
+    )
+    assert failed.startswith(f"== job {name} cannot be followed: cannot connect to {message_bus.address}")
+    assert failed.endswith(" It is not lost.")
+
+
+def test_without_options_nothing_is_imported_that_takes_long() -> None:
+    """Each would take as long as all the rest of the hook, and every push would pay."""
+    slow = "{'asyncio', 'json', 'subprocess', 'tinyci.bus', 'tinyci.cli.pushed'}"
+    program = f"import sys, tinyci.hook; sys.exit(' '.join({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 # -- strange names -----------------------------------------------------------------------------------------------

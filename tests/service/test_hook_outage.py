@@ -62,6 +62,15 @@ def test_a_push_without_redis_is_kept_and_told(host: Host) -> None:
     assert [path.name for path in host.spool.iterdir()] == [job.path.name]  # nothing half written is left
 
 
+def test_a_kept_job_cannot_be_followed_and_the_push_says_so(host: Host) -> None:
+    host.clone.commit()
+    kept_, about = host.push("-o", "follow", "main")
+    job, _ = the_kept(host, [kept_])
+    assert about == (
+        f"job {job.id} cannot be followed before Redis has it; then 'tinyci log -f {job.id}' on the server shows it."
+    )
+
+
 def test_kept_jobs_are_in_push_order(host: Host) -> None:
     host.repo("web", refs='["refs/heads/*"]')
     told = []
