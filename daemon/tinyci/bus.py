@@ -21,6 +21,8 @@ from dbus_next.errors import DBusError as _LibraryError
 from dbus_next.introspection import Node
 from dbus_next.service import ServiceInterface, dbus_property, method, signal
 
+from tinyci import catalog
+
 __all__ = [
     "Bus",
     "BusError",
@@ -43,6 +45,8 @@ TIMEOUT = 20.0
 _PER_TURN = 100
 
 _DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+
+_DEFECT = {"MESSAGE_ID": catalog.DEFECT}
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +146,7 @@ class _Reply:
             text = "tinyci is stopping; ask again when it is back"
             self(Message.new_error(self._message, "org.tinyci1.Error.ShuttingDown", text))
         else:
-            log.error("%s of a D-Bus caller failed", self._message.member, exc_info=error)
+            log.error("%s of a D-Bus caller failed", self._message.member, exc_info=error, extra=_DEFECT)
             text = "an internal error, see the journal of tinyci.service"
             self(Message.new_error(self._message, "org.freedesktop.DBus.Error.Failed", text))
         return True
@@ -357,7 +361,7 @@ class Bus:
                 try:
                     handler(message.path, message.interface, message.member, message.body)
                 except Exception:  # a peer's strange arguments must not end the connection
-                    log.exception("signal %s of %s", message.member, message.interface)
+                    log.exception("signal %s of %s", message.member, message.interface, extra=_DEFECT)
 
         self._bus.add_message_handler(dispatch)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sdnotify import SystemdNotifier
 
-from tinyci import __version__, config, journal, repo, table
+from tinyci import __version__, catalog, config, journal, repo, table
 from tinyci.api import EXPORTED, Api
 from tinyci.bus import BusError, BusGone
 from tinyci.config import Config
@@ -54,7 +54,9 @@ class Daemon:
             tasks = [group.create_task(self._watchdog()), group.create_task(self._serve())]
             await stop.wait()
             self._notify("STOPPING=1", "STATUS=stopping; builds go on and are taken up again")
-            log.info("stopping; %d running deploys are taken up again by the next start", len(self._dispatch.running))
+            about = fields(message_id=catalog.STOPPING)
+            running = len(self._dispatch.running)
+            log.info("stopping; %d running deploys are taken up again by the next start", running, extra=about)
             for task in tasks:
                 task.cancel()
         await self._api.close()
@@ -65,7 +67,7 @@ class Daemon:
         try:
             journal.check_readable()
         except JournalError as error:
-            log.error("%s; jobs will have no output", error)
+            log.error("%s; jobs will have no output", error, extra=fields(message_id=catalog.NO_JOURNAL))
         self._notify("STATUS=waiting for the system bus")
         await self._api.connect()
         self._notify(f"STATUS=waiting for Redis at {self._dispatch.config.redis_socket}")
@@ -77,10 +79,10 @@ class Daemon:
                     self._api.add(job_id, found, announce=False)
         await self._dispatch.take_up()
         known = len(self._dispatch.repos.known)
-        log.info("tinyci %s is ready, with %d repos", __version__, known, extra=fields(message_id=journal.READY))
+        log.info("tinyci %s is ready, with %d repos", __version__, known, extra=fields(message_id=catalog.READY))
         self._notify("READY=1", self._status())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._api.keep(lambda error: log.warning("%s; connecting again", error)))
+            group.create_task(self._api.keep(self._on_bus_lost))
             group.create_task(self._dispatch.run())
 
     def _tell(self, job_id: str, repo_name: str, changed: Mapping[str, str]) -> None:
@@ -89,7 +91,11 @@ class Daemon:
         self._notify(self._status())
         about = fields(job=job_id, repo=repo_name, unit=changed.get("unit", ""), state=changed.get("state", ""))
         if changed.get("unit_output"):
-            log.warning("job %s: what the unit said last:\n%s", job_id, changed["unit_output"].rstrip(), extra=about)
+            log.warning(
+                "job %s: what the unit said last:\n%s",
+                *(job_id, changed["unit_output"].rstrip()),
+                extra={**about, **fields(message_id=catalog.UNIT_SAID)},
+            )
         if "state" not in changed:
             return
         state, reason = changed["state"], changed.get("reason", "")
@@ -100,7 +106,7 @@ class Daemon:
             logging.WARNING if state in FINAL and changed.get("success") != "true" else logging.INFO,
             "job %s: %s",
             *(job_id, told),
-            extra={**about, **fields(message_id=journal.JOB_STATE)},
+            extra={**about, **fields(message_id=catalog.JOB_STATE)},
         )
 
     # -- the service -------------------------------------------------------------------------------------------
@@ -119,12 +125,18 @@ class Daemon:
 
     def _on_outage(self, error: str | None) -> None:
         if error:
-            log.error("Redis does not answer (%s); pushes are kept in the spool, running deploys go on", error)
+            about = fields(message_id=catalog.REDIS_AWAY)
+            log.error(
+                "Redis does not answer (%s); pushes are kept in the spool, running deploys go on", error, extra=about
+            )
         else:
-            log.info("Redis is back")
+            log.info("Redis is back", extra=fields(message_id=catalog.REDIS_BACK))
             self._dispatch.doubt()
         self._redis_error = error or ""
         self._notify(self._status())
+
+    def _on_bus_lost(self, error: str) -> None:
+        log.warning("%s; connecting again", error, extra=fields(message_id=catalog.BUS_LOST))
 
     def _notify(self, *lines: str) -> None:
         self._notifier.notify("\n".join(lines))
@@ -141,12 +153,15 @@ class Daemon:
         try:
             changed = self._read_config()
             if changed.redis_socket != self._dispatch.config.redis_socket:
-                log.warning("redis.socket was changed: restart tinyci.service for that")
+                about = fields(message_id=catalog.WRONG_CONFIG)
+                log.warning("redis.socket was changed: restart tinyci.service for that", extra=about)
             self._dispatch.config = changed
         except TableError as error:
-            log.error("%s; the configuration before is kept", error)
+            about = fields(message_id=catalog.WRONG_CONFIG)
+            log.error("%s; the configuration before is kept", error, extra=about)
         self._dispatch.repos = self._take_repos()
-        log.info("reloaded, %d repos", len(self._dispatch.repos.known))
+        known = len(self._dispatch.repos.known)
+        log.info("reloaded, %d repos", known, extra=fields(message_id=catalog.RELOADED))
         self._dispatch.wake()
         self._api.repos_changed()
         self._notify("READY=1", self._status())
@@ -170,7 +185,7 @@ class Daemon:
     def _take_repos(self) -> Repos:
         repos = self._read_repos()
         for name, error in repos.wrong.items():
-            log.error("%s", error, extra=fields(repo=name))
+            log.error("%s", error, extra=fields(repo=name, message_id=catalog.WRONG_REPO))
         return repos
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tinyci import retention, schedule, spool
+from tinyci import catalog, retention, schedule, spool
 from tinyci.config import Config
 from tinyci.deploy import Deploy, Tell, clear_away
 from tinyci.host import Host
@@ -160,11 +160,15 @@ class Dispatch:
         if not problem:
             try:
                 if await self._store.add(kept.id, {**kept.fields, "spooled": "true"}, kept.created):
-                    log.info("job %s: taken in from the spool", kept.id, extra=fields(job=kept.id))
+                    log.info(
+                        "job %s: taken in from the spool",
+                        kept.id,
+                        extra=fields(job=kept.id, message_id=catalog.SPOOL_TAKEN),
+                    )
             except StoreError as error:
                 problem = f"{kept.path}: {error}"
         if problem:
-            log.error("%s; it is put aside as .bad", problem)
+            log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.SPOOL_WRONG))
             kept.path.rename(kept.path.with_suffix(".bad"))
         else:
             kept.path.unlink(missing_ok=True)
@@ -174,7 +178,8 @@ class Dispatch:
         try:
             return await self._store.job(job_id)
         except StoreError as error:
-            log.error("job %s: %s; the id is dropped", job_id, error, extra=fields(job=job_id))
+            about = fields(job=job_id, message_id=catalog.HASH_WRONG)
+            log.error("job %s: %s; the id is dropped", job_id, error, extra=about)
             await self._store.release(job_id)
             return None
 
@@ -276,7 +281,8 @@ class Dispatch:
         try:
             is_clear = await deploy.run()
         except Exception as error:  # a defect of ours must end this job, and no other
-            log.exception("job %s: internal error", deploy.job.id, extra=fields(job=deploy.job.id))
+            about = fields(job=deploy.job.id, repo=deploy.repo.name, message_id=catalog.DEFECT)
+            log.exception("job %s: internal error", deploy.job.id, extra=about)
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
             await self._write_end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
         finally:
@@ -307,7 +313,8 @@ class Dispatch:
             if await clear_away(job, user, self._store, self._managers, self._host):
                 del self._leftovers[job.id]
         except OSError as error:  # the id is still accepted, and this is tried again
-            log.error("job %s cannot be cleared away: %s", job.id, error, extra=fields(job=job.id))
+            about = fields(job=job.id, repo=job.repo, message_id=catalog.NOT_CLEARED)
+            log.error("job %s cannot be cleared away: %s", job.id, error, extra=about)
 
     async def _end(self, job_id: str, repo: str, state: State, reason: str) -> None:
         """End a job that has no deploy, so that nothing of it is in systemd."""
@@ -325,7 +332,8 @@ class Dispatch:
             if await self._store.update(job_id, ended):
                 self._tell(job_id, repo, ended)
         except StoreError as error:
-            log.error("job %s: %s", job_id, error, extra=fields(job=job_id))
+            about = fields(job=job_id, repo=repo, message_id=catalog.HASH_WRONG)
+            log.error("job %s: %s", job_id, error, extra=about)
 
     async def _prune(self) -> list[Kept]:
         """Forget what was kept for long enough. Returns what there was."""
@@ -337,7 +345,8 @@ class Dispatch:
         self._newest = {ref: made for ref, made in self._newest.items() if ref in refs}
         self._ended, self._pruned = 0, asyncio.get_running_loop().time()
         if gone:
-            log.info("%d jobs were kept for long enough, and are forgotten", len(gone))
+            about = fields(message_id=catalog.FORGOTTEN)
+            log.info("%d jobs were kept for long enough, and are forgotten", len(gone), extra=about)
         return kept
 
     # -- what people ask ---------------------------------------------------------------------------------------

@@ -1,0 +1,23 @@
+"""What the log says, by MESSAGE_ID: `journalctl MESSAGE_ID=…`, explained by `journalctl -x`.
+
+Made with `systemd-id128 new`; each has its entry in units/catalog/tinyci.catalog.
+"""
+
+READY = "e24b2ecf086444eba71741f222df38df"
+STOPPING = "ab7685040f5840dc93b58c1ae4e9379e"
+RELOADED = "2eab4cb943e846a6880d9c0c88453766"
+WRONG_CONFIG = "0719f8867895433589e70061a99b3472"
+WRONG_REPO = "e8c1f85cc97b4b4aa58a204039e3aa41"
+NO_JOURNAL = "4df79dfe13104cdebd118ee7b3ecf427"
+BUS_LOST = "4926adbbc71d4e8cb1a3929afb08c4ba"
+REDIS_AWAY = "a71b631f284b43fc9f92df6c0c17fff5"
+REDIS_BACK = "0ade55c6408c418f8f9f631dbe3c81f8"
+
+JOB_STATE = "f131af5b21b943f8b08c714a2641df6e"
+UNIT_SAID = "d222b9f60c854cff86e2d06fab87a675"
+SPOOL_TAKEN = "dafb90f0b33f4912bd52ee960d0cac7c"
+SPOOL_WRONG = "c835af68a8a849a8832386299eab36d6"
+HASH_WRONG = "31081d1e26444dddae4d7327741b1f06"
+NOT_CLEARED = "ae54fac8d02e4bf0a3d9406471f66d1f"
+FORGOTTEN = "cddaddfc23644ee7862342676425e568"
+DEFECT = "e14b091f581f4337898feabb9457c9ce"
