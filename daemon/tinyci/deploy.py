@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from tinyci import span
 from tinyci.host import Host
-from tinyci.job import Job, State, check_step, seconds
+from tinyci.job import TIP, Job, State, check_step, is_revision, seconds
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers, uid_of
 from tinyci.output import Limits, Output
 from tinyci.repo import Repo
-from tinyci.stage.build import first_line, last_line
+from tinyci.stage.build import first_line, last_line, tip_line
 from tinyci.stageunit import StageUnit, said, trouble, unknown
 from tinyci.store import Store
 from tinyci.units import Down, RestartedByOthers, Units
@@ -232,7 +232,15 @@ class Deploy:
         invocation_id = (await begun).invocation_id
         await self._note({"invocation_id": invocation_id})
         lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
-        await self._output.record(lines, built, self.job.id, self.job.log_from)
+        await self._output.record(lines, built, self.job.id, self.job.log_from, self._hear_tip)
+
+    async def _hear_tip(self, line: str) -> None:
+        """The build's first line says what the ref is at, when the stage was to find that out."""
+        revision = line.removeprefix(tip_line(self.job.ref, ""))
+        if self.job.revision == TIP and is_revision(revision):
+            await self._note({"revision": revision})
+            self.job = replace(self.job, revision=revision)
+            self._write_job_file()  # another attempt is of the same revision
 
     async def _keep_time(self, begun: "asyncio.Future[Unit]") -> None:
         """Stop the build when its time is up. That counts from its begin, however long it was in coming."""

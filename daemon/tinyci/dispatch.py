@@ -16,7 +16,7 @@ from tinyci import catalog, retention, schedule, spool
 from tinyci.config import Config
 from tinyci.deploy import Deploy, Tell, clear_away
 from tinyci.host import Host
-from tinyci.job import FINAL, Job, JobError, State
+from tinyci.job import FINAL, TIP, Job, JobError, State
 from tinyci.journal import fields
 from tinyci.managers import Managers
 from tinyci.output import Limits
@@ -375,6 +375,26 @@ class Dispatch:
             raise RequestError("NoSuchJob", f"there is no job {job_id}")
         kept = {"rollback_to": values["rollback_to"]} if values.get("rollback_to") else {}
         return await self._add(values, pusher, {"retry_of": job_id, **kept})
+
+    async def deploy(self, repo: str, ref: str, pusher: str) -> str:
+        """A new job for what a ref is at when its build begins. Returns its id. Raises RequestError."""
+        known = self.repos.known.get(repo)
+        if known is None:
+            raise RequestError("NoSuchRepo", self.repos.missing(repo))
+        if not ref:
+            used = [job.ref for job in await self._store.kept() if job.repo == repo and known.deploys(job.ref)]
+            ref = used[-1] if used else known.only_ref
+        deploys = f"the repo {repo} deploys {' '.join(known.refs)}"
+        if not ref:
+            raise RequestError("NoSuchRef", f"{deploys}, and none was deployed yet: say which")
+        if not known.deploys(ref):
+            raise RequestError("NoSuchRef", f"{deploys}, not {ref}")
+        like = {"repo": repo, "ref": ref, "revision": TIP}
+        try:
+            Job.parse(str(uuid.uuid4()), like)
+        except JobError as error:
+            raise RequestError("NoSuchRef", str(error)) from None
+        return await self._add(like, pusher, {})
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
         """A new job that deploys again what another one deployed. Returns its id. Raises RequestError."""

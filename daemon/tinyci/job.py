@@ -55,6 +55,9 @@ NEXT: Mapping[State, frozenset[State]] = {
 }
 FINAL = frozenset(state for state, after in NEXT.items() if not after)
 
+TIP = "tip"
+"""Instead of a revision, until the build stage has looked: what the ref is at when the build begins."""
+
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 # git-check-ref-format(1), shortened to what can hurt: control characters, blanks, and what revisions are made of.
@@ -74,7 +77,7 @@ class Job:
     repo: str
     ref: str
     revision: str
-    """Full object name, 40 or 64 hexadecimal digits."""
+    """Full object name, 40 or 64 hexadecimal digits, or TIP."""
     created: str = ""
     state: State = State.QUEUED
     attempt: int = 0
@@ -118,8 +121,10 @@ class Job:
             raise JobError(f"repo {repo[:64]!r} is not the name of a repo")
         if not _REF.fullmatch(ref) or ".." in ref or ref.endswith(("/", ".", ".lock")):
             raise JobError(f"ref {ref[:64]!r} is not the full name of a ref, such as refs/heads/main")
-        if not is_revision(revision):
-            raise JobError(f"revision {revision[:64]!r} is not a full object name: 40 or 64 hexadecimal digits")
+        if not is_revision(revision) and revision != TIP:
+            raise JobError(
+                f"revision {revision[:64]!r} is not a full object name: 40 or 64 hexadecimal digits, nor {TIP!r}"
+            )
         rollback_to = fields.get("rollback_to", "")
         if rollback_to and not is_id(rollback_to):
             raise JobError(f"rollback_to {rollback_to[:64]!r} is not a job id: expected a UUID in lower case")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tinyci.journal import Lines
@@ -31,11 +32,15 @@ class Output:
         """The tail of what was recorded."""
         return self._tail.text()
 
-    async def record(self, lines: Lines, built: asyncio.Event, job_id: str, log_from: int) -> None:
-        """Follow the lines to their end, some time after `built`. The first has the number `log_from` + 1 in the log;
-        those that are in it already, from before this process, are not added again."""
+    async def record(
+        self, lines: Lines, built: asyncio.Event, job_id: str, log_from: int, on_first: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Follow the lines to their end, some time after `built`. The first has the number `log_from` + 1 in the log,
+        and `on_first` is told it; those that are in it already, from before this process, are not added again."""
         stored, number, size = await self._store.logged(job_id), log_from, 0
         async for batch in lines.follow(built, LAST_LINES):
+            if number == log_from and batch:
+                await on_first(batch[0])
             fresh: list[str] = []
             for line in batch:
                 self._tail.add(line)

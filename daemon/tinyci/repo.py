@@ -54,6 +54,12 @@ class Repo(NamedTuple):
     def is_root(self) -> bool:
         return self.user == "root"
 
+    @property
+    def only_ref(self) -> str:
+        """The one ref that it deploys; empty when it deploys several, or a pattern's."""
+        one = self.refs[0] if len(self.refs) == 1 else ""
+        return "" if set(one) & set("*?[") else one
+
     def deploys(self, ref: str) -> bool:
         return any(fnmatchcase(ref, pattern) for pattern in self.refs)
 

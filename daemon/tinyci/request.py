@@ -22,6 +22,10 @@ class Requests(Protocol):
     async def retry(self, job_id: str, pusher: str) -> str:
         """A new job for the revision of another one; its id."""
 
+    async def deploy(self, repo: str, ref: str, pusher: str) -> str:
+        """A new job for what a ref (its full name) is at when its build begins; its id. No `ref`: that of the repo's
+        newest job, else the only one that the repo deploys."""
+
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
         """A new job that deploys again what another one of the repo deployed; its id. No `job_id`: the last successful
         one whose images are not those that the newest successful one deployed."""

@@ -42,10 +42,16 @@ class _Misplaced(Exception):
 
 
 class Store:
-    """tinyci's keys in one Redis. `on_outage` is told the error when Redis goes away, and None when it is back."""
+    """tinyci's keys in one Redis. `on_outage` is told the error when Redis goes away, and None when it is back;
+    `on_log` the id of a job when lines were added to its log."""
 
     def __init__(
-        self, socket: str, user: str, password: str, on_outage: Callable[[str | None], None] = lambda _: None
+        self,
+        socket: str,
+        user: str,
+        password: str,
+        on_outage: Callable[[str | None], None] = lambda _: None,
+        on_log: Callable[[str], None] = lambda _: None,
     ) -> None:
         def client(timeout: float) -> redis.Redis:
             # Explicit, since the defaults differ between versions: a retried BLMOVE whose reply was lost would
@@ -63,6 +69,7 @@ class Store:
         self._client = client(_TIMEOUT)
         self._taker = client(_BLOCK + _TIMEOUT)
         self._on_outage = on_outage
+        self._on_log = on_log
         self._away = False
 
     async def close(self) -> None:
@@ -220,6 +227,13 @@ class Store:
         last = await self._patiently(lambda: self._do("XREVRANGE", _log(job_id), "+", "-", "COUNT", 1), of_a_job=True)
         return int(last[0][0].partition("-")[0]) if last else 0
 
+    async def output(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
+        """Lines of the log of a job with their numbers, at most so many, that come after that number."""
+        entries = await self._patiently(
+            lambda: self._do("XRANGE", _log(job_id), f"({after}-0", "+", "COUNT", count), of_a_job=True
+        )
+        return [(int(number.partition("-")[0]), values["line"]) for number, values in entries]
+
     async def log(self, job_id: str, first: int, lines: Sequence[str]) -> None:
         """Add lines, the first of which has that number (from 1). The number is the entry's id, so that a line whose
         acknowledgement was lost is not added twice."""
@@ -233,6 +247,7 @@ class Store:
                         raise reply
 
         await self._patiently(once, of_a_job=True)
+        self._on_log(job_id)
 
     async def _do(self, *command: Any) -> Any:
         return await self._client.execute_command(*command)

@@ -10,6 +10,7 @@ from tinyci.host import Host
 from tinyci.journal import Lines
 from tinyci.manager import Manager, ManagerGone
 from tinyci.managers import Managers
+from tinyci.stage.build import tip_line
 from virtual import Hangs
 from wire import Wire
 from world import World
@@ -139,7 +140,8 @@ class _Printed:
         (self._run,) = (run for run in world.runs if run.invocation == invocation)
 
     async def follow(self, ended: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
-        yield [f"build of {self._run.revision}"]
+        found = [tip_line(self._run.tip, self._run.revision)] if self._run.tip else []
+        yield [*found, f"build of {self._run.revision}"]
         await ended.wait()
         if self._run.how in ("cut off", "stopped", "oom", "killed", ""):
             await asyncio.sleep(patience)

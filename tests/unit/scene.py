@@ -149,6 +149,10 @@ class Scene:
         if self.life and self.life.is_ready:
             self.life.ask(lambda dispatch: dispatch.retry(job_id, "somebody"))
 
+    def deploy(self, name: str) -> None:
+        if self.life and self.life.is_ready:
+            self.life.ask(lambda dispatch: dispatch.deploy(name, MAIN, "somebody"))
+
     def roll_back(self, name: str) -> None:
         if self.life and self.life.is_ready:
             self.life.ask(lambda dispatch: dispatch.rollback(name, "", "somebody"))
@@ -285,8 +289,8 @@ class Scene:
             newest[fields["repo"], fields["ref"]] = fields["state"]
         asked = {
             (each["repo"], each["ref"])
-            for each in self.memory.hashes.values()
-            if each.keys() & {"retry_of", "rollback_to"}
+            for job_id, each in self.memory.hashes.items()
+            if job_id not in (*self.world.pushed, *self.rejected)
         }
         for key, state in newest.items():
             assert state != State.SUPERSEDED or key in asked, f"the newest push of {key} is superseded"
@@ -308,6 +312,7 @@ class Scene:
         number = len(self.world.pushed) + 1
         job_id = f"{number:08x}-0000-0000-0000-000000000000"
         self.world.pushed.append(job_id)
+        self.world.tips[name, ref] = f"{number:040x}"
         return job_id, {"repo": name, "ref": ref, "revision": f"{number:040x}"}
 
     def _deployed_as(self, job_id: str) -> Repo | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from scene import NEXT, Scene
+from scene import MAIN, NEXT, Scene
 from tinyci.job import FINAL, State
 
 
@@ -239,6 +239,28 @@ def test_a_verification_of_what_is_not_up_yet_after_its_manager_came_anew_does_n
     assert again.how == "refused"
     scene.until_quiet()
     scene.check_deployed(job_id)
+
+
+def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: Scene) -> None:
+    pushed = scene.push("web")
+    scene.go_well(20)
+    scene.check_deployed(pushed)
+    scene.deploy("web")
+    scene.sleep(1.0)
+    (build,) = scene.world.building()
+    assert build.revision == scene.memory.hashes[build.job]["revision"] == scene.memory.hashes[pushed]["revision"]
+    scene.world.tips["web", MAIN] = "b" * 40  # as somebody did on the server
+    scene.restart()
+    scene.manager("daemon")
+    scene.manager("daemon")
+    scene.until_quiet()
+    fields = scene.memory.hashes[build.job]
+    assert (fields["state"], fields["attempt"]) == (State.SUCCEEDED, "2")
+    assert fields["revision"] == scene.memory.hashes[pushed]["revision"], "every attempt is of the same one"
+    scene.deploy("web")
+    scene.until_quiet()
+    newest = [fields for job_id, fields in scene.memory.hashes.items() if job_id not in (pushed, build.job)]
+    assert [(each["state"], each["revision"]) for each in newest] == [(State.SUCCEEDED, "b" * 40)]
 
 
 # -- what is asked at once ---------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ HOST = [
 ]
 PEOPLE = [
     tuples(sampled_from(["cancel", "cancel", "retry"]), which),
-    tuples(just("roll_back"), repos),
+    tuples(sampled_from(["roll_back", "deploy"]), repos),
     tuples(just("pause"), sampled_from([False, False, True])),
     tuples(just("reload"), repos, sampled_from(CHANGES)),
 ]

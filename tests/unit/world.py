@@ -10,6 +10,7 @@ from pathlib import Path
 
 from memory import Memory
 from servicemanager import EPOCH, STAGE, ServiceManager, Unit
+from tinyci.job import TIP
 from tinyci.repo import Repo
 from virtual import VirtualLoop
 
@@ -22,6 +23,9 @@ class Run:
     job: str
     repo: str
     revision: str
+    """What was checked out."""
+    tip: str
+    """The ref that it was to look up for that, or empty."""
     user: str
     attempt: int
     invocation: str
@@ -77,6 +81,8 @@ class World:
         self.images: defaultdict[tuple[str, str], Images] = defaultdict(Images)
         self.plans: dict[str, str] = {}
         """How the next start of an app goes, if not well."""
+        self.tips: dict[tuple[str, str], str] = {}
+        """What each ref of a repository is at."""
         self.pushed: list[str] = []
         """Every job in push order."""
         self._turns = itertools.cycle(self.pace)
@@ -120,11 +126,13 @@ class World:
         try:
             given = json.loads((self.directory / "run" / "jobs" / f"{job_hex}.json").read_text())
         except FileNotFoundError:
-            given = {"id": "", "repo": "", "revision": ""}
+            given = {"id": "", "repo": "", "ref": "", "revision": ""}
             self.wrong.append(f"{unit} began without its job file")
         stored = self.memory.hashes.get(given["id"], {})
+        tip = given["ref"] if given["revision"] == TIP else ""
+        revision = self.tips.get((given["repo"], tip), "a" * 40) if tip else given["revision"]
         run = Run(
-            *(stage, given["id"], given["repo"], given["revision"], user),
+            *(stage, given["id"], given["repo"], revision, tip, user),
             *(int(stored.get("attempt", 0)), invocation, self.loop.time()),
         )
         if stage == "build":

@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tinyci.job import TIP
 from tinyci.repo import Repo
 from tinyci.stage import checkout, order, podman
 from tinyci.stage.images import Images
@@ -25,6 +26,11 @@ def first_line(invocation: str) -> str:
 def last_line(invocation: str) -> str:
     """What a build stage prints last: journald may store it long after the unit has ended."""
     return f"tinyci: end of build {invocation}"
+
+
+def tip_line(ref: str, revision: str) -> str:
+    """What a build stage prints second when it was to find out what the ref is at."""
+    return f"tinyci: {ref} is at {revision}"
 
 
 def main() -> None:
@@ -53,9 +59,13 @@ def run(given: Order) -> int:
         print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
         images.judge_build()
         return 0
+    revision = job.revision
+    if revision == TIP:
+        revision = checkout.tip(repo.repository, job.ref)
+        print(tip_line(job.ref, revision), flush=True)
     with ThreadPoolExecutor(1) as beside:  # podman needs as long as git does
         remembered = beside.submit(images.remember, job.hex) if images else None
-        tree = _checkout(repo, job.revision)
+        tree = _checkout(repo, revision)
         if remembered:
             remembered.result()
     code = _run_script(given, tree)

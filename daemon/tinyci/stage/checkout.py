@@ -34,6 +34,21 @@ def at(workspace: Path, repository: str, revision: str) -> Path:
         raise Refused(f"revision {revision} cannot be checked out: {error}") from None
 
 
+def tip(repository: str, ref: str) -> str:
+    """The object that the ref of that full name is at. Raises Refused."""
+    _check_readable(Path(repository))
+    bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
+    try:
+        found = _run(*bare, "for-each-ref", "--format=%(refname) %(objectname)", ref)
+    except _GitError as error:
+        raise Refused(f"git cannot read {repository}: {error}") from None
+    for line in found.splitlines():  # the pattern also means what is below it
+        name, _, revision = line.rpartition(" ")
+        if name == ref:
+            return revision
+    raise Refused(f"there is no {ref} in {repository}: push it, or name another ref", "rejected")
+
+
 class _GitError(Exception):
     pass
 
