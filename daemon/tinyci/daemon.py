@@ -34,13 +34,17 @@ class Daemon:
         self._etc = etc
         self._notifier = SystemdNotifier()
         settings = self._read_config()
-        self._store = Store(settings.redis_socket, "daemon", password, self._on_outage)
+        self._store = Store(
+            *(settings.redis_socket, "daemon", password, self._on_outage), lambda job_id: self._api.heard(job_id)
+        )
         self._managers = Managers()
         self._dispatch = Dispatch(
             self._store, self._managers, settings, self._take_repos(), self._tell, lambda: self._notify(self._status())
         )
         diagnosis = Diagnosis(self._store, self._dispatch, lambda: (self._read_config(), self._read_repos()))
-        self._api = Api(lambda: sorted(self._dispatch.repos.known), self._dispatch, diagnosis)
+        self._api = Api(
+            lambda: self._dispatch.repos.known, self._dispatch, self._store.job, self._store.output, diagnosis
+        )
         self._redis_error = ""
 
     async def run(self) -> None:

@@ -4,7 +4,16 @@ Source: org.freedesktop.PolicyKit1.Authority. The actions' owner annotation lets
 about others and with details (polkit/org.tinyci1.policy).
 """
 
-from tinyci.bus import Bus, BusError, BusGone, Caller, DBusReply, Variant
+import pwd
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from tinyci.bus import Bus, BusError, BusGone, Caller, DBusReply, Variant, caller
+from tinyci.request import RequestError
+
+NAME = "org.tinyci1"
+
+T = TypeVar("T")
 
 _NAME = "org.freedesktop.PolicyKit1"
 _ASK_A_PERSON = 1
@@ -50,3 +59,35 @@ async def answers(bus: Bus) -> None:
     body = (subject, "org.tinyci1.cancel", {"repo": ""}, 0, "")
     authority = ("/org/freedesktop/PolicyKit1/Authority", f"{_NAME}.Authority")
     await bus.call(_NAME, *authority, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=2.0)
+
+
+class Authority:
+    """Who asks over our bus, whether they may, and how a refusal is told."""
+
+    def __init__(self) -> None:
+        self.bus: Bus | None = None
+
+    async def allow(self, verb: str, repo: str) -> int:
+        """The uid of the caller of the method that runs now, who may do that. Raises DBusReply."""
+        who, bus = caller(), self.bus
+        if bus is None:
+            raise DBusReply(f"{NAME}.Error.ShuttingDown", "tinyci is not on the bus now; ask again")
+        await check(bus, who, f"{NAME}.{verb}", repo)
+        try:
+            return await bus.user_of(who.name)
+        except (BusError, BusGone) as error:
+            raise DBusReply("org.freedesktop.DBus.Error.AccessDenied", f"who asks is not known: {error}") from None
+
+    async def carry_out(self, request: Awaitable[T]) -> T:
+        """What the request returns. Raises DBusReply."""
+        try:
+            return await request
+        except RequestError as error:
+            raise DBusReply(f"{NAME}.Error.{error.name}", str(error)) from None
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from servers import MessageBus
-from tinyci import api
+from tinyci import api, repo
+from tinyci.api import Api
 from tinyci.bus import Bus
+from tinyci.repo import Repo
 from tinyci.request import RequestError
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
@@ -34,6 +36,25 @@ class Work:
         self.paused = False
         self.done: list[tuple[str, ...]] = []
         self.refusal: RequestError | None = None
+        self.kept: dict[str, dict[str, str]] = {}
+        """Hashes of jobs that are not on the bus."""
+        self.logs: dict[str, list[str]] = {}
+
+    async def job(self, job_id: str) -> dict[str, str]:
+        await asyncio.sleep(0)
+        return self.kept.get(job_id, {})
+
+    async def output(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
+        await asyncio.sleep(0)
+        return list(enumerate(self.logs.get(job_id, []), 1))[after : after + count]
+
+    async def deploy(self, repo: str, ref: str, pusher: str) -> str:
+        self._do("deploy", repo, ref, pusher)
+        return NEW_ID
+
+    async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
+        self._do("rollback", repo, job_id, pusher)
+        return NEW_ID
 
     async def cancel(self, job_id: str) -> None:
         self._do("cancel", job_id)
@@ -50,6 +71,17 @@ class Work:
         if self.refusal:
             raise self.refusal
         self.done.append(what)
+
+
+def api_of(work: Work, *names: str) -> Api:
+    """The API to that work, with repos of those names."""
+    return Api(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output)
+
+
+def repo_of(name: str) -> Repo:
+    return repo.parse(
+        f"{name}.toml", f'repository = "/srv/git/{name}.git"\nuser = "{name}"\nunits = ["{name}.service"]'
+    )
 
 
 class Client:

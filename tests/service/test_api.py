@@ -9,11 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, Client, Work, on_bus
+from people import ID, JOB_PATH, MANAGER, Client, Work, api_of, on_bus
 from servers import MessageBus
-from tinyci import __version__, api
+from tinyci import __version__, reading
 from tinyci.api import EXPORTED, Api
 from tinyci.bus import Bus, BusError, Variant
+from tinyci.job import FINAL
+from tinyci.jobobject import PROPERTIES, path_of
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
 ALL_FIELDS = {
@@ -45,9 +47,14 @@ def on_test_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> Non
     on_bus(message_bus, monkeypatch)
 
 
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
 @pytest_asyncio.fixture
-async def tinyci() -> AsyncIterator[Api]:
-    made = Api(lambda: ["chaos-micropub", "web"], Work())
+async def tinyci(work: Work) -> AsyncIterator[Api]:
+    made = api_of(work, "web", "chaos-micropub")
     await made.connect()
     yield made
     await made.close()
@@ -76,7 +83,7 @@ async def test_jobs_are_listed_oldest_first(tinyci: Api, client: Client) -> None
     (jobs,) = await client.ask(*MANAGER, "ListJobs")
     assert jobs == [
         [ID, "web", "refs/heads/main", "queued", JOB_PATH],
-        [other, "other", "refs/heads/main", "building", api.path_of(other)],
+        [other, "other", "refs/heads/main", "building", path_of(other)],
     ]
 
 
@@ -218,7 +225,112 @@ async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(tinyci: 
     (jobs,) = await client.ask(*MANAGER, "ListJobs")
     assert [job[0] for job in jobs] == [live, *ended[2:]]
     with pytest.raises(BusError):
-        await client.get(api.path_of(ended[0]), "org.tinyci1.Job", "State")
+        await client.get(path_of(ended[0]), "org.tinyci1.Job", "State")
+
+
+async def test_a_job_that_is_only_kept_is_there_for_who_asks(tinyci: Api, client: Client, work: Work) -> None:
+    work.kept[ID] = ALL_FIELDS
+    assert await client.ask(*MANAGER, "ListJobs") == [[]]
+    assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
+    assert await client.get(JOB_PATH, "org.tinyci1.Job", "Reason") == ("s", "because")
+    assert await client.ask(*MANAGER, "ListJobs") == [[]], "that of live and recent ones"
+    for _ in range(EXPORTED):
+        other = str(uuid.uuid4())
+        work.kept[other] = ALL_FIELDS
+        await client.ask(*MANAGER, "GetJob", "s", other)
+    with pytest.raises(BusError):
+        await client.get(JOB_PATH, "org.tinyci1.Job", "State")
+    assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH], "and again for who asks again"
+
+
+async def test_repos_are_listed_with_what_their_files_say(tinyci: Api, client: Client) -> None:
+    refs = ["refs/heads/main", "refs/heads/master"]
+    assert await client.ask(*MANAGER, "ListRepos") == [
+        [[name, name, f"/srv/git/{name}.git", refs, [f"{name}.service"]] for name in ("chaos-micropub", "web")]
+    ]
+
+
+# -- the output ----------------------------------------------------------------------------------------------------
+
+JOB = (JOB_PATH, "org.tinyci1.Job", "ReadOutput", "sb")
+
+
+async def test_output_is_read_as_it_comes_to_its_end(tinyci: Api, client: Client, work: Work) -> None:
+    log = work.logs[ID] = []
+    tinyci.add(ID, FIELDS)
+    position, *rest = await client.ask(*JOB, "", True)
+    assert rest == [[], "queued"]
+    heard: asyncio.Queue[tuple[list[str], str]] = asyncio.Queue()
+
+    async def follow(position: str) -> None:
+        while True:
+            position, lines, state = await client.ask(*JOB, position, True)
+            await heard.put((lines, state))
+            if not lines and state in FINAL:
+                return
+
+    following = asyncio.create_task(follow(position))
+    for lines, state in (([], "building"), (["one", "two"], ""), (["three"], ""), ([], "restarting"), ([], "failed")):
+        log += lines
+        if lines:
+            tinyci.heard(ID)
+        else:
+            tinyci.change(ID, {"state": state})
+        assert await heard.get() == (lines, state or "building")
+    await following
+
+
+async def test_who_does_not_wait_has_an_answer_at_once(tinyci: Api, client: Client, work: Work) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    position, *rest = await client.ask(*JOB, "", False)
+    assert rest == [[], "building"]
+    assert await client.ask(*JOB, position, False) == [position, [], "building"]
+
+
+async def test_who_waits_for_nothing_has_an_answer_in_the_end(
+    tinyci: Api, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PATIENCE", 0.1)
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    position, *_ = await client.ask(*JOB, "", True)
+    assert await client.ask(*JOB, position, True) == [position, [], "building"]
+
+
+async def test_many_read_one_job_and_none_waits_for_another(tinyci: Api, client: Client, work: Work) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    position, *_ = await client.ask(*JOB, "", False)
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(client.ask(*JOB, position, True)) for _ in range(100)]
+        await client.ask(*JOB, position, False)  # answered, so the bus has brought the others
+        work.logs[ID] = ["news"]
+        tinyci.heard(ID)
+    assert [reader.result()[1] for reader in readers] == [["news"]] * 100
+
+
+async def test_long_output_comes_in_parts(tinyci: Api, client: Client, work: Work) -> None:
+    log = work.logs[ID] = ["x" * 48_000] * 20 + [str(number) for number in range(3000)]
+    tinyci.add(ID, {**FIELDS, "state": "succeeded"})
+    position, parts = "", []
+    while not parts or parts[-1]:
+        position, lines, _ = await client.ask(*JOB, position, True)
+        parts.append(lines)
+    assert [line for part in parts for line in part] == log
+    assert max(sum(map(len, part)) for part in parts) <= 300_000
+
+
+async def test_output_whose_log_is_gone_is_that_of_the_hash(tinyci: Api, client: Client) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "failed", "output": "a\nb\0\n"})
+    position, *rest = await client.ask(*JOB, "", True)
+    assert rest == [["a", "b\\0"], "failed"]
+    assert await client.ask(*JOB, position, True) == [position, [], "failed"]
+
+
+@pytest.mark.parametrize("position", ["x", "building", "1", "building -1", "building 1 ", "9" * 1000])
+async def test_a_position_that_nobody_told_is_refused(tinyci: Api, client: Client, position: str) -> None:
+    tinyci.add(ID, FIELDS)
+    with pytest.raises(BusError, match="position") as caught:
+        await client.ask(*JOB, position, True)
+    assert caught.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
 
 
 # -- what nobody expects -----------------------------------------------------------------------------------------
@@ -242,7 +354,7 @@ async def test_a_field_that_is_none_stops_nothing(tinyci: Api, client: Client, f
     tinyci.change(ID, {field: text})
     (jobs,) = await client.ask(*MANAGER, "ListJobs")
     assert jobs[0][0] == ID
-    assert len(await client.get_all(JOB_PATH, "org.tinyci1.Job")) == len(api.PROPERTIES)
+    assert len(await client.get_all(JOB_PATH, "org.tinyci1.Job")) == len(PROPERTIES)
 
 
 # -- the connection ----------------------------------------------------------------------------------------------
@@ -250,7 +362,7 @@ async def test_a_field_that_is_none_stops_nothing(tinyci: Api, client: Client, f
 
 async def test_a_second_tinyci_is_refused(tinyci: Api) -> None:
     with pytest.raises(BusError, match=r"org\.tinyci1 is owned by another process"):
-        await Api(list, Work()).connect()
+        await api_of(Work()).connect()
 
 
 async def test_after_a_restart_of_the_bus_everything_is_there_again(tinyci: Api, message_bus: MessageBus) -> None:
@@ -317,7 +429,7 @@ async def test_busctl_shows_what_the_design_names(tinyci: Api, message_bus: Mess
     assert re.search(r"\.Paused +property +b +false +emits-change$", manager, re.M)
     job = await busctl(message_bus, "introspect", "org.tinyci1", JOB_PATH, "org.tinyci1.Job")
     rows = [line.split() for line in job.splitlines() if " property " in line]
-    assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in api.PROPERTIES}
+    assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in PROPERTIES}
 
 
 async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bus: MessageBus) -> None:
@@ -325,7 +437,7 @@ async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bu
     for job_id in ids:
         tinyci.add(job_id, FIELDS)
     tree = await busctl(message_bus, "tree", "--list", "org.tinyci1")
-    assert set(tree.split()) == {"/", "/org", "/org/tinyci1", "/org/tinyci1/job", *map(api.path_of, ids)}
+    assert set(tree.split()) == {"/", "/org", "/org/tinyci1", "/org/tinyci1/job", *map(path_of, ids)}
 
 
 @pytest.mark.parametrize("path", ["/org/tinyci1/job/_0d313b1e", "/org/tinyci1/j", "/org/tinyci", "/tinyci1"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, Work, on_bus
+from people import ID, NEW_ID, Work, api_of, on_bus
 from servers import TREE, MessageBus
 from tinyci import __version__
 from tinyci.api import Api
@@ -116,7 +116,7 @@ def work() -> Work:
 @pytest_asyncio.fixture
 async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
     on_bus(message_bus, monkeypatch)
-    made = Api(lambda: ["mail", "web"], work)
+    made = api_of(work, "mail", "web")
     await made.connect()
     yield made
     await made.close()

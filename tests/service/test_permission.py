@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Work, on_bus
+from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Work, api_of, on_bus
 from servers import MessageBus
 from tinyci.api import Api
 from tinyci.bus import Bus, BusError, ServiceInterface, method
@@ -64,7 +64,7 @@ def work() -> Work:
 @pytest_asyncio.fixture
 async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
     on_bus(message_bus, monkeypatch)
-    made = Api(lambda: ["web"], work)
+    made = api_of(work, "web")
     await made.connect()
     made.add(ID, FIELDS)
     yield made
@@ -88,6 +88,9 @@ async def refusal(client: Client, *request: Any) -> str:
 REQUESTS = [
     pytest.param(("Cancel", "s", ID), "cancel", "web", ("cancel", ID), [], id="Cancel"),
     pytest.param(("Retry", "s", ID), "retry", "web", ("retry", ID, ME), [NEW_PATH], id="Retry"),
+    pytest.param(("Run", "ss", "web", ""), "run", "web", ("deploy", "web", "", ME), [NEW_PATH], id="Run"),
+    pytest.param(("Rollback", "s", "web"), "rollback", "web", ("rollback", "web", "", ME), [NEW_PATH], id="Rollback"),
+    pytest.param(("RollbackTo", "s", ID), "rollback", "web", ("rollback", "web", ID, ME), [NEW_PATH], id="RollbackTo"),
     pytest.param(("Pause",), "pause", "", ("pause", "True"), [], id="Pause"),
     pytest.param(("Resume",), "pause", "", ("pause", "False"), [], id="Resume"),
 ]

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci import api
+from tinyci.jobobject import path_of, value_of
 
 RANGES = {"u": (0, 2**32 - 1), "i": (-(2**31), 2**31 - 1)}
 
@@ -30,7 +30,7 @@ RANGES = {"u": (0, 2**32 - 1), "i": (-(2**31), 2**31 - 1)}
     ],
 )
 def test_a_field_is_the_value_of_its_property(kind: str, text: str, value: object) -> None:
-    found = api.value_of(kind, text)
+    found = value_of(kind, text)
     assert found == value
     assert type(found) is type(value)
 
@@ -39,9 +39,9 @@ def test_a_field_is_the_value_of_its_property(kind: str, text: str, value: objec
 @given(text=st.integers().map(str) | st.text())
 def test_a_number_fits_its_type(kind: str, text: str) -> None:
     least, most = RANGES[kind]
-    assert least <= api.value_of(kind, text) <= most
+    assert least <= value_of(kind, text) <= most
 
 
 def test_the_path_of_a_job_is_of_fixed_length() -> None:
-    path = api.path_of("0d313b1e-cca8-11ec-8c59-67453021b8a9")
+    path = path_of("0d313b1e-cca8-11ec-8c59-67453021b8a9")
     assert path == "/org/tinyci1/job/_0d313b1ecca811ec8c5967453021b8a9"

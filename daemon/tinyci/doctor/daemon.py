@@ -5,11 +5,12 @@ import pwd
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from tinyci.api import NAME, PATH
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled, judge_service
 from tinyci.doctor.system import BusError, BusGone, System
+from tinyci.jobobject import PATH
+from tinyci.polkit import NAME
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Collection, Mapping
 
-from tinyci.api import NAME
 from tinyci.bus import Variant
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_service
 from tinyci.doctor.system import BusError, BusGone, System
+from tinyci.polkit import NAME
 from tinyci.repo import Repo
 from tinyci.stageunit import INSTANCES
 
