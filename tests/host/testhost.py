@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -176,12 +177,13 @@ class TestHost:
             "PATH": path,
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_SSH_ARGS": f"-F '{self.ssh_config}'",
-            "TINYCI_TEST_KEY": f"{KEY}.pub",
         }
+        key = Path(f"{KEY}.pub").read_text().strip()
         for playbook in ("server.yml", "apps.yml"):
             start = time.monotonic()
             say(f"run {playbook} on {self.name}")
-            command = ["ansible-playbook", "--inventory", str(inventory.resolve()), playbook, *arguments]
+            command = ["ansible-playbook", "--inventory", str(inventory.resolve()), playbook]
+            command += ["--extra-vars", json.dumps({"git_authorized_keys": [key]}), *arguments]
             status = subprocess.run(command, cwd=TREE / "ansible", stdin=subprocess.DEVNULL, env=environment).returncode
             if status:
                 raise Failure(f"{playbook} failed on host {self.name}: ansible-playbook ended with status {status}")
