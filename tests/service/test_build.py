@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from gitrepos import Clone
 from servers import LIMIT, TREE
-from tinyci.stage.build import first_line, last_line
+from tinyci.job import TIP
+from tinyci.stage.build import first_line, last_line, tip_line
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 HEX = ID.replace("-", "")
@@ -122,6 +123,21 @@ def test_the_script_runs_in_a_checkout_of_the_revision(stage: Stage) -> None:
         stage.revision,
     ]
     assert ended.status == ""
+
+
+def test_the_tip_of_the_ref_is_run_and_told_first(stage: Stage) -> None:
+    stage.push("#!/bin/sh\ngit rev-parse HEAD; echo $1 $TINYCI_REVISION\n")
+    stage.order(revision=TIP)
+    told = tip_line("refs/heads/main", stage.revision)
+    assert stage.run().output.decode() == f"{told}\n{stage.revision}\n{stage.revision} {stage.revision}\n"
+
+
+def test_the_tip_of_a_ref_that_is_not_there_is_rejected(stage: Stage) -> None:
+    stage.push("#!/bin/sh\n")
+    stage.order(revision=TIP, ref="refs/heads/next")
+    ended = stage.run()
+    assert ended.code == 1
+    assert ended.status.startswith("rejected: there is no refs/heads/next in ")
 
 
 def test_the_script_finds_the_revision_as_its_author_compares_it(stage: Stage) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from place import Place
+from tinyci.stage import checkout
+from tinyci.stage.order import Refused
 
 
 @pytest.fixture
@@ -98,6 +100,20 @@ def test_a_tag_can_be_checked_out(place: Place, annotated: bool) -> None:
     place.checkout(place.clone.git("rev-parse", "v1").strip())  # what the hook gets
     assert place.files() == {"a": "1"}
     assert place.git("rev-parse", "HEAD").strip() == commit
+
+
+def test_the_tip_of_a_ref_is_what_it_is_at_now(place: Place) -> None:
+    place.push(a="1")
+    newest = place.push(a="2")
+    assert checkout.tip(str(place.clone.bare), "refs/heads/main") == newest
+
+
+def test_a_ref_that_is_not_there_has_no_tip(place: Place) -> None:
+    place.push(a="1")
+    place.clone.push("main:next/below")
+    with pytest.raises(Refused, match=r"there is no refs/heads/next in .*: push it, or name another ref") as caught:
+        checkout.tip(str(place.clone.bare), "refs/heads/next")
+    assert caught.value.verdict == "rejected"
 
 
 def test_objects_are_borrowed_not_copied(place: Place) -> None:

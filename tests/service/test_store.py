@@ -277,6 +277,18 @@ async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, st
 # -- the log -----------------------------------------------------------------------------------------------------
 
 
+async def test_output_is_read_from_a_line_on_and_who_reads_is_told_of_more(redis: Redis) -> None:
+    told: list[str] = []
+    store = Store(redis.socket, "daemon", "secret-daemon", on_log=told.append)
+    assert await store.output("x", 0, 10) == []
+    await store.log("x", 1, ["one", "", "three"])
+    assert told == ["x"]
+    assert await store.output("x", 0, 2) == [(1, "one"), (2, "")]
+    assert await store.output("x", 2, 10) == [(3, "three")]
+    assert await store.output("x", 3, 10) == []
+    await store.close()
+
+
 async def test_lines_are_numbered_from_one(redis: Redis, store: Store) -> None:
     assert await store.logged("x") == 0
     await store.log("x", 1, ["one", "", "three"])
@@ -297,7 +309,7 @@ async def test_lines_that_are_sent_twice_are_there_once(redis: Redis, store: Sto
 # -- keys of other types -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["job", "update", "state", "log", "logged"])
+@pytest.mark.parametrize("operation", ["job", "update", "state", "log", "logged", "output"])
 async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: Store, operation: str) -> None:
     """Nothing mends it, so that nobody may wait for it."""
     for key in ("tinyci:job:x", "tinyci:log:x"):
@@ -310,4 +322,5 @@ async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: Store,
                 "state": lambda: store.update("x", {"state": "failed"}),
                 "log": lambda: store.log("x", 1, ["a"]),
                 "logged": lambda: store.logged("x"),
+                "output": lambda: store.output("x", 0, 1),
             }[operation]()
