@@ -43,6 +43,8 @@ TIMEOUT = 20.0
 """Seconds that a call, or the whole of connecting, may take unless said otherwise."""
 
 _PER_TURN = 100
+_LONGEST = 1000
+"""Characters of an error that a caller is told."""
 
 _DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
@@ -141,7 +143,8 @@ class _Reply:
         if error is None:
             return False
         if isinstance(error, _LibraryError):
-            self(error._as_message(self._message))
+            # What is echoed of a caller's argument may be as long as that.
+            self(Message.new_error(self._message, error.type, error.text[:_LONGEST]))
         elif isinstance(error, asyncio.CancelledError):
             text = "tinyci is stopping; ask again when it is back"
             self(Message.new_error(self._message, "org.tinyci1.Error.ShuttingDown", text))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from tinyci.bus import Bus, BusError, BusGone, Caller, DBusReply, Variant, caller
+from tinyci.repo import is_name
 from tinyci.request import RequestError
 
 NAME = "org.tinyci1"
@@ -69,6 +70,8 @@ class Authority:
 
     async def allow(self, verb: str, repo: str) -> int:
         """The uid of the caller of the method that runs now, who may do that. Raises DBusReply."""
+        if repo and not is_name(repo):  # nor would polkit want to be asked about that
+            raise DBusReply(f"{NAME}.Error.NoSuchRepo", f"{repo[:64]!r} is not the name of a repo")
         who, bus = caller(), self.bus
         if bus is None:
             raise DBusReply(f"{NAME}.Error.ShuttingDown", "tinyci is not on the bus now; ask again")

@@ -1,4 +1,6 @@
 """Both sides of org.tinyci1 in the tests: who asks over the bus, and who carries out what is asked."""
+# D-Bus signatures stand where annotations do (dbus-next's way).
+# ruff: noqa: F722, F821
 
 import asyncio
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 from servers import MessageBus
 from tinyci import api, repo
 from tinyci.api import Api
-from tinyci.bus import Bus
+from tinyci.bus import Bus, ServiceInterface, method
 from tinyci.repo import Repo
 from tinyci.request import RequestError
 
@@ -71,6 +73,29 @@ class Work:
         if self.refusal:
             raise self.refusal
         self.done.append(what)
+
+
+class Polkit(ServiceInterface):  # type: ignore[misc]
+    """Says what the test wants it to say, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("org.freedesktop.PolicyKit1.Authority")
+        self.verdict = (True, False)
+        self.asked: list[tuple[str, dict[str, str], int]] = []
+        self.subjects: list[list[Any]] = []
+        self.is_asked = asyncio.Event()
+        self.thinks = asyncio.Event()
+        self.thinks.set()
+
+    @method()
+    async def CheckAuthorization(
+        self, subject: "(sa{sv})", action: "s", details: "a{ss}", flags: "u", cancellation: "s"
+    ) -> "(bba{ss})":
+        self.subjects.append([subject[0], {key: value.value for key, value in subject[1].items()}])
+        self.asked.append((action, details, flags))
+        self.is_asked.set()
+        await self.thinks.wait()
+        return [*self.verdict, {}]
 
 
 def api_of(work: Work, *names: str) -> Api:

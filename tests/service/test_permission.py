@@ -2,8 +2,6 @@
 
 polkit is played by an object on the test's bus with polkit's own name, path and interface.
 """
-# D-Bus signatures stand where annotations do (dbus-next's way).
-# ruff: noqa: F722, F821
 
 import asyncio
 import os
@@ -13,37 +11,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Work, api_of, on_bus
+from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Polkit, Work, api_of, on_bus
 from servers import MessageBus
 from tinyci.api import Api
-from tinyci.bus import Bus, BusError, ServiceInterface, method
+from tinyci.bus import Bus, BusError
 from tinyci.request import RequestError
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 ME = pwd.getpwuid(os.geteuid()).pw_name
-
-
-class Polkit(ServiceInterface):  # type: ignore[misc]
-    """Says what the test wants it to say, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__("org.freedesktop.PolicyKit1.Authority")
-        self.verdict = (True, False)
-        self.asked: list[tuple[str, dict[str, str], int]] = []
-        self.subjects: list[list[Any]] = []
-        self.is_asked = asyncio.Event()
-        self.thinks = asyncio.Event()
-        self.thinks.set()
-
-    @method()
-    async def CheckAuthorization(
-        self, subject: "(sa{sv})", action: "s", details: "a{ss}", flags: "u", cancellation: "s"
-    ) -> "(bba{ss})":
-        self.subjects.append([subject[0], {key: value.value for key, value in subject[1].items()}])
-        self.asked.append((action, details, flags))
-        self.is_asked.set()
-        await self.thinks.wait()
-        return [*self.verdict, {}]
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,244 @@
+"""org.tinyci1 is as its files and its manual page say, and tells nobody what is not meant for callers."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import pytest_asyncio
+from people import ID, JOB_PATH, MANAGER, Client, Polkit, Work, api_of, on_bus
+from servers import TREE, MessageBus
+from tinyci.api import Api
+from tinyci.bus import Bus, BusError, Variant
+from tinyci.interface import EMITS_CHANGED
+from tinyci.jobobject import path_of
+
+FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
+JOB = (JOB_PATH, "org.tinyci1.Job")
+FILES = sorted((TREE / "units" / "dbus-1" / "interfaces").glob("*.xml"))
+PAGE = (TREE / "daemon" / "man" / "org.tinyci1.5.md").read_text(encoding="utf-8")
+SECRET = "secret of /var/lib/tinyci/x.py"
+
+
+@pytest_asyncio.fixture
+async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
+    bus = await Bus.connect(message_bus.address)
+    made = Polkit()
+    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
+    await bus.own("org.freedesktop.PolicyKit1")
+    yield made
+    await bus.close()
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest_asyncio.fixture
+async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+    on_bus(message_bus, monkeypatch)
+    made = api_of(work, "web")
+    await made.connect()
+    made.add(ID, {**FIELDS, "state": "succeeded"})
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def client(message_bus: MessageBus, tinyci: Api) -> AsyncIterator[Client]:
+    bus = await Bus.connect(message_bus.address)
+    yield Client(bus)
+    await bus.close()
+
+
+async def described(client: Client, path: str, interface: str) -> ElementTree.Element:
+    (said,) = await client.ask(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    (found,) = ElementTree.fromstring(said).findall(f"interface[@name='{interface}']")
+    return found
+
+
+# -- what is written of it ---------------------------------------------------------------------------------------
+
+
+def canonical(element: ElementTree.Element) -> list[str]:
+    text: str = ElementTree.canonicalize(ElementTree.tostring(element), strip_text=True)
+    return text.replace("><", ">\n<").splitlines()
+
+
+def test_each_interface_has_a_file() -> None:
+    assert [path.stem for path in FILES] == ["org.tinyci1.Job", "org.tinyci1.Manager"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+async def test_a_file_is_what_the_daemon_says(client: Client, path: Path) -> None:
+    """Members, signatures, names of arguments, access, and which changes are told."""
+    place = {"org.tinyci1.Job": JOB_PATH, "org.tinyci1.Manager": "/org/tinyci1"}[path.stem]
+    (file,) = ElementTree.parse(path).getroot().findall("interface")
+    assert canonical(file) == canonical(await described(client, place, path.stem))
+
+
+def argument(element: ElementTree.Element, is_signal: bool) -> str:
+    direction = "" if is_signal else f"{element.get('direction')} "
+    return f"{direction}{element.get('type')} *{element.get('name')}*"
+
+
+@pytest.mark.parametrize("place", [MANAGER, JOB], ids=["Manager", "Job"])
+async def test_the_manual_page_has_every_member_and_no_other(client: Client, place: tuple[str, str]) -> None:
+    manager, _, job = PAGE.partition("\n# A JOB\n")
+    section = manager if place is MANAGER else job.partition("\n# ERRORS\n")[0]
+    told = re.findall(r"^(\*\*[A-Z].*)\n:   ", section, re.M)
+    there = []
+    for member in await described(client, *place):
+        name = f"**{member.get('name')}**"
+        if member.tag == "property":
+            there.append(f"{name} {member.get('type')}")
+        else:
+            there.append(f"{name}({', '.join(argument(each, member.tag == 'signal') for each in member)})")
+    assert sorted(told) == sorted(there)
+
+
+async def test_the_manual_page_says_what_is_constant(client: Client) -> None:
+    told = re.findall(r"^\*\*(\w+)\*\* \w\n:   [^\n]*\*Constant\*\.$", PAGE, re.M)
+    properties = (await described(client, *JOB)).findall("property")
+    emits = {each.get("name"): each.find(f"annotation[@name='{EMITS_CHANGED}']") for each in properties}
+    assert set(told) == {name for name, each in emits.items() if each is not None and each.get("value") == "const"}
+
+
+def test_the_manual_page_has_every_error() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (TREE / "daemon" / "tinyci").glob("*.py"))
+    ours = re.findall(r'RequestError\(\s*"(\w+)"', code) + re.findall(r"\.Error\.([A-Z]\w+)", code)
+    freedesktop = {"AccessDenied", "InteractiveAuthorizationRequired", "InvalidArgs"}
+    told = re.findall(r"^\*\*org\.(?:tinyci1|freedesktop\.DBus)\.Error\.(\w+)\*\*$", PAGE, re.M)
+    # Every D-Bus service answers with these, and systemd's are what we hear and do not say.
+    others = {"Failed", "UnknownMethod", "UnknownObject", "UnknownInterface", "NoReply", "Disconnected"}
+    assert set(told) == (set(ours) | freedesktop) - others
+
+
+# -- what callers may not know -----------------------------------------------------------------------------------
+
+LEAK = re.compile(r"Traceback|File \"|\bline \d|\.py\b|site-packages|dbus_next|/usr/|/opt/|/var/|/tmp/|object at 0x")
+STRINGS = [
+    *("", "x" * 1_000_000, "\n", "\\", "%s%n{}", "../../etc/passwd", "/", "é€😀", "\x7f\x1b[31m", "-1", "' OR 1=1 --"),
+    *("web", "refs/heads/main", "refs/heads/" + "x" * 300, ID, ID.upper(), f"{ID}\n", ID.replace("-", ""), "queued 0"),
+    *(str(uuid.UUID(int=0)), "succeeded 999999999999999", "queued 9999999999999999999999999", "queued ٣"),
+]
+STRANGE: list[tuple[str, Any]] = [
+    ("i", -(2**31)),
+    ("as", []),
+    ("as", ["x"] * 10_000),
+    ("v", Variant("v", Variant("a{sv}", {"x": Variant("(iv)", [1, Variant("s", "")])}))),
+    ("a{sv}", {}),
+    ("o", "/"),
+    ("d", float("nan")),
+    ("ay", b"\0" * 1000),
+    ("(s)", [ID]),
+]
+
+
+async def refusal(client: Client, path: str, interface: str, member: str, signature: str, *body: Any) -> str:
+    """The error's name, or nothing when there is none; its text may not tell what it must not."""
+    try:
+        await client.bus.call("org.tinyci1", path, interface, member, signature, *body)
+    except BusError as error:
+        assert not LEAK.search(str(error)), str(error)
+        assert 0 < len(str(error)) <= 1000
+        return error.name
+    return ""
+
+
+EXPECTED = re.compile(
+    r"|org\.tinyci1\.Error\.\w+"
+    r"|org\.freedesktop\.DBus\.Error\.(InvalidArgs|UnknownMethod|UnknownObject|UnknownInterface|UnknownProperty"
+    r"|PropertyReadOnly|NotSupported|InvalidSignature)"
+)
+
+
+@pytest.mark.parametrize("place", [MANAGER, JOB], ids=["Manager", "Job"])
+async def test_strange_arguments_are_refused_in_a_sentence(
+    polkit: Polkit, client: Client, caplog: pytest.LogCaptureFixture, place: tuple[str, str]
+) -> None:
+    methods = (await described(client, *place)).findall("method")
+    for method in methods:
+        name = str(method.get("name"))
+        signature = "".join(str(each.get("type")) for each in method.findall("arg[@direction='in']"))
+        pools = [STRINGS if kind == "s" else [False] for kind in signature]
+        for body in product(*pools) if len(pools) < 2 else zip(*map(cycled, pools), strict=True):
+            found = await refusal(client, *place, name, signature, *body)
+            assert EXPECTED.fullmatch(found), (name, found)
+        for kind, value in STRANGE:
+            found = await refusal(client, *place, name, kind, value)
+            assert found == "org.freedesktop.DBus.Error.UnknownMethod", (name, kind, found)
+    assert not caplog.records, "nothing is a defect of ours"
+    assert all(len(details["repo"]) <= 64 for _, details, _ in polkit.asked)
+    assert len((await client.ask(*MANAGER, "ListJobs"))[0]) == 1
+
+
+def cycled(pool: list[Any]) -> list[Any]:
+    """Pools of unlike lengths side by side."""
+    return [pool[number % len(pool)] for number in range(2 * len(STRINGS))]
+
+
+@pytest.mark.parametrize(
+    ("path", "interface", "member", "signature", "body"),
+    [
+        ("/", "org.tinyci1.Manager", "ListJobs", "", []),
+        ("/org/tinyci1/job", "org.tinyci1.Job", "Cancel", "", []),
+        (path_of(str(uuid.UUID(int=0))), "org.tinyci1.Job", "Cancel", "", []),
+        ("/org/tinyci1/job/_" + "x" * 10_000, "org.freedesktop.DBus.Introspectable", "Introspect", "", []),
+        ("/org/tinyci1", "org.tinyci1.Manager", "x" * 255, "", []),
+        ("/org/tinyci1", "org.tinyci1.Job", "Cancel", "", []),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "Get", "ss", ["x" * 1_000_000, "Version"]),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "Get", "ss", ["org.tinyci1.Manager", "x" * 1_000_000]),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "Get", "ss", ["org.tinyci1.Manager", "_jobs"]),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "GetAll", "s", [""]),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "GetAll", "i", [7]),
+        ("/org/tinyci1", "org.freedesktop.DBus.Properties", "Nonsense", "", []),
+        (JOB_PATH, "org.freedesktop.DBus.Properties", "Set", "ssv", ["org.tinyci1.Job", "State", Variant("i", 1)]),
+    ],
+)
+async def test_what_is_not_there_is_refused_in_a_sentence(
+    client: Client, path: str, interface: str, member: str, signature: str, body: list[Any]
+) -> None:
+    found = await refusal(client, path, interface, member, signature, *body)
+    assert found
+    assert EXPECTED.fullmatch(found), found
+
+
+@pytest.mark.parametrize("member", [("Retry", "s", ID), ("Rollback", "s", "web"), ("Run", "ss", "web", ""), ("Pause",)])
+async def test_of_a_defect_callers_learn_only_that_it_is_one(
+    polkit: Polkit, client: Client, work: Work, monkeypatch: pytest.MonkeyPatch, member: tuple[Any, ...]
+) -> None:
+    def broken(*_: str) -> None:
+        raise OSError(SECRET)
+
+    monkeypatch.setattr(work, "_do", broken)
+    with pytest.raises(BusError) as caught:
+        await client.ask(*MANAGER, *member)
+    assert str(caught.value) == "an internal error, see the journal of tinyci.service"
+
+
+# -- a bus that stands still -------------------------------------------------------------------------------------
+
+
+async def test_three_thousand_messages_for_a_bus_that_stands_still_cost_nothing(
+    tinyci: Api, client: Client, message_bus: MessageBus
+) -> None:
+    await client.bus.match("type='signal',path_namespace='/org/tinyci1'")
+    ids = [str(uuid.uuid4()) for _ in range(1000)]
+    message_bus.pause()
+    for job_id in ids:
+        tinyci.add(job_id, FIELDS)
+        tinyci.change(job_id, {"state": "rejected", "reason": "because"})
+    for _ in range(100):  # turns of the loop, in which the socket's buffer fills up
+        await asyncio.sleep(0)
+    message_bus.resume()
+    said = [await client.signals.get() for _ in range(3000)]
+    assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged", "JobRemoved"] * 1000
+    assert [arguments[0] for _, _, member, arguments in said if member == "JobRemoved"] == ids
+    assert await client.ask(*MANAGER, "GetJob", "s", ids[-1]) == [path_of(ids[-1])]
