@@ -382,7 +382,8 @@ class Dispatch:
         if known is None:
             raise RequestError("NoSuchRepo", self.repos.missing(repo))
         if not ref:
-            used = [job.ref for job in await self._store.kept() if job.repo == repo and known.deploys(job.ref)]
+            kept = [job for job in await self._store.kept() if job.repo == repo and job.state != State.REJECTED]
+            used = [job.ref for job in kept if known.deploys(job.ref)]
             ref = used[-1] if used else known.only_ref
         deploys = f"the repo {repo} deploys {' '.join(known.refs)}"
         if not ref:

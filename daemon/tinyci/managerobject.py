@@ -65,9 +65,9 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
     @method("job")
     async def Run(self, repo: "s", ref: "s") -> "o":
         """A new job for what a ref (its full name) is at when the build begins. With an empty ref for that of the
-        repo's newest job, else the only one that the repo deploys. Asks polkit for org.tinyci1.run.
+        repo's newest job that was not rejected, else the only one that the repo deploys.
 
-        org.tinyci1.Error.NoSuchRepo, or NoSuchRef when the repo does not deploy it.
+        Asks polkit for org.tinyci1.run. org.tinyci1.Error.NoSuchRepo, or NoSuchRef when the repo does not deploy it.
         """
         uid = await self._authority.allow("run", repo)
         return path_of(await self._authority.carry_out(self._requests.deploy(repo, ref, user_name(uid))))

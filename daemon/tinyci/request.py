@@ -24,7 +24,7 @@ class Requests(Protocol):
 
     async def deploy(self, repo: str, ref: str, pusher: str) -> str:
         """A new job for what a ref (its full name) is at when its build begins; its id. No `ref`: that of the repo's
-        newest job, else the only one that the repo deploys."""
+        newest job that was not rejected, else the only one that the repo deploys."""
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
         """A new job that deploys again what another one of the repo deployed; its id. No `job_id`: the last successful

@@ -149,9 +149,9 @@ class Scene:
         if self.life and self.life.is_ready:
             self.life.ask(lambda dispatch: dispatch.retry(job_id, "somebody"))
 
-    def deploy(self, name: str) -> None:
+    def deploy(self, name: str, ref: str = MAIN) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda dispatch: dispatch.deploy(name, MAIN, "somebody"))
+            self.life.ask(lambda dispatch: dispatch.deploy(name, ref, "somebody"))
 
     def roll_back(self, name: str) -> None:
         if self.life and self.life.is_ready:

@@ -263,6 +263,20 @@ def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: S
     assert [(each["state"], each["revision"]) for each in newest] == [(State.SUCCEEDED, "b" * 40)]
 
 
+def test_a_run_of_no_ref_is_of_the_one_that_was_deployed_last(scene: Scene) -> None:
+    scene.deploy("web", "")  # says that it has to be named: the repo deploys a pattern
+    scene.push("web", NEXT)
+    scene.go_well(20)
+    scene.deploy("web", "refs/heads/mian")
+    scene.sleep(1.0)
+    scene.end(0, "rejected")
+    scene.sleep(1.0)
+    scene.deploy("web", "")
+    scene.until_quiet()
+    ended = [(each["ref"], each["state"]) for each in scene.memory.hashes.values()]
+    assert ended == [(NEXT, State.SUCCEEDED), ("refs/heads/mian", State.REJECTED), (NEXT, State.SUCCEEDED)]
+
+
 # -- what is asked at once ---------------------------------------------------------------------------------------
 
 
