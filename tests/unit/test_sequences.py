@@ -265,6 +265,7 @@ def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: S
 
 def test_a_run_of_no_ref_is_of_the_one_that_was_deployed_last(scene: Scene) -> None:
     scene.deploy("web", "")  # says that it has to be named: the repo deploys a pattern
+    scene.sleep(1.0)
     scene.push("web", NEXT)
     scene.go_well(20)
     scene.deploy("web", "refs/heads/mian")
