@@ -249,11 +249,10 @@ def test_a_push_that_is_followed_says_so_when_nothing_can_be_followed(host: Host
     """No daemon is there: the job waits for it, and the push ends."""
     host.clone.commit()
     message_bus.kill()
-    started, about, failed = host.push("-o", "follow", "main", DBUS_SYSTEM_BUS_ADDRESS=message_bus.address)
+    started, about, leave, failed = host.push("-o", "follow", "main", DBUS_SYSTEM_BUS_ADDRESS=message_bus.address)
     name = the_id(started)[:8]
-    assert about == (
-        f"== job {name} of web, main. Ctrl-C leaves it running; on the server, 'tinyci log -f {name}' shows it again."
-    )
+    assert about == f"== job {name} of web, main"
+    assert leave == f"== Ctrl-C leaves it running; 'tinyci log -f {name}' on the server shows it again"
     assert failed.startswith(f"== job {name} cannot be followed: cannot connect to {message_bus.address}")
     assert failed.endswith(" It is not lost.")
 

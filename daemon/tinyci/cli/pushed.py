@@ -39,8 +39,8 @@ def follow(jobs: Sequence[tuple[str, str, str]]) -> None:
         for job_id, repo, ref in jobs:
             name = short(job_id)
             _write(
-                f"== job {name} of {safe(repo)}, {safe(branch(ref))}. Ctrl-C leaves it running; "
-                f"on the server, 'tinyci log -f {name}' shows it again.\n"
+                f"== job {name} of {safe(repo)}, {safe(branch(ref))}\n"
+                f"== Ctrl-C leaves it running; 'tinyci log -f {name}' on the server shows it again\n"
             )
             try:
                 asyncio.run(_follow(Row(job_id, repo, ref, "queued", "")))
