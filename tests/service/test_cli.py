@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -20,6 +21,7 @@ from servers import TREE, MessageBus
 from tinyci import __version__
 from tinyci.api import Api
 from tinyci.bus import Bus, ServiceInterface, method
+from tinyci.cli.outcome import OF_STATE
 from tinyci.request import RequestError
 
 TINYCI = [sys.executable, "-m", "tinyci.cli.main"]
@@ -44,9 +46,9 @@ class Person:
             "TERM": "xterm",
         }
 
-    async def ask(self, *arguments: str) -> Ended:
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         """Run it with pipes."""
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *TINYCI,
             *arguments,
             env=self.environment,
@@ -54,6 +56,10 @@ class Person:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+    async def ask(self, *arguments: str) -> Ended:
+        """Run it to its end."""
+        process = await self.start(*arguments)
         out, err = await process.communicate()
         return Ended(process.returncode or 0, out.decode(), err.decode())
 
@@ -242,6 +248,91 @@ async def test_requests_are_the_managers(person: Person, tinyci: Api, polkit: Po
     assert (await person.ask("resume")).status == 0
     done = [each[:2] for each in work.done]
     assert done == [("cancel", ID), ("retry", ID), ("pause", "True"), ("pause", "False")]
+
+
+# -- following ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_output_of_a_job_is_printed(person: Person, tinyci: Api, work: Work) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    work.logs[ID] = ["one", "\x1b[31mtwo\x1b[2J"]
+    assert await person.ask("log", "web") == Ended(0, "one\ntwo\\x1b[2J\n", "")
+
+
+async def test_a_job_that_is_only_kept_is_found_by_its_id(person: Person, tinyci: Api, work: Work) -> None:
+    work.kept[ID] = {**FIELDS, "state": "failed", "reason": "because"}
+    work.logs[ID] = ["one"]
+    assert await person.ask("log", ID) == Ended(0, "one\n", "")
+    assert await person.ask("wait", ID) == Ended(10, "job 0d313b1e of web failed: because.\n", "")
+
+
+@pytest.mark.parametrize(("state", "status"), OF_STATE.items())
+async def test_who_waits_for_a_job_exits_by_it(
+    person: Person, tinyci: Api, work: Work, state: str, status: int
+) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    following = await person.start("log", "-f", ID)
+    waiting = await person.start("wait", ID)
+    assert following.stdout
+    assert following.stderr
+    assert await following.stderr.readline() == b"tinyci: job 0d313b1e of web: building\n"
+    work.logs[ID] = ["one"]
+    tinyci.heard(ID)
+    assert await following.stdout.readline() == b"one\n", "it comes while the job goes on"
+    ended = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
+    tinyci.change(ID, ended)
+    verb = state if state in ("failed", "succeeded", "timed-out") else f"was {state}"
+    sentence = f"job 0d313b1e of web {verb} after 1 min 1 s: because.\n".encode()
+    assert await following.communicate() == (b"", b"tinyci: " + sentence)
+    assert await waiting.communicate() == (sentence, b"")
+    assert (following.returncode, waiting.returncode) == (status, status)
+
+
+async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: Api) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    following = await person.start("log", "-f", ID)
+    assert following.stderr
+    await following.stderr.readline()
+    following.send_signal(signal.SIGINT)
+    _, said = await following.communicate()
+    assert following.returncode == 130
+    assert said.decode() == (
+        "tinyci: the job goes on: 'tinyci log -f 0d313b1e' shows it again, and 'tinyci cancel 0d313b1e' ends it\n"
+    )
+
+
+async def test_a_daemon_that_goes_away_is_waited_for(
+    person: Person, message_bus: MessageBus, tinyci: Api, work: Work
+) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    work.logs[ID] = ["one"]
+    following = await person.start("log", "-f", ID)
+    assert following.stdout
+    assert following.stderr
+    assert await following.stdout.readline() == b"one\n"
+    await tinyci.close()
+    await following.stderr.readline()
+    assert b"waiting for it, the job is not lost" in await following.stderr.readline()
+    again = api_of(work, "web")
+    again.add(ID, {**FIELDS, "state": "building"}, announce=False)
+    await again.connect()
+    work.logs[ID].append("two")
+    again.change(ID, {"state": "succeeded"})
+    out, _ = await following.communicate()
+    assert (following.returncode, out) == (0, b"two\n"), "nothing twice, and nothing lost"
+    await again.close()
+
+
+async def test_a_new_job_can_be_followed_at_once(person: Person, tinyci: Api, polkit: Polkit, work: Work) -> None:
+    tinyci.add(NEW_ID, {**FIELDS, "state": "failed", "reason": "because"})
+    work.logs[NEW_ID] = ["one"]
+    said = await person.ask("run", "web", "main", "--wait")
+    assert (said.status, said.out) == (10, f"started job {NEW_ID} for web.\none\n")
+    assert said.err.endswith("tinyci: job 11111111 of web failed: because.\n")
+    assert work.done[0][:3] == ("deploy", "web", "refs/heads/main")
+    assert (await person.ask("rollback", "web", "--wait")).status == 10
+    assert (await person.ask("rollback", "--to", "111", "--wait")).status == 10
+    assert [each[:3] for each in work.done[1:]] == [("rollback", "web", ""), ("rollback", "web", NEW_ID)]
 
 
 # -- start-up ----------------------------------------------------------------------------------------------------

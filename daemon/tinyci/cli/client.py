@@ -19,6 +19,7 @@ _PROPERTIES = "org.freedesktop.DBus.Properties"
 _ERROR = "org.freedesktop.DBus.Error."
 _NO_DAEMON = (f"{_ERROR}ServiceUnknown", f"{_ERROR}NameHasNoOwner")
 _LOST = (f"{_ERROR}NoReply", f"{_ERROR}Disconnected", f"{NAME}.Error.ShuttingDown")
+_UNKNOWN = tuple(f"{NAME}.Error.{what}" for what in ("NoSuchJob", "NoSuchRepo", "NoSuchRef"))
 _CHALLENGE = f"{_ERROR}InteractiveAuthorizationRequired"
 _A_PERSON = 150.0
 """Seconds for an answer that waits for a password; the daemon gives up before."""
@@ -136,7 +137,9 @@ def _failure(error: BusError) -> Failure:
         return Failure(NO_DAEMON, f"the daemon went away: {text}")
     if error.name in (_CHALLENGE, f"{_ERROR}AccessDenied"):
         return Failure(REFUSED, text)
-    if error.name in (f"{NAME}.Error.NoSuchJob", f"{NAME}.Error.NoSuchRepo"):
+    if error.name == f"{NAME}.Error.Unavailable":
+        return Failure(NO_DAEMON, text)
+    if error.name in _UNKNOWN:
         return Failure(UNKNOWN, text)
     if error.name in (f"{_ERROR}UnknownMethod", f"{_ERROR}UnknownObject"):
         return Failure(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")

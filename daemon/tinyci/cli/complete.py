@@ -15,14 +15,15 @@ _PATIENCE = 2.0
 
 def run(words: Sequence[str]) -> None:
     """`tinyci complete WORDS…`: the words after `tinyci`, the last one as far as it is written."""
-    # bash parts a word at each '=', the others do not.
-    parted = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    *before, begun = [word for number, word in enumerate(parted) if word != "=" or number == len(parted) - 1] or [""]
-    if begun == "=":
-        begun = ""
-    for candidate, what in candidates(before, begun):
-        if candidate.startswith(begun):
-            print(f"{candidate}\t{what}")
+    *before, last = [*words[:-1], "" if words[-1] == "=" else words[-1]] if words else [""]
+    before = [word for word in before if word != "="]  # bash makes words of '=', the others do not
+    prefix = ""
+    if last.startswith("--") and "=" in last:
+        option, _, last = last.partition("=")
+        before, prefix = [*before, option], f"{option}="
+    for candidate, what in candidates(before, last):
+        if candidate.startswith(last):
+            print(f"{prefix}{candidate}\t{what}")
 
 
 def candidates(before: Sequence[str], begun: str) -> Iterator[tuple[str, str]]:

@@ -1,17 +1,14 @@
 """The command line: which command was given, and how it ends."""
 
-import signal
+import os
 import sys
-from contextlib import suppress
 
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.cli.outcome import INTERRUPTED, Failure
+from tinyci.cli.outcome import INTERRUPTED, NOT_READ, Failure
 
 
 def main() -> None:
     """`tinyci`, with the exit statuses of outcome.py."""
-    # Who reads us may stop, as head(1) does; that is no error of ours.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     words = sys.argv[1:]
     if words[:1] == ["complete"]:
         from tinyci.cli import complete
@@ -26,8 +23,13 @@ def main() -> None:
         status = failure.status
     except KeyboardInterrupt:
         status = INTERRUPTED
-    with suppress(OSError):
+    except BrokenPipeError:  # who read us has seen enough, as head(1) does
+        status = NOT_READ
+    try:
         sys.stdout.flush()
+    except OSError:
+        status = status or NOT_READ
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more, and complain
     sys.exit(status)
 
 

@@ -13,6 +13,8 @@ REFUSED = 4
 NO_DAEMON = 5
 """The daemon, or the bus, cannot be reached."""
 INTERRUPTED = 130
+NOT_READ = 141
+"""As of a program that SIGPIPE ends: nobody reads its output any more."""
 
 OF_STATE: Mapping[str, int] = {
     "succeeded": OK,

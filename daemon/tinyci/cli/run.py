@@ -1,4 +1,4 @@
-"""Deploys a repo as it is now, without a push: its ref, or the first one that it deploys."""
+"""Deploys a repo as it is now, without a push: the ref, or that of its newest job, or the only one that it deploys."""
 
 import argparse
 
