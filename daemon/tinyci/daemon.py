@@ -12,15 +12,17 @@ from pathlib import Path
 
 from sdnotify import SystemdNotifier
 
-from tinyci import __version__, catalog, config, journal, repo, table
+from tinyci import __version__, catalog, config, journal, table
 from tinyci.api import EXPORTED, Api
 from tinyci.bus import BusError, BusGone
 from tinyci.config import Config
+from tinyci.desk import Desk
 from tinyci.diagnosis import Diagnosis
-from tinyci.dispatch import Dispatch, Repos
+from tinyci.dispatch import Dispatch
 from tinyci.job import FINAL
 from tinyci.journal import JournalError, fields
 from tinyci.managers import Managers
+from tinyci.repos import Repos
 from tinyci.store import Store, StoreError
 from tinyci.table import TableError
 
@@ -43,7 +45,11 @@ class Daemon:
         )
         diagnosis = Diagnosis(self._store, self._dispatch, lambda: (self._read_config(), self._read_repos()))
         self._api = Api(
-            lambda: self._dispatch.repos.known, self._dispatch, self._store.job, self._store.output, diagnosis
+            lambda: self._dispatch.repos.known,
+            Desk(self._store, self._dispatch),
+            self._store.job,
+            self._store.output,
+            diagnosis,
         )
         self._redis_error = ""
 
@@ -176,15 +182,7 @@ class Daemon:
         return config.parse(str(file), text, os.cpu_count() or 1)
 
     def _read_repos(self) -> Repos:
-        """One wrong file never stops the others."""
-        repos = Repos(directory=f"{self._etc}/repos.d")
-        for file in sorted(Path(repos.directory).glob("*.toml")):
-            try:
-                one = repo.parse(str(file), table.read(str(file)))
-                repos.known[one.name] = one
-            except (TableError, OSError) as error:
-                repos.wrong[file.stem] = str(error)
-        return repos
+        return Repos.read(f"{self._etc}/repos.d")
 
     def _take_repos(self) -> Repos:
         repos = self._read_repos()

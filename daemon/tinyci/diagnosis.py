@@ -11,11 +11,12 @@ from typing import NamedTuple
 from tinyci import journal, polkit
 from tinyci.bus import Bus, BusError, BusGone
 from tinyci.config import SPOOL, Config
-from tinyci.dispatch import Dispatch, Repos
+from tinyci.dispatch import Dispatch
 from tinyci.journal import JournalError
 from tinyci.manager import Manager, ManagerError, Unit
 from tinyci.managers import Managers
 from tinyci.repo import Repo
+from tinyci.repos import Repos
 from tinyci.request import RequestError
 from tinyci.stageunit import INSTANCES
 from tinyci.store import Store

@@ -9,18 +9,19 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from tinyci import catalog, retention, schedule, spool
 from tinyci.config import Config
 from tinyci.deploy import Deploy, Tell, clear_away
 from tinyci.host import Host
-from tinyci.job import FINAL, TIP, Job, JobError, State
+from tinyci.job import FINAL, Job, JobError, State
 from tinyci.journal import fields
 from tinyci.managers import Managers
 from tinyci.output import Limits
 from tinyci.repo import Repo
+from tinyci.repos import Repos
 from tinyci.request import RequestError
 from tinyci.retention import Kept
 from tinyci.store import Store, StoreError
@@ -33,18 +34,6 @@ PRUNE_AGAIN = 600.0
 """Seconds after which one looks anyway: jobs grow old also where none ends."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Repos:
-    """The repos that are configured now; `wrong` has, by name, what is wrong with the file of one that is not."""
-
-    known: dict[str, Repo] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
-    directory: str = "/etc/tinyci/repos.d"
-
-    def missing(self, name: str) -> str:
-        return self.wrong.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")
 
 
 class Dispatch:
@@ -368,55 +357,8 @@ class Dispatch:
         if (state := await deploy.ended()) is not State.CANCELLED:
             raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
 
-    async def retry(self, job_id: str, pusher: str) -> str:
-        """A new job for the revision of an ended one. Returns its id. Raises RequestError."""
-        values = await self._fields(job_id) if job_id else None
-        if not values:
-            raise RequestError("NoSuchJob", f"there is no job {job_id}")
-        kept = {"rollback_to": values["rollback_to"]} if values.get("rollback_to") else {}
-        return await self._add(values, pusher, {"retry_of": job_id, **kept})
-
-    async def deploy(self, repo: str, ref: str, pusher: str) -> str:
-        """A new job for what a ref is at when its build begins. Returns its id. Raises RequestError."""
-        known = self.repos.known.get(repo)
-        if known is None:
-            raise RequestError("NoSuchRepo", self.repos.missing(repo))
-        if not ref:
-            kept = [job for job in await self._store.kept() if job.repo == repo and job.state != State.REJECTED]
-            used = [job.ref for job in kept if known.deploys(job.ref)]
-            ref = used[-1] if used else known.only_ref
-        deploys = f"the repo {repo} deploys {' '.join(known.refs)}"
-        if not ref:
-            raise RequestError("NoSuchRef", f"{deploys}, and none was deployed yet: say which")
-        if not known.deploys(ref):
-            raise RequestError("NoSuchRef", f"{deploys}, not {ref}")
-        like = {"repo": repo, "ref": ref, "revision": TIP}
-        try:
-            Job.parse(str(uuid.uuid4()), like)
-        except JobError as error:
-            raise RequestError("NoSuchRef", str(error)) from None
-        return await self._add(like, pusher, {})
-
-    async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
-        """A new job that deploys again what another one deployed. Returns its id. Raises RequestError."""
-        if repo not in self.repos.known:
-            raise RequestError("NoSuchRepo", self.repos.missing(repo))
-        good = [job for job in await self._store.kept() if job.repo == repo and job.state == State.SUCCEEDED]
-        if not job_id:
-            others = [job for job in good if job.image and job.image != good[-1].image]
-            if not others:
-                raise RequestError("NoSuchJob", f"no kept job of {repo} deployed another image than what runs now")
-            job_id = others[-1].id
-        elif job_id not in [job.id for job in good]:
-            raise RequestError("NoSuchJob", f"{job_id} is no kept job of {repo} that succeeded")
-        values = await self._fields(job_id)
-        if not values:
-            raise RequestError("NoSuchJob", f"there is no job {job_id}")
-        # What a rollback deployed is known by the job that it went back to.
-        return await self._add(values, pusher, {"rollback_to": values.get("rollback_to") or job_id})
-
-    async def _add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
-        """A new job for what another one was for."""
+    async def add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
+        """A new job for what another one was for; its id."""
         new, created = str(uuid.uuid4()), self._host.now()
         copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
         copied |= {"pusher": pusher, "created": created, **more}

@@ -14,7 +14,9 @@ class RequestError(Exception):
 class Requests(Protocol):
     """Who carries requests out. All raise RequestError."""
 
-    paused: bool
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new begins."""
 
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds."""

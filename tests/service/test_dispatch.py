@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 from servers import Redis
 from tinyci import config
-from tinyci.dispatch import Dispatch, Repos
+from tinyci.dispatch import Dispatch
 from tinyci.host import Host
 from tinyci.manager import ManagerDown
 from tinyci.managers import Managers
+from tinyci.repos import Repos
 from tinyci.store import Store
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}

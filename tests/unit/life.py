@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from memory import MemoryStore
 from tinyci.config import Config
-from tinyci.dispatch import Dispatch, Repos
+from tinyci.desk import Desk
+from tinyci.dispatch import Dispatch
 from tinyci.host import Host
 from tinyci.journal import Lines
 from tinyci.manager import Manager, ManagerGone
 from tinyci.managers import Managers
+from tinyci.repos import Repos
 from tinyci.stage.build import tip_line
 from virtual import Hangs
 from wire import Wire
@@ -44,15 +46,16 @@ class Life:
             lambda: None,
             host,  # type: ignore[arg-type]
         )
+        self.desk = Desk(store, self.dispatch)  # type: ignore[arg-type]
         self._store = store
         self._main = world.loop.create_task(self._run())
         self._requests: list[asyncio.Task[object]] = []
 
-    def ask(self, request: Callable[[Dispatch], Awaitable[object]]) -> "asyncio.Task[object]":
+    def ask(self, request: Callable[[Desk], Awaitable[object]]) -> "asyncio.Task[object]":
         """As somebody asks over D-Bus."""
 
         async def answered() -> object:
-            return await request(self.dispatch)
+            return await request(self.desk)
 
         task = self.world.loop.create_task(answered())
         self._requests.append(task)

@@ -11,9 +11,9 @@ from typing import Any
 from life import Killed, Life
 from servicemanager import STAGE
 from tinyci.config import Config
-from tinyci.dispatch import Repos
 from tinyci.job import FINAL, State, stamp
 from tinyci.repo import Repo
+from tinyci.repos import Repos
 from tinyci.request import RequestError
 from truth import Truth
 from virtual import VirtualLoop
@@ -143,23 +143,23 @@ class Scene:
     def cancel(self, job_id: str) -> None:
         if self.life and self.life.is_ready:
             self.truth.cancelled.add(job_id)
-            self._cancels.append((job_id, self.life.ask(lambda dispatch: dispatch.cancel(job_id))))
+            self._cancels.append((job_id, self.life.ask(lambda desk: desk.cancel(job_id))))
 
     def retry(self, job_id: str) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda dispatch: dispatch.retry(job_id, "somebody"))
+            self.life.ask(lambda desk: desk.retry(job_id, "somebody"))
 
     def deploy(self, name: str, ref: str = MAIN) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda dispatch: dispatch.deploy(name, ref, "somebody"))
+            self.life.ask(lambda desk: desk.deploy(name, ref, "somebody"))
 
     def roll_back(self, name: str) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda dispatch: dispatch.rollback(name, "", "somebody"))
+            self.life.ask(lambda desk: desk.rollback(name, "", "somebody"))
 
     def pause(self, paused: bool = True) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda dispatch: dispatch.pause(paused))
+            self.life.ask(lambda desk: desk.pause(paused))
 
     # -- the host ----------------------------------------------------------------------------------------------
 
