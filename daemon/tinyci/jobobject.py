@@ -112,9 +112,10 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
         """Take over fields and say so (PropertiesChanged)."""
         changed = {}
         for field, text in fields.items():
-            if field in _BY_FIELD and text != self.fields.get(field):
+            if field in _BY_FIELD:
                 name, kind = _BY_FIELD[field]
-                changed[name] = value_of(kind, text)
+                if (value := value_of(kind, text)) != value_of(kind, self.fields.get(field, "")):
+                    changed[name] = value
         self.fields.update(fields)
         if "state" in fields:
             self._readers.wake(self.fields["id"])

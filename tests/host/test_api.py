@@ -1,0 +1,319 @@
+"""org.tinyci1 on the booted host, as any program and any person there finds it."""
+
+import re
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from xml.etree import ElementTree
+
+import pytest
+from box import HOST, TREE, Box, Work
+
+Clone = Callable[[str], Work]
+
+CALL = "busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager"
+PEOPLE = TREE / "daemon" / "man" / "tinyci.service.8.md"
+
+
+def path_of(job_id: str) -> str:
+    return f"/org/tinyci1/job/_{job_id.replace('-', '')}"
+
+
+@contextmanager
+def building(box: Box, work: Work) -> Iterator[str]:
+    """The id of a job of that repo whose build goes on until the block ends."""
+    fifo = f"/tmp/api-{work.repo}.fifo"
+    box.fifo(fifo)
+    work.script(f"echo begun; timeout 60 cat {fifo}; echo ended")
+    job_id = box.push(work).job
+    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job_id} 0")
+    try:
+        yield job_id
+    finally:
+        if box.job(job_id)["state"] == "building":
+            box.sh(f": >{fifo}")
+        box.wait(job_id)
+
+
+@contextmanager
+def monitored(box: Box, *arguments: str) -> Iterator[list[str]]:
+    """What `busctl monitor org.tinyci1` says while the block runs; there when it has ended."""
+    said: list[str] = []
+    busctl = f"exec stdbuf -oL busctl monitor {' '.join(arguments)} org.tinyci1 2>&1"
+    command = [HOST, "exec", box.name, "--", "sh", "-c", f"{busctl} & echo $! >/tmp/monitor.pid; wait"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    try:
+        while "Monitoring bus message stream" not in (line := process.stdout.readline()):
+            assert line, "busctl monitor has ended"
+        yield said
+    finally:
+        # It is behind what it has not read yet: a last call, that it shows, tells the end.
+        last = f"last-{uuid.uuid4()}"
+        box.run(f"{CALL} GetJob s {last}")
+        for line in process.stdout:
+            if last in line:
+                break
+            said.append(line.rstrip("\n"))
+        box.sh("kill $(cat /tmp/monitor.pid)")
+        process.communicate(timeout=20)
+
+
+# -- what it says of itself --------------------------------------------------------------------------------------
+
+
+def test_the_installed_interfaces_are_what_the_daemon_says(box: Box, work: Clone) -> None:
+    with building(box, work("probe")) as job_id:
+        for interface, path in (("Manager", "/org/tinyci1"), ("Job", path_of(job_id))):
+            said = box.sh(f"busctl introspect --xml-interface org.tinyci1 {path}", "nobody")
+            (told,) = ElementTree.fromstring(said).findall(f"interface[@name='org.tinyci1.{interface}']")
+            installed = box.sh(f"cat /usr/share/dbus-1/interfaces/org.tinyci1.{interface}.xml", "nobody")
+            (file,) = ElementTree.fromstring(installed).findall("interface")
+            assert ElementTree.canonicalize(ElementTree.tostring(told), strip_text=True) == ElementTree.canonicalize(
+                ElementTree.tostring(file), strip_text=True
+            )
+
+
+def test_busctl_shows_a_job_while_it_runs_and_after(box: Box, work: Clone) -> None:
+    with building(box, work("probe")) as job_id:
+        path = path_of(job_id)
+        assert path in box.sh("busctl tree --list org.tinyci1", "nobody").split()
+        assert f'"{job_id}" "probe" "refs/heads/master" "building" "{path}"' in box.sh(f"{CALL} ListJobs", "nobody")
+        get = f"busctl get-property org.tinyci1 {path} org.tinyci1.Job"
+        assert box.sh(f"{get} State Success", "nobody") == 's "building"\nb false\n'
+    assert box.sh(f"{get} State Success ExitStatus", "nobody") == 's "succeeded"\nb true\ni -1\n'
+    shown = box.sh(f"busctl introspect --no-pager org.tinyci1 {path} org.tinyci1.Job", "nobody")
+    print(shown)
+    assert re.search(r'^\.Repo +property +s +"probe" +const$', shown, re.M)
+    assert re.search(r'^\.State +property +s +"succeeded" +emits-change$', shown, re.M)
+
+
+def test_busctl_monitor_follows_a_deploy(box: Box, work: Clone) -> None:
+    work("probe").script("echo a line")
+    with monitored(box) as said:
+        job_id = box.deploy(work("probe"))["id"]
+    text = "\n".join(said)
+    print(text)
+    story = re.findall(r'Member=(JobNew|JobRemoved)|STRING "(queued|building|succeeded)"', text)
+    assert ["".join(each) for each in story] == ["JobNew", "building", "succeeded", "JobRemoved", "succeeded"]
+    assert text.count(path_of(job_id)) >= 4
+
+
+# -- who may what ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lea(box: Box) -> Iterator[str]:
+    """An ordinary person, in a group of people."""
+    box.sh("groupadd web-people && useradd --create-home --groups web-people lea && systemctl restart polkit")
+    yield "lea"
+    box.sh("userdel --remove lea; groupdel web-people; rm -f /etc/polkit-1/rules.d/60-people.rules")
+
+
+@contextmanager
+def rule_of_the_man_page(box: Box, repo: str) -> Iterator[None]:
+    """The rule that tinyci.service(8) shows, for that repo instead of its own."""
+    (rule,) = re.findall(r"```\n(polkit\.addRule.*?)```", PEOPLE.read_text(encoding="utf-8"), re.S)
+    assert rule.count('"web"') == 1
+    file = "/etc/polkit-1/rules.d/60-people.rules"
+    box.sh(f"cat >{file} && systemctl restart polkit", stdin=rule.replace('"web"', f'"{repo}"'))
+    try:
+        yield
+    finally:
+        box.sh(f"rm {file}; systemctl restart polkit")
+
+
+def test_who_is_nobody_reads_and_is_refused_in_a_sentence(box: Box, work: Clone, lea: str) -> None:
+    with building(box, work("probe")) as job_id:
+        assert job_id in box.sh(f"{CALL} ListJobs", lea)
+        for ask in (f"{CALL} Cancel s {job_id}", f"busctl call org.tinyci1 {path_of(job_id)} org.tinyci1.Job Cancel"):
+            refused = box.run(ask, lea)
+            print(refused.text)
+            assert refused.status != 0
+            assert "org.tinyci1.cancel for probe" in refused.text
+            assert len(refused.text.splitlines()) == 1
+    assert box.job(job_id)["state"] == "succeeded"
+
+
+def test_a_rule_for_a_group_and_one_repo_allows_just_that(box: Box, work: Clone, lea: str) -> None:
+    with rule_of_the_man_page(box, "probe"):
+        with building(box, work("probe")) as allowed, building(box, work("probe-other")) as refused:
+            for job_id in (allowed, refused):
+                print(done := box.run(f"{CALL} Cancel s {job_id}", lea))
+                assert (done.status == 0) == (job_id == allowed), done.text
+            assert box.run(f"{CALL} Pause", lea).status != 0
+        assert box.job(allowed)["state"] == "cancelled"
+        assert box.job(refused)["state"] == "succeeded"
+        for user in ("nobody", "probe"):  # nor anybody else, and not even who deploys
+            assert box.run(f"{CALL} Retry s {allowed}", user).status != 0
+    assert box.run(f"{CALL} Retry s {allowed}", lea).status != 0
+
+
+# -- many --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_thousand(box: Box) -> Iterator[list[str]]:
+    """Jobs that were kept long since, of repos that are gone; oldest first."""
+    ids = [str(uuid.uuid4()) for _ in range(2000)]
+    old = time.time() - 86400
+    commands = []
+    for number, job_id in enumerate(ids):
+        fields = f"repo old-{number % 40} ref refs/heads/main revision {number:040x} state succeeded success true"
+        commands += [
+            f'hset tinyci:job:{job_id} {fields} output "{"x" * 2000}"',
+            f"zadd tinyci:jobs {old + number} {job_id}",
+        ]
+    box.redis_all(commands)
+    box.sh("systemctl restart tinyci")
+    yield ids
+    box.redis_all([f"del tinyci:job:{job_id}" for job_id in ids] + [f"zrem tinyci:jobs {job_id}" for job_id in ids])
+    box.sh("systemctl restart tinyci")
+
+
+def timed(box: Box, script: str) -> tuple[float, str]:
+    """Seconds on the host that a script takes there, without the way to it, and what it prints."""
+    said = box.sh(f"begin=$(date +%s%N); {script}; echo $(($(date +%s%N) - begin))", "nobody")
+    *lines, took = said.splitlines()
+    return int(took) / 1e9, "\n".join(lines)
+
+
+def test_two_thousand_kept_jobs_slow_nobody_down(box: Box, work: Clone, two_thousand: list[str]) -> None:
+    took, listed = timed(box, f"{CALL} ListJobs")
+    jobs = re.findall(r"/org/tinyci1/job/_[0-9a-f]{32}", listed)
+    print(f"ListJobs of {len(jobs)} jobs on the bus, {len(two_thousand)} kept: {took:.3f} s, with busctl's start")
+    assert 0 < len(jobs) <= 110, "live and recent ones"
+    assert took < 2
+
+    old = two_thousand[0]
+    assert path_of(old) not in jobs
+    took, found = timed(box, f"{CALL} GetJob s {old}")
+    assert found == f'o "{path_of(old)}"'
+    print(f"GetJob of the oldest: {took:.3f} s, with busctl's start")
+    assert took < 2
+    get = f"busctl get-property org.tinyci1 {path_of(old)} org.tinyci1.Job"
+    assert box.sh(f"{get} Repo State") == 's "old-0"\ns "succeeded"\n'
+
+    work("probe").script("true")
+    with monitored(box) as said:
+        job_id = box.deploy(work("probe"))["id"]
+    stored = told_in_redis(box, job_id)
+    told = told_on_the_bus("\n".join(said), job_id)
+    assert told.keys() == {"building", "succeeded"}
+    late = {state: at - stored[state] for state, at in told.items()}
+    print(f"a state change is told on the bus after {', '.join(f'{each * 1000:.1f} ms' for each in late.values())}")
+    assert max(late.values()) < 2
+
+
+def told_in_redis(box: Box, job_id: str) -> dict[str, float]:
+    """When each state of the job was written, in seconds since the epoch."""
+    found = {}
+    entries = box.redis_json("xrange tinyci:events - +")
+    assert isinstance(entries, list)
+    for _, flat in entries:
+        event = dict(zip(flat[::2], flat[1::2], strict=True))
+        if event["job"] == job_id:
+            found[event["state"]] = datetime.fromisoformat(event["at"]).timestamp()
+    return found
+
+
+def told_on_the_bus(monitored: str, job_id: str) -> dict[str, float]:
+    """When PropertiesChanged told each state, as `busctl monitor` saw it."""
+    found = {}
+    for message in monitored.split("Type=")[1:]:
+        if f"Path={path_of(job_id)}" not in message or "Member=PropertiesChanged" not in message:
+            continue
+        state = re.search(r'STRING "State";\s+VARIANT "s" \{\s+STRING "([a-z-]+)"', message)
+        stamp = re.search(r'Timestamp="\w+ (\S+ \S+) UTC"', message)
+        assert stamp, message
+        if state:
+            found[state[1]] = datetime.fromisoformat(f"{stamp[1]}+00:00").timestamp()
+    return found
+
+
+READERS = """
+import asyncio, sys, time
+sys.path[:0] = ["/opt/tinyci/lib/python3.%d/site-packages" % sys.version_info.minor]
+from tinyci.bus import Bus
+
+MANAGER = ("org.tinyci1", "/org/tinyci1", "org.tinyci1.Manager")
+
+async def main(path):
+    buses = [await Bus.connect() for _ in range(2)]  # a bus lets a connection wait for 128 replies
+    def read(bus, after):
+        return bus.call("org.tinyci1", path, "org.tinyci1.Job", "ReadOutput", "sb", after, True, timeout=60)
+    position, lines, state = await read(buses[0], "")
+    print(lines, state)
+    waiting = [asyncio.ensure_future(read(bus, position)) for bus in buses for _ in range(100)]
+    times = []
+    for _ in range(20):
+        begin = time.monotonic()
+        await buses[0].call(*MANAGER, "ListJobs")
+        times.append(time.monotonic() - begin)
+    assert not any(each.done() for each in waiting)
+    print(sorted(times)[10], flush=True)
+    answers = await asyncio.gather(*waiting)
+    print(len(answers), {tuple(lines) for _, lines, _ in answers})
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(box: Box, work: Clone) -> None:
+    with building(box, work("probe")) as job_id:
+        box.sh("cat >/tmp/readers.py", stdin=READERS)
+        read = f"/opt/tinyci/bin/python3 /tmp/readers.py {path_of(job_id)}"
+        box.sh(f"({read} >/tmp/readers 2>&1; echo over >>/tmp/readers) >/dev/null 2>&1 &")
+        box.sh("until [ $(wc -l </tmp/readers) -ge 2 ]; do sleep 0.1; done", limit=60)
+        clients = box.redis("client list")
+        assert sum("user=daemon" in client for client in clients) < 20, clients
+    said = box.sh("until grep -q ^over /tmp/readers; do sleep 0.1; done; cat /tmp/readers", limit=90).splitlines()
+    print(f"ListJobs with 200 readers waiting: {float(said[1]) * 1000:.1f} ms (median)")
+    assert said[0] == "['begun'] building"
+    assert float(said[1]) < 1
+    assert said[2] == "200 {('ended',)}", said
+
+
+# -- the bus -----------------------------------------------------------------------------------------------------
+
+
+def test_a_burst_of_messages_while_the_bus_is_stopped_costs_no_connection(
+    box: Box, pytestconfig: pytest.Config
+) -> None:
+    """Each job of a repo that is not there is three: it is new, it changes, it has ended."""
+    ids = [str(uuid.uuid4()) for _ in range(max(200, pytestconfig.getoption("jobs")))]
+    daemon, since = box.show("root", "tinyci.service", "MainPID"), box.sh("date +%s").strip()
+    bus = box.show("root", "dbus.service", "MainPID")
+    owner = box.sh("busctl --list --no-pager | grep ^org.tinyci1")
+    box.sh(f"kill -STOP {bus}")
+    try:
+        begin = time.monotonic()
+        fields = "ref refs/heads/main revision 1111111111111111111111111111111111111111"
+        hashes = [f"hset tinyci:job:{each} repo not-there-{at % 40} {fields}" for at, each in enumerate(ids)]
+        box.redis_all(hashes + [f"lpush tinyci:queue {job_id}" for job_id in ids])
+        box.wait(ids[-1], limit=180)  # the newest: what is older has ended before it
+        print(f"{3 * len(ids)} messages in {time.monotonic() - begin:.1f} s while the bus was stopped")
+    finally:
+        box.sh(f"kill -CONT {bus}")
+    assert box.sh("busctl --list --no-pager | grep ^org.tinyci1") == owner, "the same connection"
+    assert path_of(ids[-1]) in box.sh(f"{CALL} ListJobs")
+    assert box.show("root", "tinyci.service", "MainPID") == daemon
+    assert "system bus" not in box.sh(f"journalctl -u tinyci -o cat --no-pager --since @{since}")
+    states = box.redis_all([f"hget tinyci:job:{job_id} state" for job_id in ids])
+    assert set(states) <= {"rejected", "superseded"}, set(states)
+
+
+# -- the journal -------------------------------------------------------------------------------------------------
+
+
+def test_the_journal_explains_what_the_daemon_says(box: Box, work: Clone) -> None:
+    work("probe").script("exit 3")
+    job_id = box.deploy(work("probe"))["id"]
+    shown = box.sh(f"journalctl -x -u tinyci TINYCI_JOB={job_id} --no-pager")
+    print(shown)
+    assert f"Subject: Job {job_id} of probe is failed" in shown
+    assert f'"tinyci show {job_id}" says why' in shown
+    assert shown.count("Defined-By: tinyci") == 3  # queued, building, failed
