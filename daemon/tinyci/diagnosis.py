@@ -80,11 +80,10 @@ class Diagnosis:
         return Row("daemon-redis", True, "Redis answers the daemon")
 
     def _spool(self) -> Row:
-        try:
-            os.listdir(SPOOL)
-        except OSError as error:
-            return Row("daemon-spool", False, f"the daemon cannot read {SPOOL}: {error.strerror}")
-        return Row("daemon-spool", True, "the daemon can read the spool")
+        # Made anew while the daemon runs, it is outside of what the unit's ReadWritePaths= lets it write.
+        if not os.access(SPOOL, os.R_OK | os.W_OK | os.X_OK):
+            return Row("daemon-spool", False, f"the daemon cannot take in what is kept in {SPOOL}")
+        return Row("daemon-spool", True, "the daemon can take in what is kept in the spool")
 
     def _configuration(self) -> Row:
         check = "daemon-configuration"
@@ -99,7 +98,7 @@ class Diagnosis:
     async def _repo(self, name: str) -> list[Row]:
         repo = self._dispatch.repos.known.get(name)
         if repo is None:
-            return [Row("daemon-repo", False, self._dispatch.repos.wrong[name])]
+            return [Row("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.wrong[name]}")]
         managers = Managers(PATIENCE)
         try:
             async with asyncio.timeout(4 * PATIENCE):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tinyci import repo
 from tinyci.doctor import (
+    accounts,
     configuration,
     daemon,
     files,
@@ -255,8 +256,8 @@ def test_what_the_daemon_says_has_a_mend_where_nothing_else_tells_it() -> None:
 
 def test_accounts_and_the_queue() -> None:
     groups = ("tinyci", "tinyci-redis", "tinyci-push")
-    assert verdict(daemon.judge_accounts(("tinyci",), groups)) == "ok"
-    assert verdict(daemon.judge_accounts(("tinyci",), groups[:2]), "group tinyci-push") == "wrong"
+    assert verdict(accounts.judge_accounts(("tinyci",), groups)) == "ok"
+    assert verdict(accounts.judge_accounts(("tinyci",), groups[:2]), "group tinyci-push") == "wrong"
     assert verdict(daemon.judge_paused(False)) == "ok"
     assert daemon.judge_paused(True).mend.endswith("Resume")
 
@@ -493,7 +494,7 @@ def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
 
 
 def test_a_report_as_json() -> None:
-    told = json.loads(report.as_json(FINDINGS))
+    told = json.loads(json.dumps(report.as_object(FINDINGS)))
     assert told["healthy"] is False
     assert told["findings"][2] == {
         "about": "user web",
@@ -505,11 +506,12 @@ def test_a_report_as_json() -> None:
 
 
 def test_a_report_for_a_person_has_each_mend_on_a_line_of_its_own() -> None:
-    lines = list(report.table(FINDINGS, everything=False))
+    lines = list(report.table(FINDINGS, False, True))
     assert "    mend it" in lines
     assert any("for a person to decide" in line for line in lines)
+    assert any("\x1b[31mc\x1b[0m (user web): is not so." in line for line in lines)
     assert "1 checks need root" in lines[-1]
-    assert list(report.table(FINDINGS[:1], everything=False))[-1] == "All is well."
+    assert list(report.table(FINDINGS[:1], False, False))[-1] == "All is well."
 
 
 def test_only_what_is_wrong_is_unhealthy() -> None:
@@ -519,3 +521,19 @@ def test_only_what_is_wrong_is_unhealthy() -> None:
 
 def test_properties() -> None:
     assert parse_properties("A=b\nC=d=e\n\nnothing\n") == {"A": "b", "C": "d=e"}
+
+
+def test_what_a_program_said_reaches_no_terminal_as_it_is() -> None:
+    (line,) = report.plain([wrong("a", "it said \x1b]0;x\x07")])
+    assert "\x1b" not in line and "\\x1b" in line
+    assert "\x1b" not in "\n".join(report.table([wrong("a", "it said \x1b]0;x\x07")], True, False))
+
+
+def test_every_check_is_described() -> None:
+    page = (TREE / "daemon/man/tinyci-doctor.1.md").read_text()
+    described = set(re.findall(r"\*\*([a-z-]+?)-?\*\*", page))
+    sources = [*(TREE / "daemon/tinyci/doctor").glob("*.py"), TREE / "daemon/tinyci/diagnosis.py"]
+    pattern = r'\b(?:ok|wrong|unchecked|Row|judge_service|judge_enabled)\(\s*f?"([a-z-]+?)-?["{]'
+    made = {name for source in sources for name in re.findall(pattern, source.read_text())}
+    assert len(made) > 40
+    assert made <= described, made - described

@@ -1,14 +1,14 @@
-"""`tinyci doctor`: everything that a deploy stands on, and for what is wrong the command that mends it."""
+"""Examine everything that a deploy stands on, and print for what is wrong the command that mends it."""
 
 import argparse
 import asyncio
+import json
 import sys
 
+from tinyci.cli.outcome import FAILED, OK, UNKNOWN, Failure
+from tinyci.cli.terminal import has_colours
 from tinyci.doctor import report
 from tinyci.doctor.examination import NoSuchSubject, examine
-
-UNKNOWN = 3
-"""Exit status when there is nothing to say: no such repo or user."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,15 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status 0 when nothing is wrong, 1 when something is."""
     try:
         findings = asyncio.run(examine(arguments.subject))
     except NoSuchSubject as error:
-        print(f"tinyci: {error}", file=sys.stderr)
-        return UNKNOWN
+        raise Failure(UNKNOWN, str(error)) from None
     if arguments.json:
-        print(report.as_json(findings))
+        print(json.dumps(report.as_object(findings), indent=2))
+    elif sys.stdout.isatty():
+        print("\n".join(report.table(findings, arguments.all, has_colours(sys.stdout))))
     else:
-        lines = report.table(findings, arguments.all) if sys.stdout.isatty() else report.plain(findings)
-        print("\n".join(lines))
-    return 0 if report.is_healthy(findings) else 1
+        print("\n".join(report.plain(findings)))
+    return OK if report.is_healthy(findings) else FAILED

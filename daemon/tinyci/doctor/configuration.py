@@ -1,6 +1,7 @@
 """What stands in /etc/tinyci: in order, and for those to read who go by it."""
 
 import os
+import shlex
 from collections.abc import Mapping
 
 from tinyci import config, repo, table
@@ -61,11 +62,11 @@ def judge_rights(found: Mapping[str, File | None]) -> Finding:
             continue
         if file.owner != "root" or file.mode & 0o022:
             text = f"{path} is {file.rights}: who may write it decides what is run, and that is root alone"
-            return wrong(check, text, f"chown root:root {path} && chmod go-w {path}")
+            return wrong(check, text, f"chown root:root {shlex.quote(path)} && chmod go-w {shlex.quote(path)}")
         readable = 0o005 if file.is_directory else 0o004
         if file.mode & readable != readable:
             text = f"{path} is {file.rights}: the hook, the daemon and the users' builds cannot read it"
-            return wrong(check, text, f"chmod a+rX {path}")
+            return wrong(check, text, f"chmod a+rX {shlex.quote(path)}")
     return ok(check, f"what stands in {ETC} is root's, and readable by all")
 
 

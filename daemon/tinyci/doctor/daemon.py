@@ -1,8 +1,6 @@
 """The daemon: up, on the bus, and what it says of itself."""
 
-import grp
-import pwd
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tinyci.doctor import files
@@ -14,8 +12,6 @@ from tinyci.polkit import NAME
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"
-_USERS = ("tinyci",)
-_GROUPS = ("tinyci", "tinyci-redis", "tinyci-push")
 
 # What mends what the daemon says is wrong. Not in it: what the checks beside it find and mend.
 _MENDS = {
@@ -25,15 +21,6 @@ _MENDS = {
     "daemon-spool": f"systemd-tmpfiles --create {files.TMPFILES} && {_RESTART}",
     "daemon-configuration": f"systemctl reload {UNIT}",
 }
-
-
-def judge_accounts(users: Collection[str], groups: Collection[str]) -> Finding:
-    missing = [f"user {name}" for name in _USERS if name not in users]
-    missing += [f"group {name}" for name in _GROUPS if name not in groups]
-    if missing:
-        text = f"there is no {' and no '.join(missing)}, and tinyci runs as these"
-        return wrong("accounts", text, f"systemd-sysusers {files.SYSUSERS}")
-    return ok("accounts", "tinyci's users and groups are there")
 
 
 def judge_bus(error: str, text: str) -> Finding:
@@ -74,8 +61,6 @@ async def look(system: System) -> list[Finding]:
     install = files.restore(f"{files.UNITS}/{UNIT}", then=f"systemctl enable --now {UNIT}")
     up = judge_service("daemon", UNIT, unit, why, install, last)
     findings = [up, judge_enabled("daemon-enabled", UNIT, unit, "after the next boot nothing would be deployed")]
-    users, groups = {each.pw_name for each in pwd.getpwall()}, {each.gr_name for each in grp.getgrall()}
-    findings = [judge_accounts(users, groups), *findings]
     if up.verdict != "ok":
         names = ("bus", "queue", *_MENDS)
         return findings + [unchecked(name, "the daemon is not up") for name in names]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 
 from tinyci.doctor import (
+    accounts,
     configuration,
     daemon,
     files,
@@ -54,11 +55,13 @@ async def examine(asked: str) -> list[Finding]:
 
 
 async def _host(system: System, configured: Configured) -> list[Finding]:
-    findings = [*files.look(system), *configuration.look(system, configured)]
+    findings = [*files.look(system), *accounts.look(), *configuration.look(system, configured)]
     findings += space.look(system, space.HOST)
-    findings += spool.look(system)
     findings += await _together(
-        redis.look(system, configured.config.redis_socket), polkit.look(system), daemon.look(system)
+        redis.look(system, configured.config.redis_socket),
+        spool.look(system),
+        polkit.look(system),
+        daemon.look(system),
     )
     return of("host", findings)
 

@@ -2,9 +2,10 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 
 from tinyci.doctor.finding import Finding, ok, wrong
-from tinyci.doctor.system import System
+from tinyci.doctor.system import File, System
 
 ARCHIVE = "/opt/tinyci/release/server.tar"
 POLICY = "/etc/dbus-1/system.d/org.tinyci1.conf"
@@ -57,6 +58,21 @@ def judge_files(missing: list[str]) -> Finding:
     return ok("files", "tinyci's own files are there")
 
 
+def judge_rights(found: Mapping[str, File | None]) -> Finding:
+    """`found`: directories in which the daemon, the hook and the stages have their programs."""
+    for path, file in found.items():
+        if file and file.mode & 0o055 != 0o055:
+            text = (
+                f"{path} is {file.rights}: neither the daemon nor the hook nor the users' builds can run what is there"
+            )
+            return wrong("files-rights", text, "chmod -R go+rX /opt/tinyci")
+    return ok("files-rights", "tinyci's programs can be run by those who have to")
+
+
 def look(system: System) -> list[Finding]:
     reachable = [path for path in FILES if path != RULES or system.is_root]  # its directory is closed
-    return [judge_files([path for path in reachable if system.file(path) is None])]
+    programs = ("/opt/tinyci", "/opt/tinyci/bin", "/opt/tinyci/hooks", "/opt/tinyci/lib")
+    return [
+        judge_rights({path: system.file(path) for path in programs}),
+        judge_files([path for path in reachable if system.file(path) is None]),
+    ]

@@ -1,8 +1,9 @@
 """What an examination found, for a person at a terminal, for a pipe, and as JSON."""
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
+from tinyci.cli.terminal import safe
 from tinyci.doctor.finding import NEEDS_ROOT, Finding, Verdict
 
 _COLOURS = {Verdict.OK: "32", Verdict.WRONG: "31", Verdict.UNCHECKED: "33"}
@@ -12,18 +13,9 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
     return all(each.verdict is not Verdict.WRONG for each in findings)
 
 
-def as_json(findings: Sequence[Finding]) -> str:
-    rows = [
-        {
-            "about": each.about,
-            "check": each.check,
-            "verdict": str(each.verdict),
-            "sentence": each.sentence,
-            "mend": each.mend,
-        }
-        for each in findings
-    ]
-    return json.dumps({"healthy": is_healthy(findings), "findings": rows}, indent=2)
+def as_object(findings: Sequence[Finding]) -> dict[str, object]:
+    """For JSON; all as it is."""
+    return {"healthy": is_healthy(findings), "findings": [asdict(each) for each in findings]}
 
 
 def plain(findings: Sequence[Finding]) -> Iterator[str]:
@@ -32,22 +24,26 @@ def plain(findings: Sequence[Finding]) -> Iterator[str]:
         yield "\t".join((str(each.verdict), each.about, each.check, _line(each.sentence), each.mend))
 
 
-def table(findings: Sequence[Finding], everything: bool) -> Iterator[str]:
+def table(findings: Sequence[Finding], everything: bool, colours: bool) -> Iterator[str]:
     """A row for each subject with what holds, then what is wrong, with its mend on a line of its own to copy."""
+
+    def coloured(verdict: Verdict, text: str) -> str:
+        return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if colours else text
+
     subjects = list(dict.fromkeys(each.about for each in findings))
     width = max((len(subject) for subject in subjects), default=0)
     for subject in subjects:
         own = [each for each in findings if each.about == subject]
         counts = {verdict: sum(each.verdict is verdict for each in own) for verdict in Verdict}
         told = [
-            _colour(verdict, f"{counts[verdict]} {name}")
+            coloured(verdict, f"{counts[verdict]} {name}")
             for verdict, name in ((Verdict.OK, "ok"), (Verdict.WRONG, "wrong"), (Verdict.UNCHECKED, "not checked"))
             if counts[verdict]
         ]
         yield f"{subject:<{width}}  {', '.join(told)}"
         for each in own:
             if everything:
-                verdict = _colour(each.verdict, f"{each.verdict:<9}")
+                verdict = coloured(each.verdict, f"{each.verdict:<9}")
                 yield f"{'':<{width}}  {verdict} {each.check:<22} {_line(each.sentence)}"
     bad = [each for each in findings if each.verdict is Verdict.WRONG]
     if bad:
@@ -55,7 +51,7 @@ def table(findings: Sequence[Finding], everything: bool) -> Iterator[str]:
         yield "From the top, since what is wrong may come of what stands above it:"
     for each in bad:
         yield ""
-        yield f"{_colour(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
+        yield f"{coloured(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
         yield f"    {each.mend}" if each.mend else "    This is for a person to decide: no one command mends it."
     skipped = [each for each in findings if each.verdict is Verdict.UNCHECKED]
     if need := sum(each.sentence == NEEDS_ROOT for each in skipped):
@@ -67,8 +63,5 @@ def table(findings: Sequence[Finding], everything: bool) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _colour(verdict: Verdict, text: str) -> str:
-    return f"\033[{_COLOURS[verdict]}m{text}\033[0m"
+    """One line that no terminal obeys: programs and people have a say in it."""
+    return safe(" ".join(text.split()))

@@ -14,12 +14,13 @@ LATE = 60.0
 
 
 def judge_directory(directory: File | None) -> Finding:
+    # The daemon's own view of the file system (ReadWritePaths=) has the directory that was there at its start.
+    make = f"systemd-tmpfiles --create {files.TMPFILES} && systemctl try-restart tinyci.service"
     if directory is None:
-        mend = f"systemd-tmpfiles --create {files.TMPFILES}"
-        return wrong("spool", f"{SPOOL} is missing: a push that finds no Redis would be lost", mend)
+        return wrong("spool", f"{SPOOL} is missing: a push that finds no Redis would be lost", make)
     if not directory.is_directory:
-        mend = f"rm {SPOOL} && systemd-tmpfiles --create {files.TMPFILES}"
-        return wrong("spool", f"{SPOOL} is no directory: a push that finds no Redis would be lost", mend)
+        text = f"{SPOOL} is no directory: a push that finds no Redis would be lost"
+        return wrong("spool", text, f"rm {SPOOL} && {make}")
     if directory.rights != RIGHTS:
         mend = f"chown tinyci:tinyci-push {SPOOL} && chmod 1730 {SPOOL}"
         text = f"{SPOOL} is {directory.rights}, expected {RIGHTS}: the hook writes there, and the daemon alone reads"
@@ -42,7 +43,7 @@ def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
     return ok("spool-backlog", "no push waits to be taken in")
 
 
-def look(system: System) -> list[Finding]:
+async def look(system: System) -> list[Finding]:
     findings = [judge_directory(system.file(SPOOL))]
     if not system.is_root:
         return [*findings, unchecked("spool-backlog")]

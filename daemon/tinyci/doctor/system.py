@@ -85,9 +85,11 @@ class System:
     async def run(self, *command: str, user: str = "", limit: float = LIMIT, **environment: str) -> Ran:
         """Run a command, as that user when one is named, without input and from `/`."""
         given = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **environment}
-        prefix: tuple[str, ...] = ()
+        become: dict[str, Any] = {}
         if user and user != self.me:
-            prefix = ("setpriv", "--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--init-groups", "--")
+            entry = pwd.getpwnam(user)
+            groups = os.getgrouplist(user, entry.pw_gid)
+            become = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
         if user or self.me:
             entry = pwd.getpwnam(user or self.me)
             given = {"HOME": entry.pw_dir, "USER": entry.pw_name, **given}
@@ -95,13 +97,14 @@ class System:
         async with self._turn:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(*prefix, *command),
+                    *command,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
                     env=given,
                     cwd="/",
                     start_new_session=True,  # so that a limit ends all of it
+                    **become,
                 )
             except OSError as error:
                 return Ran(127, "", f"{command[0]}: {error.strerror}")

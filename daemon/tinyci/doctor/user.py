@@ -110,7 +110,8 @@ def judge_stages(user: str, done: Ran) -> Finding:
     if done.status:
         text = f"{user} cannot run tinyci's stages in /opt/tinyci: {done.last}"
         denied = "Permission denied" in done.err or done.status in (126, 127)
-        reinstall = "/opt/tinyci/bin/pip install --no-index --no-deps --force-reinstall /opt/tinyci/release/*.whl"
+        newest = "$(ls -t /opt/tinyci/release/*.whl | head -n 1)"
+        reinstall = f"/opt/tinyci/bin/pip install --no-index --no-deps --force-reinstall {newest}"
         return wrong("stages", text, "chmod -R go+rX /opt/tinyci" if denied else reinstall)
     return ok("stages", f"{user} can run tinyci's stages")
 
