@@ -156,10 +156,19 @@ def test_outside_of_a_method_nobody_calls() -> None:
 
 async def test_a_name_has_one_owner(message_bus: MessageBus) -> None:
     async with connected(message_bus) as second:
+        free = asyncio.Event()
+
+        def hear(path: str, interface: str, member: str, arguments: list[Any]) -> None:
+            if member == "NameOwnerChanged" and arguments[2] == "":
+                free.set()
+
+        second.on_signal(hear)
+        await second.match(f"type='signal',member='NameOwnerChanged',arg0='{NAME}'")
         async with connected(message_bus) as first:
             await first.own(NAME)
             with pytest.raises(BusError, match=f"{NAME} is owned by another process"):
                 await second.own(NAME)
+        await free.wait()  # the bus takes a moment to see that a connection was closed
         assert await second.call(*DBUS, "NameHasOwner", "s", NAME) == [False]  # who was refused does not inherit
 
 
