@@ -8,9 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tinyci import config, repo, span
 from tinyci.cli import outcome
 from tinyci.cli.commands import COMMANDS, parser
 from tinyci.job import FINAL, State
+from tinyci.repo import Repo
 
 TREE = Path(__file__).parents[2]
 PAGES = sorted((TREE / "daemon" / "man").glob("*.md"))
@@ -143,3 +145,38 @@ def test_states_and_their_exit_statuses_are_those_of_jobs() -> None:
     assert len(set(outcome.OF_STATE.values())) == len(outcome.OF_STATE)
     words = re.findall(r"(?<!\*)\*([a-z-]+)\*(?!\*)", section("EXIT STATUS").partition("**15**")[2])
     assert [outcome.OF_STATE[word] for word in words] == [10, 11, 12, 13, 14, 15]
+
+
+# -- the page of the configuration -------------------------------------------------------------------------------
+
+TOML = (TREE / "daemon" / "man" / "tinyci.toml.5.md").read_text(encoding="utf-8")
+
+
+def terms(name: str) -> dict[str, str]:
+    """What a section defines, and the default that it gives for each."""
+    found = re.search(rf"^# {name}\n(.*?)(?=^# |\Z)", TOML, re.MULTILINE | re.DOTALL)
+    assert found, name
+    items = re.findall(r"^((?:\*\*[^*]+\*\* ?)+)\n:   (.*?)(?=^\*\*|\Z)", found[1], re.MULTILINE | re.DOTALL)
+    defaults = {term.replace("*", ""): re.search(r"Default:\s+`?(.*?)[`,\n ]", text) for term, text in items}
+    return {term: default[1].rstrip(".") if default else "" for term, default in defaults.items()}
+
+
+def test_the_page_has_every_key_of_a_repo_with_its_default() -> None:
+    told = terms("A REPO")
+    assert list(told) == [field for field in Repo._fields if field != "name"]
+    plain = repo.parse("web.toml", 'repository = "/srv/git/web.git"\nuser = "web"')
+    for key in ("timeout", "restart_timeout", "settle", "verify_timeout"):
+        assert span.parse(told[key]) == getattr(plain, key), key
+    assert (told["script"], int(told["keep_images"])) == (plain.script, plain.keep_images)
+
+
+def test_the_page_has_every_key_of_the_daemon_with_its_default() -> None:
+    told = terms("THE DAEMON")
+    plain = config.parse("tinyci.toml", "", cpus=7)
+    assert len(told) == len(plain)
+    assert told["[redis] socket"] == plain.redis_socket
+    assert int(told["[limits] log"]) == plain.log_max
+    assert int(told["[limits] output"]) == plain.output_max
+    assert int(told["[keep] jobs"]) == plain.keep_jobs
+    assert span.parse(told["[keep] age"]) == plain.keep_age
+    assert "parallel" in told
