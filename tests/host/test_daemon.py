@@ -94,7 +94,7 @@ def test_the_bus_shows_the_job_while_it_runs(box: Box, work: Clone) -> None:
     box.wait(job_id)
     assert "State: succeeded" in box.sh(f"tinyci show {job_id[:8]}", "nobody")
     missing = box.run("busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager GetJob s nonsense")
-    assert "no live or recent job has the id 'nonsense'" in missing.text
+    assert "no job that is kept has the id 'nonsense'" in missing.text
 
 
 def test_a_reload_reads_the_repos_again_and_one_wrong_file_stops_no_other(box: Box, work: Clone) -> None:
