@@ -94,7 +94,7 @@ def test_a_daemon_that_is_killed_is_waited_for(box: Box, work: Clone, release: C
         push.until("waiting for it, the job is not lost")
         release()
         assert push.ended() == 0
-    assert [line for line in push.lines if line in ("begun", "over")] == ["begun", "over"], "nothing twice"
+    assert [line for line in push.lines if line in ("begun", "over")] == ["begun", "over"], push.account()
     assert " of probe succeeded after " in push.lines[-1]
 
 

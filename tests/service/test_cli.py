@@ -45,6 +45,8 @@ class Person:
             "PYTHONPATH": str(TREE / "daemon"),
             "TERM": "xterm",
         }
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+        """What the terminal has been told up to now, each time that there is more."""
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         """Run it with pipes."""
@@ -75,6 +77,7 @@ class Person:
         with suppress(OSError):  # EIO is the end of a terminal
             while data := await asyncio.to_thread(os.read, ours, 4096):
                 told += data
+                self.told.put_nowait(told.decode("utf-8", "replace"))
         os.close(ours)
         await process.wait()
         return told.decode().replace("\r\n", "\n")
@@ -114,9 +117,21 @@ async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
     await bus.close()
 
 
+class Asked(Work):
+    """Tells when a job is looked for that is not on the bus."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def job(self, job_id: str) -> dict[str, str]:
+        self.asked.set()
+        return await super().job(job_id)
+
+
 @pytest.fixture
-def work() -> Work:
-    return Work()
+def work() -> Asked:
+    return Asked()
 
 
 @pytest_asyncio.fixture
@@ -288,6 +303,17 @@ async def test_who_waits_for_a_job_exits_by_it(
     assert (following.returncode, waiting.returncode) == (status, status)
 
 
+async def test_a_terminal_is_shown_what_is_waited_for(person: Person, tinyci: Api) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    looking = asyncio.create_task(person.look("wait", ID))
+    while "job 0d313b1e of web: building (" not in await person.told.get():
+        pass
+    while not re.search(r"building \([1-9]", await person.told.get()):
+        pass  # the time goes on
+    tinyci.change(ID, {"state": "succeeded"})
+    assert "\r\x1b[Kjob 0d313b1e of web succeeded.\n" in await looking
+
+
 async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: Api) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     following = await person.start("log", "-f", ID)
@@ -302,7 +328,7 @@ async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: Api) -> 
 
 
 async def test_a_daemon_that_goes_away_is_waited_for(
-    person: Person, message_bus: MessageBus, tinyci: Api, work: Work
+    person: Person, message_bus: MessageBus, tinyci: Api, work: Asked
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     work.logs[ID] = ["one"]
@@ -314,8 +340,10 @@ async def test_a_daemon_that_goes_away_is_waited_for(
     await following.stderr.readline()
     assert b"waiting for it, the job is not lost" in await following.stderr.readline()
     again = api_of(work, "web")
-    again.add(ID, {**FIELDS, "state": "building"}, announce=False)
+    work.asked.clear()
     await again.connect()
+    await work.asked.wait()  # it has its name before it knows of its jobs
+    again.add(ID, {**FIELDS, "state": "building"}, announce=False)
     work.logs[ID].append("two")
     again.change(ID, {"state": "succeeded"})
     out, _ = await following.communicate()

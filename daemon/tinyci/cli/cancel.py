@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     async def cancel(daemon: Client) -> int:
         job = await daemon.find(arguments.job)
-        with Progress() as progress:
-            await progress.during(f"{job.repo}: its build is being stopped", daemon.request("Cancel", job.id))
+        progress = Progress()
+        progress.show(f"job {short(job.id)} of {job.repo}: its end is awaited")
+        await progress.during(daemon.request("Cancel", job.id))
         print(f"cancelled job {short(job.id)} of {job.repo}.")
         return OK
 

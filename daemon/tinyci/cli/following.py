@@ -61,8 +61,8 @@ class Reader:
 class Quiet:
     """Somebody who wants the result, on stdout; at a terminal, the state until then."""
 
-    def __init__(self) -> None:
-        self._progress = Progress()
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     def lines(self, lines: Sequence[str]) -> None:
         """Not told."""
@@ -76,7 +76,7 @@ class Quiet:
 
     def ended(self, sentence: str) -> None:
         self._progress.clear()
-        print(safe(sentence))
+        print(safe(sentence), flush=True)
 
 
 class Following:
@@ -160,16 +160,18 @@ class Following:
                 return
 
     async def _read(self, wait: bool) -> tuple[list[str], str]:
-        path = self._job.path or await self._daemon.path(self._job.id)
+        known = self._job.path
+        path = known or await self._daemon.path(self._job.id)
         self._job = self._job._replace(path=path)
         try:
             self._after, lines, state = await self._daemon.call(
                 path, JOB, "ReadOutput", "sb", self._after, wait, timeout=_LONG_POLL
             )
         except Failure as failure:
-            if not is_lost(failure):
-                # Of a job that the daemon only keeps, the object goes and comes.
+            if known and not is_lost(failure):
+                # Another daemon has no object of the job yet, and this one not any more if it only keeps it: ask again.
                 self._job = self._job._replace(path="")
+                raise Failure(UNKNOWN, str(failure)) from None
             raise
         return lines, state
 

@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Iterable, Sequence
-from types import TracebackType
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -111,27 +110,19 @@ class Progress:
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._since = time.monotonic()
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.clear()
+        self._text = ""
 
     def show(self, text: str) -> None:
-        if self._shown:
-            line = f"{safe(text)} ({span(time.monotonic() - self._since)})"[: columns(sys.stderr) - 1]
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
+        """Say something else from now on."""
+        self._text = text
+        self._draw()
 
-    async def during(self, text: str, work: Awaitable[T]) -> T:
-        """Show it while something is done."""
+    async def during(self, work: Awaitable[T]) -> T:
+        """Keep its time while something is done."""
 
         async def tick() -> None:
             while True:
-                self.show(text)
+                self._draw()
                 await asyncio.sleep(1)
 
         ticking = asyncio.ensure_future(tick())
@@ -140,6 +131,12 @@ class Progress:
         finally:
             ticking.cancel()
             self.clear()
+
+    def _draw(self) -> None:
+        if self._shown and self._text:
+            line = f"{safe(self._text)} ({span(time.monotonic() - self._since)})"[: columns(sys.stderr) - 1]
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
 
     def clear(self) -> None:
         if self._shown:

@@ -5,6 +5,7 @@ import argparse
 from tinyci.cli import client
 from tinyci.cli.client import Client
 from tinyci.cli.following import Following, Quiet
+from tinyci.cli.terminal import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def wait(daemon: Client) -> int:
-        return await Following(daemon, await daemon.find(arguments.job), Quiet()).follow()
+        progress = Progress()
+        return await progress.during(Following(daemon, await daemon.find(arguments.job), Quiet(progress)).follow())
 
     return client.talk(wait)
