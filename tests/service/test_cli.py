@@ -218,6 +218,14 @@ async def test_a_job_that_nobody_knows_is_answered_with_candidates(person: Perso
     )
 
 
+@pytest.mark.parametrize("command", ["jobs", "run", "rollback"])
+async def test_a_repo_that_nobody_knows_is_answered_with_those_that_there_are(
+    person: Person, tinyci: Api, command: str
+) -> None:
+    said = await person.ask(command, "wbe\x1b[2J")
+    assert said == Ended(3, "", "tinyci: there is no repo 'wbe\\x1b[2J': the repos are mail, web\n")
+
+
 async def test_what_polkit_refuses_has_a_status_of_its_own(person: Person, tinyci: Api, polkit: Polkit) -> None:
     tinyci.add(ID, FIELDS)
     polkit.allows = False

@@ -6,7 +6,7 @@ from tinyci.cli import client
 from tinyci.cli.client import Client
 from tinyci.cli.names import short
 from tinyci.cli.outcome import OK
-from tinyci.cli.terminal import Progress
+from tinyci.cli.terminal import Progress, safe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress = Progress()
         progress.show(f"job {short(job.id)} of {job.repo}: its end is awaited")
         await progress.during(daemon.request("Cancel", job.id))
-        print(f"cancelled job {short(job.id)} of {job.repo}.")
+        print(f"cancelled job {short(job.id)} of {safe(job.repo)}.")
         return OK
 
     return client.talk(cancel)

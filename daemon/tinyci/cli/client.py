@@ -9,6 +9,7 @@ from tinyci.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGone
 from tinyci.cli import agent
 from tinyci.cli.names import Row, find
 from tinyci.cli.outcome import FAILED, NO_DAEMON, REFUSED, UNKNOWN, Failure
+from tinyci.cli.terminal import safe
 
 NAME = "org.tinyci1"
 PATH = "/org/tinyci1"
@@ -96,6 +97,12 @@ class Client:
             path = await self.path(name)
             told = await self.properties(path)
             return Row(name, told["Repo"], told["Ref"], told["State"], path)
+
+    async def check_repo(self, name: str) -> None:
+        """Raise Failure, with those that there are, when no repo is called so."""
+        repos = await self.get("Repos")
+        if name not in repos:
+            raise Failure(UNKNOWN, f"there is no repo '{safe(name)}': the repos are {', '.join(repos) or 'none'}")
 
     async def path(self, job_id: str) -> str:
         """The object of a job, by its whole id."""

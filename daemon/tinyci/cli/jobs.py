@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tinyci.cli import client
 from tinyci.cli.client import JOB, Client
 from tinyci.cli.names import Row, branch, short
-from tinyci.cli.outcome import LIVE, OF_STATE, OK, UNKNOWN, Failure
+from tinyci.cli.outcome import LIVE, OF_STATE, OK
 from tinyci.cli.terminal import span, table
 
 _ON_A_TERMINAL = 20
@@ -33,9 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def list_jobs(daemon: Client) -> int:
         everything = await daemon.jobs()
         if arguments.repo and not any(job.repo == arguments.repo for job in everything):
-            repos = await daemon.get("Repos")
-            if arguments.repo not in repos:
-                raise Failure(UNKNOWN, f"there is no repo {arguments.repo}: the repos are {', '.join(repos) or 'none'}")
+            await daemon.check_repo(arguments.repo)
         found = [
             job
             for job in everything

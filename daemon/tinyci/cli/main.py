@@ -19,7 +19,9 @@ def main() -> None:
     try:
         status = arguments.run(arguments)
     except Failure as failure:
-        print(f"tinyci: {failure}", file=sys.stderr)
+        from tinyci.cli.terminal import safe
+
+        print(f"tinyci: {safe(str(failure))}", file=sys.stderr)
         status = failure.status
     except KeyboardInterrupt:
         status = INTERRUPTED

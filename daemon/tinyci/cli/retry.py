@@ -11,4 +11,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return asking.for_a_job(arguments, "Retry", lambda job: (job.id,), arguments.job)
+    return asking.for_a_job(arguments, "Retry", job=arguments.job)

@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.to:
-        return asking.for_a_job(arguments, "RollbackTo", lambda job: (job.id,), arguments.to)
-    return asking.for_a_job(arguments, "Rollback", lambda _: (arguments.repo,))
+        return asking.for_a_job(arguments, "RollbackTo", job=arguments.to)
+    return asking.for_a_job(arguments, "Rollback", repo=arguments.repo)

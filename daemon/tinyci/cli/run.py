@@ -17,4 +17,4 @@ def run(arguments: argparse.Namespace) -> int:
     ref = arguments.ref
     if ref and not ref.startswith("refs/"):
         ref = f"refs/heads/{ref}"
-    return asking.for_a_job(arguments, "Run", lambda _: (arguments.repo, ref))
+    return asking.for_a_job(arguments, "Run", ref, repo=arguments.repo)
