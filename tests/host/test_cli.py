@@ -27,9 +27,9 @@ print(*map(min, spent))
 """
 
 
-@pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 10)])
+@pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 12)])
 def test_it_starts_in_no_time(box: Box, command: str, most: int) -> None:
-    """0.15 s where an empty Python needs 0.015: machines differ."""
+    """0.15 s where an empty Python needs 0.0125: machines differ."""
     empty, needs = map(float, box.sh("python3 -", "nobody", stdin=NEEDED % command).split())
     print(f"tinyci {command}: {needs * 1000:.0f} ms of the processor, an empty Python {empty * 1000:.0f} ms")
     assert needs < empty * most

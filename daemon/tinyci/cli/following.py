@@ -88,6 +88,7 @@ class Following:
         self._teller = teller
         self._after = ""
         self._told = ""
+        self._said_paused = False
 
     async def catch_up(self) -> int:
         """Tell the output that there is."""
@@ -121,11 +122,20 @@ class Following:
                 return state
             if state not in OF_STATE:
                 self._stage(state)
+            if state == "queued" and not self._said_paused and await self._is_paused():
+                self._said_paused = True
+                self._teller.note("jobs are paused: it begins after 'tinyci resume'")
 
     def _stage(self, state: str) -> None:
         if state != self._told:
             self._told = state
             self._teller.stage(self._job, state)
+
+    async def _is_paused(self) -> bool:
+        try:
+            return bool(await self._daemon.get("Paused"))
+        except Failure:  # the next question waits for the daemon
+            return False
 
     async def _patiently(self, wait: bool) -> tuple[list[str], str]:
         """Some more output, also from a daemon that was away or has to take the job yet. Raises Failure."""
