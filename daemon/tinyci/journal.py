@@ -11,6 +11,9 @@ from contextlib import ExitStack
 from systemd import journal
 
 _PER_TURN = 2000
+_LOOK_AGAIN = 3.0
+"""Seconds after which one looks for lines that nothing has told of: once in some hundred builds, on a busy machine, the
+first ones were seen only when somebody else logged something, 20 s later."""
 
 
 class JournalError(Exception):
@@ -250,9 +253,10 @@ def _field(reader: journal.Reader, name: str) -> bytes:
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    """Return when one of them is set, or it is time to look anyway."""
     waits = [asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=_LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
