@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 from typing import TypeGuard
 
@@ -39,6 +40,18 @@ def test_an_explanation_can_be_shown(name: str) -> None:
     assert text.strip()
     assert max(map(len, text.splitlines())) <= 84  # journalctl indents by three
     assert set(re.findall(r"@(\w+)@", head + text)) <= FIELDS
+
+
+def test_journalctl_takes_the_catalog_in_where_the_role_installs_it(tmp_path: Path) -> None:
+    role = (TREE / "ansible" / "roles" / "tinyci" / "vars" / "main.yml").read_text(encoding="utf-8")
+    (place,) = re.findall(r"^  units/catalog: (\S+)$", role, re.M)
+    for directory in (place, "var/lib/systemd/catalog"):
+        (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / place / "tinyci.catalog").write_text(CATALOG, encoding="utf-8")
+    journalctl = ["journalctl", f"--root={tmp_path}"]
+    subprocess.run([*journalctl, "--update-catalog"], check=True)
+    listed = subprocess.run([*journalctl, "--list-catalog"], check=True, capture_output=True, text=True).stdout
+    assert sorted(line.split(" ")[0] for line in listed.splitlines()) == sorted(IDS.values())
 
 
 def test_every_message_is_logged_somewhere() -> None:
