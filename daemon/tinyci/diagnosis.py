@@ -22,10 +22,10 @@ from tinyci.stageunit import INSTANCES
 from tinyci.store import Store
 from tinyci.table import TableError
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that each of them has to answer."""
-FRESH = 1.0
-"""Seconds for which an answer is given again."""
+PAUSE = 0.1
+"""Seconds between the beginnings of two examinations of the same."""
 
 
 class Row(NamedTuple):
@@ -43,24 +43,27 @@ class Diagnosis:
         self._store = store
         self._dispatch = dispatch
         self._read = read
-        self._lock = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
         self._made: dict[str, tuple[float, list[Row]]] = {}
 
     async def of(self, repo: str, bus: Bus | None) -> list[Row]:
         """Of what all deploys need, and of one repo besides when it is named. Raises RequestError.
 
-        One at a time, however many ask.
+        However many ask, one at a time is made of each, so that a manager that hangs holds up no other's.
         """
         repos = self._dispatch.repos
         if repo and repo not in repos.known and repo not in repos.wrong:
             raise RequestError("NoSuchRepo", repos.missing(repo))
-        async with self._lock:
-            now = asyncio.get_running_loop().time()
-            self._made = {name: made for name, made in self._made.items() if made[0] > now - FRESH}
-            if repo not in self._made:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        async with self._locks.setdefault(repo, asyncio.Lock()):
+            began, rows = self._made.get(repo, (-PAUSE, []))
+            if began < asked:  # else it began while we waited, and saw what was so when we asked
+                await asyncio.sleep(began + PAUSE - loop.time())
+                began = loop.time()
                 rows = await self._repo(repo) if repo else await self._host(bus)
-                self._made[repo] = (asyncio.get_running_loop().time(), rows)
-            return self._made[repo][1]
+                self._made[repo] = (began, rows)
+            return rows
 
     async def _host(self, bus: Bus | None) -> list[Row]:
         return [
@@ -101,7 +104,7 @@ class Diagnosis:
             return [Row("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.wrong[name]}")]
         managers = Managers(PATIENCE)
         try:
-            async with asyncio.timeout(4 * PATIENCE):
+            async with asyncio.timeout(3 * PATIENCE):
                 units = await managers.ask(repo.user, lambda manager: _units(manager, repo))
         except (ManagerError, TimeoutError) as error:
             said = str(error) or f"the manager of {repo.user} does not answer"

@@ -55,11 +55,11 @@ async def check(bus: Bus, who: Caller, action: str, repo: str) -> None:
 async def answers(bus: Bus) -> None:
     """Return when polkit knows our actions and answers us about others. Raises BusError or BusGone."""
     dbus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-    somebody = (await bus.call(*dbus, "GetNameOwner", "s", "org.tinyci1", timeout=2.0))[0]
+    somebody = (await bus.call(*dbus, "GetNameOwner", "s", "org.tinyci1", timeout=5.0))[0]
     subject = ["system-bus-name", {"name": Variant("s", somebody)}]
     body = (subject, "org.tinyci1.cancel", {"repo": ""}, 0, "")
     authority = ("/org/freedesktop/PolicyKit1/Authority", f"{_NAME}.Authority")
-    await bus.call(_NAME, *authority, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=2.0)
+    await bus.call(_NAME, *authority, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=5.0)
 
 
 class Authority:
