@@ -386,10 +386,10 @@ def test_a_journals_rate() -> None:
 
 def test_a_repository() -> None:
     directory = File("git", "web", 0o2750, True)
-    assert verdict(repository.judge_there("/r", "web", "git", [], directory)) == "ok"
-    assert "--group=web" in repository.judge_there("/r", "web", "git", ["HEAD"], None).mend
-    assert "init" in repository.judge_there("/r", "web", "git", ["HEAD"], directory).mend
-    assert not repository.judge_there("/r", "web", "alice", ["HEAD"], directory).mend, "what it is, a person knows"
+    assert verdict(repository.judge_there("/r", "web", [], directory)) == "ok"
+    assert "--group=web" in repository.judge_there("/r", "web", ["HEAD"], None).mend
+    spoiled = repository.judge_there("/r", "web", ["HEAD"], directory)
+    assert verdict(spoiled, "HEAD") == "wrong" and not spoiled.mend, "what was in it, a person knows"
 
 
 def test_a_repositorys_rights() -> None:

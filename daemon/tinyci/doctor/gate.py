@@ -122,7 +122,7 @@ async def _try(uid: int) -> Finding:
 async def _call(bus: Bus, member: str, signature: str, *body: object) -> str:
     """Raises BusGone."""
     try:
-        await bus.call(_NAME, _PATH, _MANAGER, member, signature, *body, timeout=5.0)
+        await bus.call(_NAME, _PATH, _MANAGER, member, signature, *body, timeout=10.0)
     except BusError as error:
         return error.name
     return ""

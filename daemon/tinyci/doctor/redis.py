@@ -55,7 +55,7 @@ TRIES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         ("DEL tinyci:doctor", "CONFIG GET dir", "HGETALL other"),
     ),
 }
-_PATIENCE = 3.0
+_PATIENCE = 5.0
 # Several of these in a row are no crash loop: the first command has systemd count from nothing again.
 _RESTART = f"systemctl reset-failed {UNIT} && systemctl restart {UNIT}"
 

@@ -14,19 +14,20 @@ _LOOK = 5.0
 """Seconds to walk through a repository."""
 
 
-def judge_there(path: str, group: str, owner: str, missing: list[str], directory: File | None) -> Finding:
+def judge_there(path: str, group: str, missing: list[str], directory: File | None) -> Finding:
     """`group`: of those who may read it. `missing`: of HEAD, config and objects."""
-    make = (
-        "umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
-        f"git config core.hooksPath {HOOKS} && git config receive.advertisePushOptions true"
-    )
-    init = f"runuser -u git -- sh -c {shlex.quote(f'cd {shlex.quote(path)} && {make}')}"
     if directory is None:
-        mend = f"install --directory --owner=git --group={group} --mode=2750 {shlex.quote(path)} && {init}"
+        quoted = shlex.quote(path)
+        make = (
+            f"cd {quoted} && umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
+            f"git config core.hooksPath {HOOKS} && git config receive.advertisePushOptions true"
+        )
+        mend = f"install --directory --owner=git --group={group} --mode=2750 {quoted} && "
+        mend += f"runuser -u git -- sh -c {shlex.quote(make)}"
         return wrong("repository", f"{path} is missing: there is nothing to push to", mend)
     if missing:
-        text = f"{path} is no bare git repository, {missing[0]} is not in it"
-        return wrong("repository", text, init if owner == "git" else "")
+        text = f"{path} is no bare git repository, {missing[0]} is not in it: have it back from a backup, or move what"
+        return wrong("repository", f"{text} is there away, and a new one can be made")
     return ok("repository", f"{path} is a bare git repository")
 
 
@@ -119,8 +120,15 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     missing = [name for name in ("HEAD", "config", "objects") if not system.exists(f"{path}/{name}")]
     entry, owners = user_entry(repo.user), user_entry(owner)
     group = group_of(entry.pw_gid) if entry and not repo.is_root else "git"
-    findings = [judge_there(path, group, owner, missing, directory)]
-    if directory is None or missing or owners is None:
+    findings = [judge_there(path, group, missing, directory)]
+    if owners is None:
+        return findings
+    if owner != "root":
+        has = (await system.run("id", "-Gn", owner)).out.split()
+        needed = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
+        findings.append(judge_groups(owner, [group for group in needed if group not in has]))
+        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK)))
+    if directory is None or missing:
         return findings
     if entry and not repo.is_root:
         find = ("find", path, "!", "-readable", "-print", "-quit")
@@ -129,11 +137,6 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     findings.append(judge_private(path, directory.mode))
     done = await system.run("find", path, "!", "-user", owner, "-print", "-quit", limit=_LOOK)
     findings.append(judge_owned(path, owner, done))
-    if owner != "root":
-        has = (await system.run("id", "-Gn", owner)).out.split()
-        needed = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
-        findings.append(judge_groups(owner, [group for group in needed if group not in has]))
-        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK)))
     git = ("git", "-C", path)
     hook = (await system.run(*git, "rev-parse", "--git-path", "hooks/post-receive", user=owner)).out.strip()
     hook = os.path.join(path, hook)
