@@ -7,11 +7,12 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 source=rust-just
 stamp=/usr/local/share/just/source-version
 
-# The places that Debian's own packages come from, for sources.
+# The places that Debian's own packages come from, for sources. A place without a key of its own keeps the variable.
 lists=/etc/apt/sources.list.d/just-source.list
 # shellcheck disable=SC2016 # apt's own variables
 apt-get indextargets --format 'deb-src [signed-by=$(SIGNED_BY)] $(REPO_URI) $(CODENAME) $(COMPONENT)' \
-    'Created-By: Packages' 'Origin: Debian' 'Component: main' | sed 's/ \[signed-by=\]//' | sort -u >$lists.new
+    'Created-By: Packages' 'Origin: Debian' 'Component: main' |
+    sed 's/ \[signed-by=$(SIGNED_BY)\]//' | sort -u >$lists.new
 if ! cmp -s $lists.new $lists; then
     mv $lists.new $lists
     apt-get -qq update
