@@ -1,0 +1,26 @@
+"""A server as a person gets it, with nothing of ours on it, and that person."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from box import HOST, Box
+from network import Network
+from person import SSH_PORT, Person
+
+
+@pytest.fixture(scope="session")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    box = Box(os.environ.get("TINYCI_BARE_HOST") or f"bare-{os.getpid()}")
+    try:
+        box.host("up", box.name, "--bare")
+        box.sh(f"echo Port {SSH_PORT} >/etc/ssh/sshd_config.d/port.conf; systemctl restart ssh")
+        config = subprocess.run([HOST, "ssh-config", box.name], capture_output=True, text=True, check=True).stdout
+        directory = Path(config.strip()).parent
+        with Network(directory) as network:
+            network.plug(SSH_PORT)
+            yield Person(box, network, directory, tmp_path_factory.mktemp("person"))
+    finally:
+        box.host("down", box.name)

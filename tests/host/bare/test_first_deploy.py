@@ -1,0 +1,263 @@
+"""From a bare server to three apps that answer, and what comes after that. One server, and one story: in this order."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import byhand
+import pytest
+from box import TREE, Box, Work
+from person import SSH_PORT, Person
+
+Clone = Callable[[str], Work]
+
+APPS = {
+    # name: the URL that the inventory gives it
+    "hello-quadlet": ("quadlet.example.org", "/"),
+    "hello-generated": ("generated.example.org", "/"),
+    "hello-root": ("server.example.org", "/root/"),
+}
+ROLES = ["ssh", "admin", "firewall", "nginx", "podman", "redis", "just", "tinyci"]
+SECRET = "open sesame"
+
+
+def files_of_the_tree() -> bytes:
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=TREE, capture_output=True, check=True
+    ).stdout
+    return subprocess.run(
+        ["tar", "--create", "--null", "--files-from=-"], cwd=TREE, input=names, capture_output=True, check=True
+    ).stdout
+
+
+def recaps(text: str) -> list[str]:
+    return re.findall(r"ok=\d+ +changed=(\d+)", text)
+
+
+def test_check_mode_says_what_would_be_done_and_does_nothing(person: Person) -> None:
+    missing = "for it in podman redis-server nginx git nft tinyci; do if command -v $it; then exit 1; fi; done"
+    person.box.sh(missing)
+    said = person.playbooks("--check", "--diff")
+    assert "+repository = " in said, "the difference to nothing"
+    person.box.sh(missing)
+    person.box.sh("! getent passwd git hello-quadlet && ! test -e /etc/tinyci && ! test -e /opt/tinyci")
+
+
+def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
+    """On the server itself (`-c local`), as an admin who came in by SSH, and who stays in."""
+    person.change(
+        "group_vars/all.yml",
+        "    units: [hello-quadlet.service]\n",
+        '    units: [hello-quadlet.service]\n    secrets: {hello-word: "{{ hello_word }}"}\n',
+    )
+    person.change("files/hello-quadlet.container", "[Container]\n", "[Container]\nSecret=hello-word\n")
+    (person.inventory / "group_vars" / "server.yml").write_text(person.encrypt("hello_word", SECRET))
+    held = person.held()
+    assert held.stdin
+    assert held.stdout
+
+    begin = time.monotonic()
+    person.ssh("sudo apt-get -qq install --yes --no-install-recommends ansible-core python3-hatchling")
+    person.ssh("mkdir tinyci && tar -C tinyci --extract", stdin=files_of_the_tree())
+    pack = ["tar", "--create", "inventory", "vault-password", ".ssh"]
+    ssh = person.vault_password.parent / ".ssh"
+    ssh.mkdir()
+    shutil.copy(person.public_key, ssh / "id_ed25519.pub")
+    packed = subprocess.run(pack, cwd=ssh.parent, capture_output=True, check=True).stdout
+    person.ssh("sudo tar -C /root --extract", stdin=packed)
+    print(f"{time.monotonic() - begin:.0f} s for Ansible on the server")
+    for playbook in ("server.yml", "apps.yml"):
+        begin = time.monotonic()
+        said = person.ssh(
+            "cd tinyci/ansible && sudo ansible-playbook -c local -i /root/inventory/hosts.yml "
+            f"--vault-password-file /root/vault-password {playbook}"
+        )
+        assert len(recaps(said)) == 1, said
+        assert recaps(said) != ["0"], said
+        assert SECRET not in said
+        print(f"{time.monotonic() - begin:.0f} s for {playbook}")
+    held.stdin.write(b"still here\n")
+    held.stdin.flush()
+    assert held.stdout.readline() == b"still here\n", "the connection that was open before the firewall"
+    held.stdin.close()
+    assert held.wait(timeout=60) == 0
+
+    begin = time.monotonic()
+    job = person.box.deploy(work("hello-quadlet"))
+    assert job["state"] == "succeeded", job
+    print(f"{time.monotonic() - begin:.1f} s from the first push to its end")
+    seen = person.box.as_manager("hello-quadlet", "podman exec hello-quadlet /bin/busybox cat /run/secrets/hello-word")
+    assert seen == SECRET
+
+
+def test_the_apps_answer_through_nginx(person: Person, work: Clone) -> None:
+    for app in ("hello-generated", "hello-root"):
+        job = person.box.deploy(work(app))
+        assert job["state"] == "succeeded", job
+    for app, (name, path) in APPS.items():
+        assert person.network.get(name, path) == f"200 Hello from {app}.\n"
+    assert person.network.get("elsewhere.example.org").startswith("404 ")
+
+
+def test_other_ports_are_closed(person: Person) -> None:
+    listening = {int(port) for port in person.box.sh("ss -Hltn | sed 's/ *[^ ]*$//; s/.*://'").split()}
+    assert {80, 2222, 8081, 8082} <= listening, listening
+    ports = listening | {8083}  # which podman publishes for root by a rule instead
+    assert {port for port in ports if person.network.is_open(port)} == {80, 2222}
+    # It is the firewall that closes them.
+    person.box.sh("nft delete table inet firewall")
+    assert {port for port in (8081, 8082, 8083) if person.network.is_open(port)} == {8081, 8082, 8083}
+    person.box.sh("systemctl reload nftables")
+    assert not any(person.network.is_open(port) for port in (8081, 8082, 8083))
+
+
+def test_a_reboot_brings_all_back_with_nobody_logged_in(person: Person, work: Clone) -> None:
+    person.reboot()
+    for user, unit in (
+        ("hello-quadlet", "hello-quadlet.service"),
+        ("hello-generated", "container-hello-generated.service"),
+        ("root", "hello-root.service"),
+    ):
+        manager = "" if user == "root" else f"--user -M {user}@"
+        person.box.sh(f"timeout 90 sh -c 'until systemctl {manager} is-active --quiet {unit}; do sleep 0.2; done'")
+    sessions = person.box.sh("loginctl list-sessions --no-legend")
+    assert all("manager" in session for session in sessions.splitlines()), sessions
+    for app, (name, path) in APPS.items():
+        assert person.network.get(name, path) == f"200 Hello from {app}.\n"
+    assert not person.network.is_open(8081)
+    work("hello-root").commit({"www/index.html": "After the reboot.\n"})
+    assert person.box.deploy(work("hello-root"))["state"] == "succeeded"
+    assert person.network.get(*APPS["hello-root"]) == "200 After the reboot.\n"
+
+
+@dataclass
+class Change:
+    """What both playbooks were run for once more, and what was before that."""
+
+    said: str
+    job: str
+    """Of hello-quadlet, whose build waited all the while."""
+    daemon: str
+    by_hand: tuple[str, str]
+
+
+def by_hand(box: Box) -> tuple[str, str]:
+    file = f"~{byhand.USER}/.config/systemd/user/{byhand.UNIT}"
+    return box.show(byhand.USER, byhand.UNIT, "InvocationID"), box.sh(f"sha256sum {file}")
+
+
+@pytest.fixture(scope="module")
+def change(person: Person, work: Clone, tmp_path_factory: pytest.TempPathFactory) -> Change:
+    """From elsewhere, over SSH, while a job runs: a new version; an app goes; one that was made by hand comes; one gets
+    a certificate; another port opens; passwords let nobody in any more."""
+    box = person.box
+    byhand.make(box)
+    before = by_hand(box)
+    box.sh(
+        "cd /etc/ssl && openssl req -quiet -x509 -newkey rsa:2048 -nodes -subj /CN=quadlet.example.org "
+        "-keyout private/quadlet.key -out certs/quadlet.crt"
+    )
+    new = tmp_path_factory.mktemp("new")
+    subprocess.run(["tar", "--extract"], cwd=new, input=files_of_the_tree(), check=True)
+    for file, line in (("pyproject.toml", "version"), ("daemon/tinyci/__init__.py", "__version__")):
+        path = new / file
+        path.write_text(re.sub(f'^{line} = ".*"', f'{line} = "99.0"', path.read_text(), flags=re.M))
+    variables = "group_vars/all.yml"
+    person.change(variables, "  - name: hello-generated\n", "  - name: hello-generated\n    state: absent\n")
+    person.change(
+        variables,
+        "apps:\n",
+        "ssh_password_login: false\nfirewall_tcp_ports: [80, 443, 8083]\n\napps:\n"
+        f"  - {{name: by-hand, user: {byhand.USER}, units: [{byhand.UNIT}]}}\n",
+    )
+    person.change(
+        variables,
+        "    server_names: [quadlet.example.org]\n",
+        "    server_names: [quadlet.example.org]\n    certificate: /etc/ssl/certs/quadlet.crt\n"
+        "    certificate_key: /etc/ssl/private/quadlet.key\n",
+    )
+
+    clone = work("hello-quadlet")
+    script = (clone.path / "ci-build.sh").read_text()
+    box.fifo("/tmp/upgraded")
+    clone.commit({"ci-build.sh": script + "timeout 900 cat /tmp/upgraded\n", "www/index.html": "During an upgrade.\n"})
+    job = box.push(clone).job
+    box.wait(job, ("building",))
+    daemon = box.sh("systemctl show -P MainPID tinyci")
+    begin = time.monotonic()
+    said = person.playbooks("-e", f"tinyci_source={new}")
+    print(f"{time.monotonic() - begin:.0f} s for both playbooks, over SSH, with a new version")
+    return Change(said, job, daemon, before)
+
+
+def test_a_new_version_loses_no_running_job(person: Person, change: Change) -> None:
+    box = person.box
+    version = "busctl get-property org.tinyci1 /org/tinyci1 org.tinyci1.Manager Version"
+    assert box.sh(version) == 's "99.0"\n'
+    assert box.sh("systemctl show -P MainPID tinyci") != change.daemon
+    assert box.job(change.job)["state"] == "building"
+    box.sh("echo >/tmp/upgraded")
+    done = box.wait(change.job)
+    assert (done["state"], done["success"], done["attempt"]) == ("succeeded", "true", "1"), done
+    assert person.network.get(*APPS["hello-quadlet"], tls=True) == "200 During an upgrade.\n"
+    assert person.network.get(*APPS["hello-quadlet"]).startswith("301 ")
+
+
+def test_an_app_that_goes_leaves_its_data(person: Person, work: Clone, change: Change) -> None:
+    """It went while another app's job ran."""
+    box = person.box
+    assert "hello-generated is not deployed any more. Left as they are" in change.said
+    assert person.network.get(*APPS["hello-generated"]).startswith("404 ")
+    work("hello-generated").commit({"www/index.html": "Never seen.\n"})
+    pushed = box.push(work("hello-generated"))
+    assert pushed.jobs == []
+    assert "no job" in pushed.text
+    assert box.systemctl("hello-generated", "is-active container-hello-generated").out == "inactive\n"
+    assert "localhost/hello-generated" in box.as_manager("hello-generated", "podman images")
+    box.sh("test -e /srv/git/hello-generated.git/HEAD && test -d ~hello-generated/.local/share/containers")
+    box.sh("! test -e /etc/tinyci/units/hello-generated && ! test -e /etc/nginx/sites-enabled/hello-generated.conf")
+
+
+def test_what_was_made_by_hand_is_adopted(person: Person, change: Change, tmp_path: Path) -> None:
+    box = person.box
+    assert change.by_hand == by_hand(box), "the same unit, and not restarted"
+    assert "not run any more: hooks/post-receive" in change.said
+    assert box.get(f"http://127.0.0.1:{byhand.PORT}/") == byhand.PAGE
+    assert box.sh(f"git -C {byhand.REPOSITORY} log --format=%s", "git") == "First\n"
+    clone = Work(tmp_path / "by-hand", "by-hand")
+    clone.commit({"Containerfile": byhand.CONTAINERFILE, "ci-build.sh": byhand.SCRIPT, "www/index.html": "Pushed.\n"})
+    pushed = box.push(clone)
+    assert "the old hook" not in pushed.text
+    assert box.wait(pushed.job)["state"] == "succeeded"
+    assert box.get(f"http://127.0.0.1:{byhand.PORT}/") == "Pushed.\n"
+
+
+def test_what_the_inventory_says_of_the_server_is_so(person: Person, change: Change) -> None:
+    assert "passwordauthentication no" in person.box.sh("sshd -T").splitlines()
+    assert person.network.is_open(8083)
+    assert not person.network.is_open(8081)
+
+
+def test_a_second_run_of_the_apps_changes_nothing(person: Person, change: Change) -> None:
+    """That of the server is tests/host/test_playbooks.py's."""
+    said = person.playbooks("-e", json.dumps({"server_without": ROLES}))
+    assert recaps(said) == ["0", "0"], said
+
+
+def test_a_firewall_that_locks_out_is_taken_away_again(person: Person) -> None:
+    """Its rules in a state that they should never be in: the port of SSH is not among them."""
+    wrong = {
+        "server_without": [role for role in ROLES if role != "firewall"],
+        "firewall_revert_after": "4s",
+        "firewall_ssh": {"stdout": "1", "stdout_lines": ["1"]},
+    }
+    said = person.playbooks("-e", json.dumps(wrong), fails=True)
+    assert "TASK [firewall : Come back by a new connection]" in said
+    assert person.network.is_open(SSH_PORT)
+    assert person.box.sh("systemctl is-enabled nftables || true") == "disabled\n"
+    assert person.box.run("nft list table inet firewall").status != 0
