@@ -218,6 +218,7 @@ def test_an_app_that_goes_leaves_its_data(person: Person, work: Clone, change: C
     assert pushed.jobs == []
     assert "no job" in pushed.text
     assert box.systemctl("hello-generated", "is-active container-hello-generated").out == "inactive\n"
+    assert box.run("systemctl is-enabled tinyci-gate@$(id -u hello-generated)").out == "disabled\n"
     assert "localhost/hello-generated" in box.as_manager("hello-generated", "podman images")
     box.sh("test -e /srv/git/hello-generated.git/HEAD && test -d ~hello-generated/.local/share/containers")
     box.sh("! test -e /etc/tinyci/units/hello-generated && ! test -e /etc/nginx/sites-enabled/hello-generated.conf")
