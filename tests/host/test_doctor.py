@@ -194,6 +194,13 @@ ROUNDS: Mapping[str, Mapping[str, Broken]] = {
         ),
         "daemon-configuration": append(TOML, 'timeout = "31min"'),
     },
+    "the system bus is down": {
+        "system-bus": Broken(
+            "systemctl stop tinyci dbus.socket dbus.service",
+            "systemctl start dbus.socket dbus.service; systemctl try-restart systemd-logind polkit",
+        ),
+        "daemon": Broken(":", ":"),
+    },
     "things are gone": {
         "accounts": Broken(
             f"mkdir -p {KEPT} && cp -a /etc/group {KEPT} && sed -i /^tinyci-push:/d /etc/group",

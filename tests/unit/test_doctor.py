@@ -241,6 +241,8 @@ def test_a_wrong_file_is_told_with_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_the_bus() -> None:
+    assert verdict(daemon.judge_system_bus("")) == "ok"
+    assert verdict(daemon.judge_system_bus("refused"), "refused") == "wrong"
     assert daemon.judge_bus("", "").verdict is Verdict.OK
     assert verdict(daemon.judge_bus("org.freedesktop.DBus.Error.AccessDenied", "no"), "policy") == "wrong"
     assert verdict(daemon.judge_bus("org.freedesktop.DBus.Error.ServiceUnknown", "no"), "does not own") == "wrong"

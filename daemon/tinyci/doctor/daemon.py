@@ -23,6 +23,16 @@ _MENDS = {
 }
 
 
+def judge_system_bus(error: str) -> Finding:
+    """`error`: what kept us from connecting, empty when nothing did."""
+    if error:
+        text = f"the system bus cannot be reached ({error}): neither the daemon nor polkit can be asked for anything"
+        # logind does not come back to a bus that it has lost, and no session begins without it.
+        start = "systemctl start dbus.socket dbus.service && systemctl restart systemd-logind.service"
+        return wrong("system-bus", text, start)
+    return ok("system-bus", "the system bus can be reached")
+
+
 def judge_bus(error: str, text: str) -> Finding:
     """`error`: the name of the error that a question to the daemon got, empty when it was answered."""
     if not error:
@@ -49,6 +59,14 @@ def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
         ok(check, sentence) if holds else wrong(check, sentence, _MENDS.get(check, ""))
         for check, holds, sentence in rows
     ]
+
+
+async def look_at_bus(system: System) -> list[Finding]:
+    try:
+        await system.ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId")
+    except (BusError, BusGone) as error:
+        return [judge_system_bus(str(error))]
+    return [judge_system_bus("")]
 
 
 async def look(system: System) -> list[Finding]:

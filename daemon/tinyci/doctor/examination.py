@@ -58,6 +58,7 @@ async def _host(system: System, configured: Configured) -> list[Finding]:
     findings = [*files.look(system), *accounts.look(), *configuration.look(system, configured)]
     findings += space.look(system, space.HOST)
     findings += await _together(
+        daemon.look_at_bus(system),
         redis.look(system, configured.config.redis_socket),
         spool.look(system),
         polkit.look(system),

@@ -158,8 +158,8 @@ async def _podman(system: System, user: str, uid: int, home: str) -> Finding:
         # As a unit of the user's own manager, where the builds run too.
         machine = [f"--machine={user}@.host"] if system.is_root else []
         runs = ["systemd-run", "--quiet", "--user", *machine, "--pipe", "--wait", "--collect"]
-        command = [*runs, "--property=RuntimeMaxSec=15", *command]
-    done = await system.run(*command)
+        command = [*runs, "--property=RuntimeMaxSec=30", *command]
+    done = await system.run(*command, limit=40)
     foreign = Ran(0, "", "")
     if done.status and user != "root":
         # Below, what containers wrote is of the user's subordinate ids.
