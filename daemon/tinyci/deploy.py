@@ -104,10 +104,17 @@ class Deploy:
         self._write_job_file()
         try:
             with suppress(AlreadyEnded):
-                await self._finish(Ended(State.FAILED, self._doom) if self._doom else await self._way())
+                await self._finish(await self._doomed() if self._doom else await self._way())
         finally:
             self._over.set()
         return await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
+
+    async def _doomed(self) -> Ended:
+        """Nothing is begun any more; and no other deploy either, while a restart that was issued goes on."""
+        if name := self.job.restarting.partition(" ")[0]:
+            with suppress(Down, ManagerError):
+                await self._units.over(name)
+        return Ended(State.FAILED, self._doom)
 
     async def _way(self) -> Ended:
         """Through the stages in their order, and how that ended."""

@@ -83,7 +83,7 @@ class Units:
     async def lift(self, name: str) -> None:
         """Have a dependent unit up again that was active before. systemd restarts it with what it depends on, unless
         the restart of that failed in between."""
-        unit = await self._over(name)
+        unit = await self.over(name)
         if unit.active_state != "active":
 
             async def nothing(_: str) -> None:
@@ -102,7 +102,7 @@ class Units:
     async def invocation(self, name: str) -> str:
         """The InvocationID of a unit that is up, now or when what is being done to it is done: right after a reboot
         it may still be starting."""
-        unit = await self._over(name)
+        unit = await self.over(name)
         if not _is_up(unit, unit.invocation_id):
             raise await self._fallen(unit)
         return unit.invocation_id
@@ -115,7 +115,7 @@ class Units:
     async def _judge(self, unit: Unit, first: str) -> None:
         """Raise what is to be said of a watched unit that is not as it was."""
         if unit.job != "/":  # a person, or podman auto-update, restarts or stops it
-            unit = await self._over(unit.name)
+            unit = await self.over(unit.name)
         if _is_up(unit, first):
             return
         if _is_up(unit, unit.invocation_id):
@@ -142,7 +142,8 @@ class Units:
     async def _unit(self, name: str) -> Unit:
         return await self._managers.ask(self._repo.user, lambda manager: manager.unit(name))
 
-    async def _over(self, name: str) -> Unit:
+    async def over(self, name: str) -> Unit:
+        """The unit when whatever is being done to it is done."""
         try:
             async with asyncio.timeout(self._repo.restart_timeout):
                 return await self._managers.ask(

@@ -158,6 +158,23 @@ def test_a_rollback_that_restarts_its_units_already_is_not_begun_anew(scene: Sce
     assert [run.stage for run in scene.world.runs if run.job == job_id] == ["build", "rollback", "verify"]
 
 
+def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_and_back(scene: Scene) -> None:
+    begun = scene.push("web")
+    scene.sleep(1.0)
+    scene.plan("web.service", "slow")
+    scene.end(0, "succeeded")
+    scene.sleep(1.0)
+    assert state(scene, begun) == State.RESTARTING
+    scene.reload("web", {"user": "nobody"})
+    scene.restart()
+    scene.sleep(1.0)
+    scene.reload("web")
+    newer = scene.push("web")
+    scene.until_quiet()
+    assert "the user of the repo was changed from daemon to nobody" in reason(scene, begun)
+    scene.check_deployed(newer)
+
+
 # -- true ends ---------------------------------------------------------------------------------------------------
 
 
