@@ -45,7 +45,8 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(person: Person) -> 
     said = person.playbooks("--check", "--diff")
     assert "+repository = " in said, "the difference to nothing"
     person.box.sh(missing)
-    person.box.sh("! getent passwd git hello-quadlet && ! test -e /etc/tinyci && ! test -e /opt/tinyci")
+    person.box.sh("for user in git hello-quadlet tinyci; do if id $user; then exit 1; fi; done")
+    person.box.sh("for it in /etc/tinyci /opt/tinyci /srv/git /etc/nginx; do if test -e $it; then exit 1; fi; done")
 
 
 def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
