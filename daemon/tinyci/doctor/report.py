@@ -52,7 +52,11 @@ def table(findings: Sequence[Finding], everything: bool, colours: bool) -> Itera
     for each in bad:
         yield ""
         yield f"{coloured(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
-        yield f"    {each.mend}" if each.mend else "    This is for a person to decide: no one command mends it."
+        yield (
+            f"    {each.mend}"
+            if each.mend
+            else "    No command of its own: what stands above mends it, or it is for a person to decide."
+        )
     skipped = [each for each in findings if each.verdict is Verdict.UNCHECKED]
     if need := sum(each.sentence == NEEDS_ROOT for each in skipped):
         yield ""
