@@ -152,15 +152,7 @@ class Manager:
 
     async def restart(self, unit: str) -> str:
         """Queue a restart. Returns the job's path."""
-        try:
-            return str((await self._call("RestartUnit", "ss", unit, "replace"))[0])
-        except ManagerError as error:
-            if "AuthorizationRequired" in str(error) or "AccessDenied" in str(error):
-                raise ManagerError(
-                    f"polkit does not let tinyci restart {unit}: add it to polkit.tinyciUnits, in a file such as "
-                    "/etc/polkit-1/rules.d/40-tinyci-NAME.rules (the role app does it for its units)"
-                ) from None
-            raise
+        return str((await self._deploy(unit, "RestartUnit", "ss", unit, "replace"))[0])
 
     async def stop(self, unit: str) -> str:
         """Queue a stop. Returns the job's path."""
@@ -169,7 +161,7 @@ class Manager:
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter; nothing when the unit is not loaded."""
         try:
-            await self._call("ResetFailedUnit", "s", unit)
+            await self._deploy(unit, "ResetFailedUnit", "s", unit)
         except ManagerError as error:
             if "NoSuchUnit" not in str(error):
                 raise
@@ -275,6 +267,18 @@ class Manager:
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
         values = (await self._call_at(path, _PROPERTIES, "GetAll", "s", interface))[0]
         return {key: variant.value for key, variant in values.items()}
+
+    async def _deploy(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
+        """A call that polkit allows for listed units alone."""
+        try:
+            return await self._call(member, signature, *body)
+        except ManagerError as error:
+            if "AuthorizationRequired" in str(error) or "AccessDenied" in str(error):
+                raise ManagerError(
+                    f"polkit does not let tinyci restart {unit}: add it to polkit.tinyciUnits, in a file such as "
+                    "/etc/polkit-1/rules.d/40-tinyci-NAME.rules (the role app does it for its units)"
+                ) from None
+            raise
 
     async def _call(self, member: str, signature: str = "", *body: Any) -> list[Any]:
         return await self._call_at(_PATH, _MANAGER, member, signature, *body)

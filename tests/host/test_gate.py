@@ -1,7 +1,9 @@
 """What the daemon's user may do to managers: through a gate, and through polkit."""
 
+from collections.abc import Callable
+
 import pytest
-from box import Box
+from box import Box, Work
 from testinfra.host import Host
 
 SYSTEMD = "org.freedesktop.systemd1"
@@ -123,6 +125,14 @@ def test_polkit_refuses_the_daemon_everything_else(box: Box, call: str) -> None:
     invalid = ("is not valid", "Invalid unit name", "neither a valid invocation ID nor unit name")
     expected = (*refused, *invalid) if "../" in call else refused
     assert any(text in answer for text in expected), answer
+
+
+def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(box: Box, work: Callable[[str], Work]) -> None:
+    work("probe-root").script("true")
+    with box.repo_file("probe-root", units='["ssh.service"]'):
+        done = box.deploy(work("probe-root"))
+    assert done["state"] == "failed", done
+    assert "polkit does not let tinyci restart ssh.service: add it to polkit.tinyciUnits" in done["reason"]
 
 
 def test_polkit_lets_the_daemon_restart_a_listed_unit(box: Box) -> None:
