@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from people import Polkit, Work
 from servers import LIMIT, MessageBus, Redis
+from tinyci.bus import Bus
 from tinyci.store import Store
 
 
@@ -72,3 +74,20 @@ def message_bus(tmp_path: Path) -> Iterator[MessageBus]:
     server.start()
     yield server
     server.close()
+
+
+@pytest_asyncio.fixture
+async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
+    """It is played on the test's bus, since of the real one no test could choose the answer; tests/host asks that."""
+    bus = await Bus.connect(message_bus.address)
+    made = Polkit()
+    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
+    await bus.own("org.freedesktop.PolicyKit1")
+    yield made
+    await bus.close()
+
+
+@pytest.fixture
+def work() -> Work:
+    """Who carries requests out."""
+    return Work()

@@ -47,11 +47,6 @@ def on_test_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> Non
     on_bus(message_bus, monkeypatch)
 
 
-@pytest.fixture
-def work() -> Work:
-    return Work()
-
-
 @pytest_asyncio.fixture
 async def tinyci(work: Work) -> AsyncIterator[Api]:
     made = api_of(work, "web", "chaos-micropub")

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, Work, api_of, on_bus
+from people import ID, NEW_ID, Polkit, Work, api_of, on_bus
 from servers import TREE, MessageBus
 from tinyci import __version__
 from tinyci.api import Api
-from tinyci.bus import Bus, ServiceInterface, method
 from tinyci.cli.outcome import OF_STATE
 from tinyci.request import RequestError
 
@@ -83,38 +82,9 @@ class Person:
         return told.decode().replace("\r\n", "\n")
 
 
-class Polkit(ServiceInterface):  # type: ignore[misc]
-    """Says yes, or no."""
-
-    def __init__(self) -> None:
-        super().__init__("org.freedesktop.PolicyKit1.Authority")
-        self.allows = True
-
-    @method()
-    async def CheckAuthorization(
-        self,
-        subject: "(sa{sv})",  # noqa: F722
-        action: "s",  # noqa: F821
-        details: "a{ss}",  # noqa: F722
-        flags: "u",  # noqa: F821
-        cancellation: "s",  # noqa: F821
-    ) -> "(bba{ss})":  # noqa: F722
-        return [self.allows, False, {}]
-
-
 @pytest.fixture
 def person(message_bus: MessageBus) -> Person:
     return Person(message_bus)
-
-
-@pytest_asyncio.fixture
-async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
-    bus = await Bus.connect(message_bus.address)
-    made = Polkit()
-    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
-    await bus.own("org.freedesktop.PolicyKit1")
-    yield made
-    await bus.close()
 
 
 class Asked(Work):
@@ -228,7 +198,7 @@ async def test_a_repo_that_nobody_knows_is_answered_with_those_that_there_are(
 
 async def test_what_polkit_refuses_has_a_status_of_its_own(person: Person, tinyci: Api, polkit: Polkit) -> None:
     tinyci.add(ID, FIELDS)
-    polkit.allows = False
+    polkit.verdict = (False, False)
     said = await person.ask("cancel", ID)
     assert said == Ended(4, "", "tinyci: polkit does not allow you org.tinyci1.cancel for web\n")
 

@@ -26,21 +26,6 @@ SECRET = "secret of /var/lib/tinyci/x.py"
 
 
 @pytest_asyncio.fixture
-async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
-    bus = await Bus.connect(message_bus.address)
-    made = Polkit()
-    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
-    await bus.own("org.freedesktop.PolicyKit1")
-    yield made
-    await bus.close()
-
-
-@pytest.fixture
-def work() -> Work:
-    return Work()
-
-
-@pytest_asyncio.fixture
 async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
     on_bus(message_bus, monkeypatch)
     made = api_of(work, "web")
