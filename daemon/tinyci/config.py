@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from tinyci.repo import NOTICES, is_http
 from tinyci.table import Table
 
 FILE = "/etc/tinyci/tinyci.toml"
@@ -23,12 +24,18 @@ class Config(NamedTuple):
     """How many ended jobs of each repo are kept."""
     keep_age: float
     """Seconds that an ended job is kept at most."""
+    web_url: str = ""
+    """Where people reach the pages of tinyci-web, with a slash at the end; empty when nobody does."""
+    notify_on: tuple[str, ...] = ("failure", "recovery")
+    """What tinyci-notify tells of repos whose files do not say it: of NOTICES in repo.py."""
 
 
 def parse(file: str, text: str, cpus: int) -> Config:
     """The configuration in the text of a file of that name. Raises TableError."""
     table = Table.load(file, text)
-    redis, limits, keep = table.table("redis"), table.table("limits"), table.table("keep")
+    redis, limits, keep, web, notify = (table.table(key) for key in ("redis", "limits", "keep", "web", "notify"))
+    told: tuple[str, ...] = Config._field_defaults["notify_on"]
+    url = web.text("url", "an http:// or https:// URL", is_http, "")
     config = Config(
         redis_socket=redis.text(
             "socket",
@@ -41,7 +48,9 @@ def parse(file: str, text: str, cpus: int) -> Config:
         output_max=limits.number("output", 1024, 64 * 1024),
         keep_jobs=keep.number("jobs", 1, 100),
         keep_age=keep.span("age", "90d", least=60.0),
+        web_url=url if not url or url.endswith("/") else f"{url}/",
+        notify_on=notify.texts("on", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, told),
     )
-    for part in (table, redis, limits, keep):
+    for part in (table, redis, limits, keep, web, notify):
         part.end()
     return config

@@ -16,6 +16,9 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|sock
 
 _HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*", re.ASCII)
 
+NOTICES = ("failure", "recovery", "deploy", "never")
+"""What people may be told of: a failed deploy, the first that succeeds after one, every one that ended; nothing."""
+
 
 # The hook imports this file on every push, hence no dataclasses (9 ms), no pathlib (8 ms) and no urllib (5 ms).
 class Repo(NamedTuple):
@@ -44,6 +47,8 @@ class Repo(NamedTuple):
     """URL that must answer 2xx after a restart, or empty."""
     keep_images: int
     """How many successful deploys' images are kept, what runs included."""
+    notify: tuple[str, ...] = ()
+    """Of NOTICES. Empty: what `/etc/tinyci/tinyci.toml` says for all."""
 
     @classmethod
     def gone(cls, name: str, user: str) -> "Repo":
@@ -91,8 +96,9 @@ def parse(file: str, text: str) -> Repo:
         restart_timeout=table.span("restart_timeout", "5min", least=1.0),
         settle=table.span("settle", "5s"),
         verify_timeout=table.span("verify_timeout", "2min", least=1.0),
-        health=table.text("health", "an http:// or https:// URL", _HTTP.fullmatch, ""),
+        health=table.text("health", "an http:// or https:// URL", is_http, ""),
         keep_images=table.number("keep_images", 1, 3),
+        notify=table.texts("notify", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, ()),
     )
     table.end()
     return repo
@@ -100,6 +106,10 @@ def parse(file: str, text: str) -> Repo:
 
 def is_unit(unit: str) -> bool:
     return len(unit) <= 255 and _UNIT.fullmatch(unit) is not None
+
+
+def is_http(url: str) -> bool:
+    return _HTTP.fullmatch(url) is not None
 
 
 def _is_clean_absolute(path: str) -> bool:

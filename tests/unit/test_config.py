@@ -13,6 +13,7 @@ def test_an_empty_file_is_a_whole_configuration() -> None:
     assert found.parallel == 3
     assert (found.log_max, found.output_max) == (64 << 20, 64 << 10)
     assert (found.keep_jobs, found.keep_age) == (100, 90 * 86400)
+    assert (found.web_url, found.notify_on) == ("", ("failure", "recovery"))
 
 
 def test_every_key_is_taken_from_the_file() -> None:
@@ -26,10 +27,15 @@ def test_every_key_is_taken_from_the_file() -> None:
         [keep]
         jobs = 5
         age = "2h"
+        [web]
+        url = "https://example.org/ci"
+        [notify]
+        on = ["deploy"]
     """
     found = config.parse(FILE, text, cpus=1)
     assert (found.redis_socket, found.parallel, found.log_max, found.output_max) == ("/tmp/r.sock", 7, 2048, 4096)
     assert (found.keep_jobs, found.keep_age) == (5, 7200)
+    assert (found.web_url, found.notify_on) == ("https://example.org/ci/", ("deploy",))
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,12 @@ def test_every_key_is_taken_from_the_file() -> None:
         ("[limits]\noutput = -1", "limits.output", "a whole number of at least 1024"),
         ("limits = 5", "limits", "a table"),
         ("[keep]\njobs = 0", "keep.jobs", "a whole number of at least 1"),
+        ('[web]\nurl = "ci.example.org"', "web.url", "an http:// or https:// URL"),
+        (
+            '[notify]\non = ["always"]',
+            "notify.on",
+            "a list of words out of failure, recovery, deploy, never",
+        ),
         ("[keep]\nage = '59s'", "keep.age", "a time span of at least 1min, such as '90d'"),
     ],
 )
@@ -58,7 +70,7 @@ def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, ke
 @pytest.mark.parametrize(
     ("text", "key", "known"),
     [
-        ("paralel = 2", "paralel", "keep, limits, parallel, redis"),
+        ("paralel = 2", "paralel", "keep, limits, notify, parallel, redis, web"),
         ('[redis]\nsokket = "/x"', "redis.sokket", "socket"),
         ("[limits]\nlogs = 2048", "limits.logs", "log, output"),
     ],

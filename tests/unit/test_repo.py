@@ -37,6 +37,7 @@ def test_every_key_is_taken_from_the_file() -> None:
         restart_timeout = "90s"
         settle = 10
         health = "http://127.0.0.1:8080/health"
+        notify = ["never"]
     """
     found = repo.parse("/x/chaos-micropub.toml", text)
     assert (found.name, found.repository) == ("chaos-micropub", "/srv/git/chaos-micropub.git")
@@ -46,6 +47,7 @@ def test_every_key_is_taken_from_the_file() -> None:
     assert found.script == "ci/build.sh"
     assert (found.timeout, found.restart_timeout, found.settle) == (5400, 90, 10)
     assert found.health == "http://127.0.0.1:8080/health"
+    assert found.notify == ("never",)
 
 
 def test_root_means_the_system_manager() -> None:
@@ -108,6 +110,8 @@ LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
         ("health", '"http://"', HEALTH),
         ("health", '"http://a b"', HEALTH),
         ("health", "80", HEALTH),
+        ("notify", '"failure"', "a list of words out of failure, recovery, deploy, never"),
+        ("notify", '["success"]', "a list of words out of failure, recovery, deploy, never"),
     ],
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(key: str, value: str, expected: str) -> None:
