@@ -1,0 +1,72 @@
+"""The application: which request is answered by what."""
+
+import time
+
+from aiohttp import web
+
+from tinyci.archive import Archive
+from tinyci.web.answer import Handler, Wrong, add_headers, errors
+from tinyci.web.assets import Assets
+from tinyci.web.live import Live
+from tinyci.web.pages import Pages
+from tinyci.web.render import Renderer
+from tinyci.web.shelf import Shelf
+from tinyci.web.streams import Streams
+
+
+class Activity:
+    """Requests that are being answered, and when the last one was."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._last = time.monotonic()
+
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.requests += 1
+        try:
+            return await handler(request)
+        finally:
+            self.requests -= 1
+            self._last = time.monotonic()
+
+    @property
+    def rested(self) -> float:
+        """Seconds since the last request; 0 while there is one."""
+        return 0.0 if self.requests else time.monotonic() - self._last
+
+
+def application(archive: Archive, live: Live, activity: Activity) -> web.Application:
+    assets = Assets()
+    renderer = Renderer(assets)
+    shelf = Shelf(archive)
+    pages = Pages(archive, shelf, renderer)
+    streams = Streams(archive, live, pages)
+
+    async def static(request: web.Request) -> web.Response:
+        asset = assets.served.get(request.match_info["name"])
+        if asset is None:
+            raise Wrong(404, "There is no such page.")
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return web.Response(body=asset.content, content_type=asset.type, charset="utf-8", headers=headers)
+
+    async def health(_: web.Request) -> web.Response:
+        await archive.ping()
+        return web.Response(text="Redis answers.\n")
+
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await activity.count(request, handler)
+
+    app = web.Application(middlewares=[web.middleware(count), errors(renderer)])
+    app.on_response_prepare.append(add_headers)  # type: ignore[arg-type]  # as the library itself documents it
+    app.add_routes(
+        [
+            web.get("/", pages.jobs),
+            web.get("/events", streams.jobs),
+            web.get("/jobs/{job}", pages.job),
+            web.get("/jobs/{job}/events", streams.job),
+            web.get("/jobs/{job}/output.txt", streams.text),
+            web.get("/static/{name}", static),
+            web.get("/healthz", health),
+        ]
+    )
+    return app

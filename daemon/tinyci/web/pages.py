@@ -1,0 +1,111 @@
+"""The pages that people see."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from tinyci.archive import Archive, Fields, Line
+from tinyci.job import is_id
+from tinyci.web import ansi, facts
+from tinyci.web.answer import Wrong, not_found
+from tinyci.web.listing import GROUPS, Query, page
+from tinyci.web.render import Renderer
+from tinyci.web.row import SHOWN, Row
+from tinyci.web.shelf import Shelf
+
+SHOWN_LINES = 2000
+"""Lines of output on a page."""
+OUTPUT = ("output", "unit_output")
+_HEX = frozenset("0123456789abcdef-")
+
+
+class Pages:
+    """Handlers of requests for HTML."""
+
+    def __init__(self, archive: Archive, shelf: Shelf, renderer: Renderer) -> None:
+        self._archive = archive
+        self._shelf = shelf
+        self._renderer = renderer
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """The list."""
+        query = Query.of(request.query)
+        kept = await self._shelf.rows()
+        shown = page(kept, query)
+        repos = sorted({each.row.repo for each in kept if each.row.repo})
+        return self._html(
+            *(request, "jobs.html"),
+            query=query,
+            page=shown,
+            repos=repos[:500],
+            groups=tuple(GROUPS),
+            newer=None if shown.newer is None else query.at(shown.newer).text(),
+            older=None if shown.older is None else query.at(shown.older).text(),
+        )
+
+    async def job(self, request: web.Request) -> web.StreamResponse:
+        """One job, with the end of its output, or with some before a line."""
+        job_id = await self.found(request)
+        if job_id != request.match_info["job"]:
+            raise web.HTTPFound(quote(job_id) + (f"?{request.query_string}" if request.query_string else ""))
+        fields = await job_fields(self._archive, job_id)
+        row = Row.of(job_id, fields)
+        before = number(request, "before")
+        lines = await self._archive.before(job_id, before, SHOWN_LINES)
+        tail: Sequence[Line] = ()
+        if not lines and before is None:  # its log is gone, or there never was one
+            tail = tuple(enumerate(fields.get("output", "").splitlines()[-SHOWN_LINES:], 1))
+        shown = [(number, ansi.spans(line)) for number, line in lines or tail]
+        return self._html(
+            *(request, "job.html"),
+            row=row,
+            facts=facts.facts(row),
+            stages=facts.stages(row),
+            title=facts.title(row),
+            lines=shown,
+            last=lines[-1][0] if lines else 0,
+            earlier=lines[0][0] if lines and lines[0][0] > 1 else None,
+            before=before,
+            is_tail=bool(tail),
+            said=[ansi.spans(line) for line in fields.get("unit_output", "").splitlines()[-SHOWN_LINES:]],
+        )
+
+    async def found(self, request: web.Request) -> str:
+        """The whole id of the job that a request names by its beginning. Raises Wrong."""
+        named = request.match_info["job"]
+        if is_id(named):
+            return named
+        if not named or len(named) > 36 or not _HEX.issuperset(named):
+            raise not_found("There is no such job: expected its id, or the beginning of it.")
+        matching = [job_id for job_id in await self._shelf.ids() if job_id.startswith(named) and is_id(job_id)]
+        if len(matching) > 1:
+            raise Wrong(404, f"{len(matching)} jobs begin with {named}: more of the id is needed.")
+        if not matching:
+            raise not_found(f"No job that is kept begins with {named}.")
+        return matching[0]
+
+    def _html(self, request: web.Request, template: str, **given: Any) -> web.Response:
+        text = self._renderer.html(template, request.rel_url.raw_path, **given)
+        return web.Response(text=text, content_type="text/html")
+
+
+async def job_fields(archive: Archive, job_id: str) -> Fields:
+    """What there is of a job. Raises Wrong when there is none, or it is none."""
+    fields = await archive.job(job_id, (*SHOWN, *OUTPUT))
+    if fields is None:
+        raise not_found(f"What Redis has under the key of job {job_id} is no job.")
+    if not fields:
+        raise not_found(f"There is no job {job_id}, or none any more: ended jobs are kept for a while.")
+    return fields
+
+
+def number(request: web.Request, name: str) -> int | None:
+    """A number of a line in a query; None for none. Raises Wrong."""
+    given = request.query.get(name, "")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdecimal() and len(given) < 16):
+        raise Wrong(400, f"{name} is no number of a line.")
+    return int(given)

@@ -1,0 +1,49 @@
+"""Templates made into pages."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tinyci import __version__
+from tinyci.web import text
+from tinyci.web.assets import Assets
+from tinyci.web.facts import LABELS
+from tinyci.web.row import SIGNS, STATES
+
+
+class Renderer:
+    """The templates beside this file."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._templates = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.globals |= {
+            "asset": assets.path,
+            "version": __version__,
+            "SIGNS": SIGNS,
+            "STATES": STATES,
+            "LABELS": LABELS,
+            "utc": text.utc,
+            "iso": text.iso,
+            "took": text.took,
+        }
+
+    def html(self, template: str, path: str, **given: Any) -> str:
+        """A page for the request of that path, from which its links begin."""
+        now = time.time()
+        return self._templates.get_template(template).render(
+            root=root(path), now=now, ago=lambda seconds: text.ago(seconds, now), **given
+        )
+
+
+def root(path: str) -> str:
+    """The way from a page to the first one: relative, since a proxy may have all of them under a path of its own."""
+    return "../" * (path.count("/") - 1) or "./"
