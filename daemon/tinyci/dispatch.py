@@ -59,6 +59,7 @@ class Dispatch:
         self._host = host or Host()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
+        self._accepting: set[str] = set()  # jobs of which Redis does not know yet that they are queued
         self._ending: set[str] = set()  # jobs that end without a deploy, until Redis knows all of it
         self._leftovers: dict[str, tuple[Job, str]] = {}  # ended jobs to be cleared away, with their users
         self._newest: dict[tuple[str, str], str] = {}  # by repo and ref, when the newest push that began was made
@@ -141,7 +142,8 @@ class Dispatch:
             self._wake.set()
 
     def _knows(self, job_id: str) -> bool:
-        known = job_id in self._running or job_id in self._leftovers or job_id in self._ending
+        known = job_id in self._running or job_id in self._leftovers
+        known = known or job_id in self._ending or job_id in self._accepting
         return known or any(job.id == job_id for job in self._queued)
 
     async def _take_in(self, kept: spool.Spooled) -> None:
@@ -167,15 +169,25 @@ class Dispatch:
         try:
             return await self._store.job(job_id)
         except StoreError as error:
-            about = fields(job=job_id, message_id=catalog.HASH_WRONG)
-            log.error("job %s: %s; the id is dropped", job_id, error, extra=about)
-            await self._store.release(job_id)
+            await self._drop(job_id, error)
             return None
+
+    async def _drop(self, job_id: str, error: StoreError) -> None:
+        about = fields(job=job_id, message_id=catalog.HASH_WRONG)
+        log.error("job %s: %s; the id is dropped", job_id, error, extra=about)
+        await self._store.release(job_id)
 
     async def _accept(self, job_id: str, values: dict[str, str] | None) -> None:
         """Take an id up where it stands: queue it, go on with it, or clear away what its end left."""
         if values is None or self._knows(job_id):
             return
+        self._accepting.add(job_id)  # until the queue has it, a sweep would find it too
+        try:
+            await self._take_up(job_id, values)
+        finally:
+            self._accepting.discard(job_id)
+
+    async def _take_up(self, job_id: str, values: dict[str, str]) -> None:
         try:
             job = Job.parse(job_id, values)
         except JobError as error:
@@ -186,17 +198,29 @@ class Dispatch:
         if job.state in FINAL:
             self._leave(job, user)
             return
-        self._tell(job.id, job.repo, {**values, "state": job.state})
         if job.state is State.QUEUED:
-            if not job.created:  # a shell script made it
-                job = replace(job, created=self._host.now())
-                await self._store.update(job.id, {"created": job.created})
+            # A shell script that made it did not say when.
+            queued = {"state": State.QUEUED, "created": job.created or self._host.now()}
+            if not await self._announce(job_id, queued):
+                return
+            job = replace(job, created=queued["created"])
+            self._tell(job.id, job.repo, {**values, **queued})
             if values.get("spooled"):
                 await self._queue_late(job)
             else:
                 self._queued.append(job)
         else:
+            self._tell(job.id, job.repo, {**values, "state": job.state})
             self._go_on(job, user)
+
+    async def _announce(self, job_id: str, queued: Mapping[str, str]) -> bool:
+        """Write that a job is queued, and its event, unless that was done before. False when it is no such job any
+        more: the next sweep looks at it anew."""
+        try:
+            return await self._store.update(job_id, queued)
+        except StoreError as error:
+            await self._drop(job_id, error)
+            return False
 
     def _go_on(self, job: Job, user: str) -> None:
         """A job that is on its way stays with the user it was begun for: its build is in that user's manager."""
@@ -362,8 +386,12 @@ class Dispatch:
         new, created = str(uuid.uuid4()), self._host.now()
         copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
         copied |= {"pusher": pusher, "created": created, **more}
-        await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
-        await self._accept(new, copied)
+        self._accepting.add(new)  # who asked finds it on the bus when this returns, not after a sweep
+        try:
+            await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
+            await self._take_up(new, copied)
+        finally:
+            self._accepting.discard(new)
         self._wake.set()
         return new
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from tinyci.job import FINAL
+from tinyci.job import FINAL, State
 
 
 class Kept(NamedTuple):
@@ -23,7 +23,7 @@ class Kept(NamedTuple):
 def expired(kept: Sequence[Kept], most: int, age: float, now: float, live: Collection[str] = ()) -> list[str]:
     """Ids of ended jobs that are older than `age` seconds, or not among the `most` newest ended ones of their repo.
 
-    `kept` is oldest first, `live` are the ids that wait or run. A job without a state that is none of them is one
+    `kept` is oldest first, `live` are the ids that wait or run. A job that is none of them, and has not begun, is one
     whose hash is gone, or that nothing leads to: it is left alone until its age.
     """
     ids = []
@@ -33,6 +33,6 @@ def expired(kept: Sequence[Kept], most: int, age: float, now: float, live: Colle
         newer[job.repo] += ended
         if job.id in live:
             continue
-        if (ended and newer[job.repo] > most) or ((ended or not job.state) and now - job.time > age):
+        if (ended and newer[job.repo] > most) or ((ended or job.state in ("", State.QUEUED)) and now - job.time > age):
             ids.append(job.id)
     return ids

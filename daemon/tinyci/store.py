@@ -24,6 +24,10 @@ JOBS = "tinyci:jobs"
 EVENTS = "tinyci:events"
 
 _EVENTS_KEPT = 10_000
+_EVENT_TEXT = 512
+"""Characters of each field of an event."""
+_OF_THE_JOB = ("repo", "ref", "revision", "pusher", "user")
+"""Fields of the hash that its events repeat."""
 _BATCH = 500
 _BLOCK = 5.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
@@ -193,8 +197,9 @@ class Store:
         async def once() -> bool:
             async with self._client.pipeline(transaction=True) as pipe:
                 await pipe.watch(_key(job_id))
-                command = ("HMGET", _key(job_id), "state", "repo", "ref", *fields)
-                old, repo, ref, *there = await pipe.execute_command(*command)
+                command = ("HMGET", _key(job_id), "state", *_OF_THE_JOB, *fields)
+                old, *values = await pipe.execute_command(*command)
+                about, there = values[: len(_OF_THE_JOB)], values[len(_OF_THE_JOB) :]
                 if there == list(fields.values()):
                     return True  # written by a try whose acknowledgement was lost
                 if old in FINAL:
@@ -205,13 +210,7 @@ class Store:
                 if "state" in fields:
                     # A shell script that made the job did not index it.
                     pipe.execute_command("ZADD", JOBS, "NX", time.time(), job_id)
-                    event = {
-                        "job": job_id,
-                        "repo": repo or "",
-                        "ref": ref or "",
-                        "at": now(),
-                        **_event(fields),
-                    }
+                    event = _event(job_id, dict(zip(_OF_THE_JOB, about, strict=True)), fields)
                     pipe.execute_command("XADD", EVENTS, "MAXLEN", "~", _EVENTS_KEPT, "*", *_flat(event))
                 await pipe.execute()
                 return True
@@ -303,5 +302,11 @@ def _flat(fields: Mapping[str, str]) -> list[str]:
     return [text for pair in fields.items() for text in pair]
 
 
-def _event(fields: Mapping[str, str]) -> dict[str, str]:
-    return {key: fields[key] for key in ("state", "success", "reason", "attempt") if key in fields}
+def _event(job_id: str, known: Mapping[str, str | None], fields: Mapping[str, str]) -> dict[str, str]:
+    """What `tinyci:events` has of a change: enough to tell people of it, and never much. The hash may be of a shell
+    script, and of any size."""
+    about = {name: fields.get(name) or known[name] or "" for name in _OF_THE_JOB}
+    about = {name: text for name, text in about.items() if text or name in ("repo", "ref")}
+    change = {name: fields[name] for name in ("state", "success", "reason", "attempt") if name in fields}
+    event = {"job": job_id, **about, "at": now(), **change}
+    return {name: text if len(text) <= _EVENT_TEXT else f"{text[: _EVENT_TEXT - 1]}…" for name, text in event.items()}

@@ -193,8 +193,39 @@ async def test_a_change_of_state_is_one_event(redis: Redis, store: Store) -> Non
     assert await store.update(job_id, {"state": "building", "attempt": "1", "unit": "x"})
     ((_, event),) = redis.data.xrange("tinyci:events")
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event.pop("at"))
-    assert event == {"job": job_id, "repo": "web", "ref": "refs/heads/main", "state": "building", "attempt": "1"}
+    about = {name: FIELDS[name] for name in ("repo", "ref", "revision")}
+    assert event == {"job": job_id, **about, "state": "building", "attempt": "1"}
     assert await store.job(job_id) == {**FIELDS, "state": "building", "attempt": "1", "unit": "x"}
+
+
+async def test_an_event_says_of_which_revision_whose_push_and_as_whom(redis: Redis, store: Store) -> None:
+    redis.data.hset("tinyci:job:x", mapping={**FIELDS, "revision": "tip", "pusher": "alice"})
+    await store.update("x", {"state": "building", "user": "web"})
+    await store.update("x", {"state": "failed", "revision": "b" * 40, "reason": "because"})
+    told = [event for _, event in redis.data.xrange("tinyci:events")]
+    assert [(each["revision"], each["pusher"], each["user"]) for each in told] == [
+        ("tip", "alice", "web"),
+        ("b" * 40, "alice", "web"),
+    ]
+    assert told[1]["reason"] == "because"
+
+
+async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: Store) -> None:
+    redis.data.hset(
+        "tinyci:job:x", mapping=dict.fromkeys(("repo", "ref", "revision", "pusher", "user"), "é" * 1_000_000)
+    )
+    await store.update("x", {"state": "rejected", "reason": "y" * 1_000_000})
+    ((_, event),) = redis.data.xrange("tinyci:events")
+    assert sum(len(text.encode()) for text in event.values()) < 10_000
+    assert (event["repo"][:3], event["repo"][-1]) == ("ééé", "…")
+
+
+async def test_that_a_job_is_queued_is_told_once(redis: Redis, store: Store, other: Store) -> None:
+    """However often it is accepted: after a restart, by a sweep, or because an acknowledgement was lost."""
+    push(redis, "x")
+    for each in (store, other, store):
+        assert await each.update("x", {"state": "queued", "created": FIELDS["created"]})
+    assert [event["state"] for _, event in redis.data.xrange("tinyci:events")] == ["queued"]
 
 
 async def test_a_field_that_is_no_state_is_no_event(redis: Redis, store: Store) -> None:

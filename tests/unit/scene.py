@@ -272,6 +272,10 @@ class Scene:
         ends = Counter(job_id for job_id, state in self.memory.events if state in FINAL)
         assert set(ends.values()) <= {1}, "ended twice"
         assert set(ends) == set(self.memory.hashes)
+        queued = Counter(job_id for job_id, state in self.memory.events if state == State.QUEUED)
+        assert set(queued.values()) <= {1}, "queued twice"
+        runnable = {job_id for job_id in self.memory.hashes if job_id not in self.rejected}
+        assert runnable <= set(queued), (runnable - set(queued), "a job that can be run began without being queued")
         left = [unit for manager in self.world.managers.values() for unit in manager.units if STAGE.fullmatch(unit)]
         assert not left, left
         assert not list((self.directory / "run" / "jobs").iterdir())

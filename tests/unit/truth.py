@@ -26,6 +26,9 @@ class Truth:
             self._expect("success" not in fields, job_id, "a success without an end")
             return
         old, new = State(before.get("state") or State.QUEUED), State(fields["state"])
+        if new is State.QUEUED:
+            self._expect(not before.get("state"), job_id, f"queued when it was {old}")
+            return
         self._expect(new in NEXT[old], job_id, f"from {old} to {new}")
         if new not in FINAL:
             return
