@@ -24,6 +24,10 @@ class _Handler(journal.JournalHandler):  # type: ignore[misc]
     """Sends the message and our own fields, and not, as the library's does, every attribute of the record: log
     arguments would reach the journal a second time, in clear, beside the message that was written with care."""
 
+    def __init__(self, identifier: str) -> None:
+        super().__init__()
+        self._identifier = identifier
+
     def emit(self, record: logging.LogRecord) -> None:
         fields = {key: value for key, value in record.__dict__.items() if key.startswith(("TINYCI_", "MESSAGE_ID"))}
         if record.exc_info:
@@ -32,7 +36,7 @@ class _Handler(journal.JournalHandler):  # type: ignore[misc]
             journal.send(
                 _sendable(self.format(record)),
                 PRIORITY=str(self.map_priority(record.levelno)),
-                SYSLOG_IDENTIFIER="tinyci",
+                SYSLOG_IDENTIFIER=self._identifier,
                 LOGGER=record.name,
                 CODE_FILE=record.pathname,
                 CODE_LINE=record.lineno,
@@ -48,9 +52,9 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def log_to_journal(level: int = logging.INFO) -> None:
+def log_to_journal(identifier: str = "tinyci", level: int = logging.INFO) -> None:
     """Send all logging to the journal, with the fields that callers give as `extra=fields(…)`."""
-    handler = _Handler()
+    handler = _Handler(identifier)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 

@@ -14,7 +14,8 @@ CATALOG = (TREE / "units" / "catalog" / "tinyci.catalog").read_text(encoding="ut
 IDS = {name: value for name, value in vars(catalog).items() if name.isupper()}
 LOGGED = [
     path
-    for path in (TREE / "daemon" / "tinyci").glob("*.py")
+    for pattern in ("*.py", "notify/*.py")
+    for path in (TREE / "daemon" / "tinyci").glob(pattern)
     if "log = logging.getLogger" in path.read_text(encoding="utf-8")
 ]
 FIELDS = {"TINYCI_JOB", "TINYCI_REPO", "TINYCI_UNIT", "TINYCI_STATE", "MESSAGE_ID"}

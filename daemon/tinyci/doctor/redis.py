@@ -26,7 +26,7 @@ RULES = {
     "hook": "resetchannels -@all +auth +hello +ping +multi +exec +discard"
     " (%W~tinyci:job:* +hset) (%W~tinyci:jobs +zadd) (%W~tinyci:queue +lpush)",
     "notify": "resetchannels -@all +@connection -@dangerous"
-    " (~tinyci:events +xread +xreadgroup +xack +xgroup +xautoclaim) (%R~tinyci:job:* +hgetall)",
+    " (~tinyci:events +xread +xreadgroup +xack +xgroup +xautoclaim +xinfo) (%R~tinyci:job:* +hgetall +hmget)",
     "web": "resetchannels %R~tinyci:* -@all +@read +@connection -@dangerous",
 }
 

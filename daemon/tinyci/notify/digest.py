@@ -1,0 +1,72 @@
+"""Events of one repo that wait to be told together."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tinyci.job import State
+from tinyci.notify.event import Event
+from tinyci.notify.judgement import FAILURES
+
+
+class Digest(NamedTuple):
+    """However many events there were, it holds two of them."""
+
+    repo: str
+    counts: Mapping[str, int]
+    """How many ended in which state."""
+    last: Event
+    failure: Event | None
+    """The last one that failed."""
+    is_recovery: bool
+    """The last one is the first success after a failure, whether that failure was told before or is in here."""
+    since: str
+    """When the first of them was."""
+    until: float
+    """Seconds since the epoch at which the last of them came to us."""
+
+    @classmethod
+    def of(cls, event: Event, word: str, now: float) -> "Digest":
+        """`word`: for which of NOTICES it is told."""
+        failure = event if event.state in FAILURES else None
+        return cls(event.repo, {event.state: 1}, event, failure, word == "recovery", event.at, now)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def then(self, later: "Digest") -> "Digest":
+        """Both as one."""
+        counts = dict(self.counts)
+        for state, count in later.counts.items():
+            counts[state] = counts.get(state, 0) + count
+        was_recovery = self.is_recovery and later.failure is None and later.last.state == State.SUCCEEDED
+        return Digest(
+            self.repo,
+            counts,
+            later.last,
+            later.failure or self.failure,
+            later.is_recovery or was_recovery,
+            self.since,
+            max(self.until, later.until),
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON may hold it."""
+        return {
+            **self._asdict(),
+            "last": self.last._asdict(),
+            "failure": self.failure._asdict() if self.failure else None,
+        }
+
+    @classmethod
+    def load(cls, kept: Any) -> "Digest":
+        """What dump() made. Raises ValueError or TypeError."""
+        if not isinstance(kept, dict):
+            raise ValueError("not a digest")
+        made = cls(**kept)
+        return made._replace(
+            counts={str(state): int(count) for state, count in dict(made.counts).items()},
+            last=Event.load(made.last),
+            failure=Event.load(made.failure) if made.failure else None,
+            until=float(made.until),
+        )

@@ -1,0 +1,103 @@
+"""How a digest reads: title, body, urgency, and where a click leads."""
+
+import json
+from typing import NamedTuple
+
+from tinyci.job import State
+from tinyci.notify.digest import Digest
+from tinyci.notify.event import Event
+from tinyci.notify.judgement import FAILURES
+
+MOST = 3500
+"""Bytes of a body as JSON: above 4096 ntfy makes a file of it, and Apprise of 8000 with its escapes."""
+
+_VERBS = {State.REJECTED: "was rejected", State.CANCELLED: "was cancelled", State.ROLLED_BACK: "was rolled back"}
+_ORDER = (*sorted(FAILURES), State.CANCELLED, State.SUCCEEDED)
+
+
+class Message(NamedTuple):
+    """Plain text, for any service."""
+
+    title: str
+    body: str
+    kind: str
+    """`failure`, `success` or `info`: the NotifyType of Apprise."""
+    priority: str
+    """`high`, `default` or `low`, by ntfy's words."""
+    tag: str
+    """The shortcode of an emoji, as ntfy knows it."""
+    click: str
+    """Where the pages have more of it; empty when there are none."""
+
+    @classmethod
+    def of(cls, digest: Digest, web_url: str) -> "Message":
+        last = digest.last
+        if last.state in FAILURES:
+            manner = ("failure", "high", "rotating_light")
+        elif digest.is_recovery:
+            manner = ("success", "default", "white_check_mark")
+        elif last.state == State.SUCCEEDED:
+            manner = ("success", "low", "white_check_mark")
+        else:
+            manner = ("info", "low", "no_entry_sign")
+        click = f"{web_url}jobs/{last.job}" if web_url and last.job else ""
+        return cls(_title(digest), _body(digest), *manner, click)
+
+    @classmethod
+    def test(cls, web_url: str) -> "Message":
+        """For whoever wants to see that messages arrive."""
+        text = "This is what messages of tinyci look like. Nothing was deployed."
+        return cls("tinyci: a test", text, "info", "default", "wave", web_url)
+
+
+def _title(digest: Digest) -> str:
+    last = digest.last
+    if digest.total > 1:
+        end = "recovered" if digest.is_recovery else last.state
+        before = ", then" if digest.total == 2 and digest.failure and digest.is_recovery else ""
+        what = f"{digest.failure.state}{before} {end}" if before and digest.failure else ""
+        what = what or f"{digest.total} deploys, last {end}"
+    else:
+        what = "recovered" if digest.is_recovery else last.state
+    at = f" at {last.revision[:7]}" if last.revision and last.revision != "tip" else ""
+    return f"{digest.repo}: {what} – {_branch(last.ref)}{at}"[:200]  # noqa: RUF001 - the dash is meant
+
+
+def _body(digest: Digest) -> str:
+    last, shown, lines = digest.last, digest.last, []
+    if digest.total > 1:
+        counts = ", ".join(f"{digest.counts[state]} {state}" for state in _ORDER if state in digest.counts)
+        lines += [f"{counts} since {digest.since[11:19]} UTC.", ""]
+    if digest.failure and last.state not in FAILURES:
+        lines += [_sentence(last)]
+        shown = digest.failure
+    lines += [_sentence(shown)]
+    output = shown.output.split("\n") if shown.state in FAILURES and shown.output else []
+    return _fitting("\n".join(lines), output)
+
+
+def _sentence(event: Event) -> str:
+    verb = _VERBS.get(State(event.state), event.state)
+    took = f" after {event.took} s" if event.took else ""
+    reason = f": {event.reason}" if event.reason else "."
+    pushed = f" Pushed by {event.pusher}." if event.pusher else ""
+    at = f" at {event.revision[:7]}" if event.revision else ""
+    return f"{_branch(event.ref)}{at} {verb}{took}{reason}{'.' if reason[-1] not in '.:!?' else ''}{pushed}"
+
+
+def _fitting(text: str, output: list[str]) -> str:
+    """What fits: the beginning of the text, and the end of the output."""
+
+    def whole() -> str:
+        return "\n".join([text, "", *output]) if output else text
+
+    while len(json.dumps(whole())) > MOST:
+        if output:
+            del output[0]
+        else:
+            text = f"{text[: len(text) * 9 // 10 - 1]}…"
+    return whole()
+
+
+def _branch(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/")

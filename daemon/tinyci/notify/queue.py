@@ -1,0 +1,106 @@
+"""What waits to be told to one service, and when it may be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tinyci.notify.digest import Digest
+
+GATHER = (2.0, 5.0, 15.0, 30.0, 60.0)
+"""Seconds in which events of a repo are gathered into one message: the first after some quiet, and those that follow
+each other closely, each longer than the one before."""
+QUIET = 60.0
+"""Seconds without a message of a repo after which the next one comes soon again."""
+BACKOFF = (1.0, 300.0)
+"""Seconds to the next try after the first failure, doubled with each further one up to the second number."""
+AGE = 24 * 3600.0
+"""Seconds after which what could not be told is dropped."""
+MOST = 200
+"""Repos of which something may wait."""
+
+
+class Queue:
+    """Times called `now` are of a clock that is never set; those called `wall` are of the one on the wall."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        """`chance`: a number from 0 to 1, so that many who were refused at once do not all come back at once."""
+        self._chance = chance
+        self._waiting: dict[str, tuple[float, Digest]] = {}  # by repo, with the time from which it may be told
+        self._sending: Digest | None = None
+        self._told: dict[str, tuple[float, int]] = {}  # by repo, when and at which place of GATHER
+        self._failures = 0
+        self._not_before = 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + (self._sending is not None)
+
+    @property
+    def failures(self) -> int:
+        """How often in a row it was tried in vain."""
+        return self._failures
+
+    def add(self, digest: Digest, now: float) -> list[Digest]:
+        """Wait with what waits of the same repo. Returns what had to give way."""
+        if digest.repo in self._waiting:
+            due, before = self._waiting[digest.repo]
+            self._waiting[digest.repo] = (due, before.then(digest))
+            return []
+        self._waiting[digest.repo] = (now + GATHER[self._place(digest.repo, now)], digest)
+        dropped = []
+        while len(self._waiting) > MOST:
+            oldest = min(self._waiting, key=lambda repo: self._waiting[repo][1].until)
+            dropped.append(self._waiting.pop(oldest)[1])
+        return dropped
+
+    def take(self, now: float) -> Digest | None:
+        """What is to be sent now; sent() or failed() says what became of it."""
+        if self._sending or now < self._not_before or not self._waiting:
+            return None
+        repo = min(self._waiting, key=lambda repo: self._waiting[repo][0])
+        if self._waiting[repo][0] > now:
+            return None
+        self._sending = self._waiting.pop(repo)[1]
+        return self._sending
+
+    def next(self) -> float | None:
+        """When take() will have something; None when not before something is added, sent or has failed."""
+        if self._sending or not self._waiting:
+            return None
+        return max(self._not_before, min(due for due, _ in self._waiting.values()))
+
+    def sent(self, now: float) -> None:
+        assert self._sending
+        repo = self._sending.repo
+        self._told = {name: told for name, told in self._told.items() if now - told[0] <= QUIET}
+        self._told[repo] = (now, self._place(repo, now))
+        self._sending, self._failures = None, 0
+
+    def failed(self, now: float) -> None:
+        """It waits again, with what came meanwhile."""
+        assert self._sending
+        digest, self._sending = self._sending, None
+        _, later = self._waiting.get(digest.repo, (0.0, None))
+        self._waiting[digest.repo] = (now, digest.then(later) if later else digest)
+        pause = min(BACKOFF[0] * 2**self._failures, BACKOFF[1])
+        self._failures = min(self._failures + 1, 30)
+        self._not_before = now + pause * (0.5 + self._chance() / 2)
+
+    def expire(self, wall: float) -> list[Digest]:
+        """Drop what is too old to be of use, and return it."""
+        old = [repo for repo, (_, digest) in self._waiting.items() if wall - digest.until > AGE]
+        return [self._waiting.pop(repo)[1] for repo in old]
+
+    def dump(self) -> list[dict[str, Any]]:
+        """As JSON may hold it; what is being sent is not sent yet."""
+        kept = {repo: digest for repo, (_, digest) in self._waiting.items()}
+        if self._sending:
+            later = kept.get(self._sending.repo)
+            kept[self._sending.repo] = self._sending.then(later) if later else self._sending
+        return [digest.dump() for digest in kept.values()]
+
+    def load(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Take up what dump() made: it has waited long enough. Raises ValueError or TypeError."""
+        self._waiting = {digest.repo: (0.0, digest) for digest in map(Digest.load, kept)}
+
+    def _place(self, repo: str, now: float) -> int:
+        at, place = self._told.get(repo, (0.0, -1))
+        return min(place + 1, len(GATHER) - 1) if place >= 0 and now - at <= QUIET else 0

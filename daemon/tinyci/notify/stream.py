@@ -1,0 +1,115 @@
+"""`tinyci:events`, as the group `notify` consumes it: nothing is missed while nobody reads, and nothing comes twice.
+
+Commands of Redis 7.0 only, and of those that users-tinyci.acl lets the user `notify` use.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+EVENTS = "tinyci:events"
+GROUP = CONSUMER = "notify"
+_BLOCK = 5.0
+"""Seconds that a blocking read asks for, so that a dead peer is noticed."""
+_TIMEOUT = 10.0
+_BATCH = 100
+_DETAILS = ("started", "finished", "output")
+
+Entry = tuple[str, Mapping[str, str]]
+
+
+class StreamError(Exception):
+    """Redis does not answer, or not as it should; one sentence."""
+
+
+class Stream:
+    """One connection at a time; after a StreamError the next call makes another."""
+
+    def __init__(self, socket: str, password: str) -> None:
+        # Explicit, since the defaults differ between versions: see Store.
+        self._redis = redis.Redis(
+            unix_socket_path=socket,
+            username="notify",
+            password=password,
+            socket_timeout=_BLOCK + _TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+            encoding_errors="surrogateescape",
+        )
+
+    async def close(self) -> None:
+        await self._redis.connection_pool.disconnect()
+
+    async def open(self, position: str) -> int:
+        """Be in the group from now on. Returns how many events nobody can read any more, because the stream, which has
+        a limit, was cut past what we have read.
+
+        `position`: of the last event that was read, for a Redis that does not know the group (any more); empty means
+        from now on.
+        """
+        try:
+            await self._do("XGROUP", "CREATE", EVENTS, GROUP, position or "$", "MKSTREAM")
+        except StreamError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        return await self._lost()
+
+    async def pending(self) -> list[Entry]:
+        """What was given to us and is not done yet."""
+        return await self._read("0")
+
+    async def more(self) -> list[Entry]:
+        """What comes next; empty when nothing came for some seconds."""
+        return await self._read(">", "BLOCK", str(int(_BLOCK * 1000)))
+
+    async def done(self, entries: Sequence[str]) -> None:
+        """Those need not be given to us again."""
+        await self._do("XACK", EVENTS, GROUP, *entries)
+
+    async def details(self, job: str) -> dict[str, str]:
+        """What the hash of a job has of what messages tell; empty where there is nothing."""
+        try:
+            values = await self._do("HMGET", f"tinyci:job:{job}", *_DETAILS)
+        except StreamError as error:
+            if "WRONGTYPE" in str(error):
+                return {}
+            raise
+        return {name: value for name, value in zip(_DETAILS, values, strict=True) if value}
+
+    async def _read(self, after: str, *block: str) -> list[Entry]:
+        words = ("GROUP", GROUP, CONSUMER, "COUNT", str(_BATCH), *block, "STREAMS", EVENTS, after)
+        found = await self._do("XREADGROUP", *words)
+        entries = found[0][1] if found else []
+        # What was cut off the stream after it was given to us has no fields any more.
+        return [(number, values or {}) for number, values in entries]
+
+    async def _lost(self) -> int:
+        stream = await self._info("STREAM", EVENTS)
+        groups = [_paired(each) for each in await self._do("XINFO", "GROUPS", EVENTS)]
+        (group,) = (each for each in groups if each.get("name") == GROUP)
+        read = group.get("entries-read")
+        if read is None:  # it was made at an entry in the middle
+            return 0
+        return max(0, int(stream["entries-added"]) - int(stream["length"]) - int(read))
+
+    async def _info(self, *what: str) -> dict[str, Any]:
+        return _paired(await self._do("XINFO", *what))
+
+    async def _do(self, *command: str) -> Any:
+        try:
+            return await self._redis.execute_command(*command)
+        except ResponseError as error:
+            raise StreamError(str(error)) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StreamError(str(error) or type(error).__name__) from None
+
+
+def _paired(answer: Any) -> dict[str, Any]:
+    """Names with their values: the library, by its version, answers with a list or has made a dictionary of it."""
+    if isinstance(answer, dict):
+        return answer
+    return dict(zip(answer[::2], answer[1::2], strict=True))
