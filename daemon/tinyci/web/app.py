@@ -1,16 +1,20 @@
 """The application: which request is answered by what."""
 
 import time
+from contextlib import suppress
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from tinyci.archive import Archive
+from tinyci.archive import Archive, ArchiveError, Counts
 from tinyci.web.answer import Handler, Wrong, add_headers, errors
+from tinyci.web.api import Api
 from tinyci.web.assets import Assets
 from tinyci.web.live import Live
+from tinyci.web.metrics import Figures
 from tinyci.web.pages import Pages
 from tinyci.web.render import Renderer
-from tinyci.web.shelf import Shelf
+from tinyci.web.shelf import Kept, Shelf
 from tinyci.web.streams import Streams
 
 
@@ -40,6 +44,7 @@ def application(archive: Archive, live: Live, activity: Activity) -> web.Applica
     renderer = Renderer(assets)
     shelf = Shelf(archive)
     pages = Pages(archive, shelf, renderer)
+    api = Api(archive, shelf, pages)
     streams = Streams(archive, live, pages)
 
     async def static(request: web.Request) -> web.Response:
@@ -53,6 +58,14 @@ def application(archive: Archive, live: Live, activity: Activity) -> web.Applica
         await archive.ping()
         return web.Response(text="Redis answers.\n")
 
+    async def metrics(_: web.Request) -> web.Response:
+        kept: list[Kept] | None = None
+        counts: Counts | None = None
+        with suppress(ArchiveError):  # which is a figure too
+            kept, counts = await shelf.rows(), await archive.counts()
+        figures = Figures(kept, counts, live.followers, live.followed)
+        return web.Response(body=figures.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await activity.count(request, handler)
 
@@ -65,6 +78,15 @@ def application(archive: Archive, live: Live, activity: Activity) -> web.Applica
             web.get("/jobs/{job}", pages.job),
             web.get("/jobs/{job}/events", streams.job),
             web.get("/jobs/{job}/output.txt", streams.text),
+            web.get("/repos", pages.repos),
+            web.get("/repos/{repo}", pages.repo),
+            web.get("/repos/{repo}/badge.svg", pages.badge),
+            web.get("/api/jobs", api.jobs),
+            web.get("/api/jobs/{job}", api.job),
+            web.get("/api/jobs/{job}/output", api.output),
+            web.get("/api/repos", api.repos),
+            web.get("/api/repos/{repo}", api.repo),
+            web.get("/metrics", metrics),
             web.get("/static/{name}", static),
             web.get("/healthz", health),
         ]

@@ -1,6 +1,8 @@
 """The pages that people see."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -8,15 +10,18 @@ from aiohttp import web
 
 from tinyci.archive import Archive, Fields, Line
 from tinyci.job import is_id
-from tinyci.web import ansi, facts
+from tinyci.repo import is_name
+from tinyci.web import ansi, badge, facts, trend
 from tinyci.web.answer import Wrong, not_found
 from tinyci.web.listing import GROUPS, Query, page
 from tinyci.web.render import Renderer
 from tinyci.web.row import SHOWN, Row
 from tinyci.web.shelf import Shelf
+from tinyci.web.standing import newest, standings
 
 SHOWN_LINES = 2000
 """Lines of output on a page."""
+_HISTORY = 25
 OUTPUT = ("output", "unit_output")
 _HEX = frozenset("0123456789abcdef-")
 
@@ -70,6 +75,46 @@ class Pages:
             before=before,
             is_tail=bool(tail),
             said=[ansi.spans(line) for line in fields.get("unit_output", "").splitlines()[-SHOWN_LINES:]],
+        )
+
+    async def repos(self, request: web.Request) -> web.Response:
+        """Where each repo stands."""
+        return self._html(request, "repos.html", repos=list(standings(await self._shelf.rows()).values()))
+
+    async def repo(self, request: web.Request) -> web.Response:
+        """One repo: what runs, what goes on, how long it takes, its history."""
+        name = request.match_info["repo"]
+        query = replace(Query.of(request.query, _HISTORY), repo=name, ref="", state="")
+        kept = await self._shelf.rows()
+        found = standings(kept).get(name) if is_name(name) else None
+        if found is None:
+            raise not_found("No job of such a repo is kept.")
+        shown = page(kept, query)
+        plain = replace(query, repo="")
+        return self._html(
+            *(request, "repo.html"),
+            repo=found,
+            query=query,
+            page=shown,
+            trend=trend.trend(found.jobs),
+            width=trend.WIDTH,
+            height=trend.HEIGHT,
+            newer=None if shown.newer is None else plain.at(shown.newer).text(_HISTORY),
+            older=None if shown.older is None else plain.at(shown.older).text(_HISTORY),
+        )
+
+    async def badge(self, request: web.Request) -> web.Response:
+        """What came last of a repo, or of one of its refs, as a picture for other pages."""
+        name, ref = request.match_info["repo"], request.query.get("ref", "")
+        row = newest(await self._shelf.rows(), name, ref) if is_name(name) else None
+        content = badge.svg(name if is_name(name) else "tinyci", row.state if row else "unknown").encode()
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        # A proxy between may keep it if it asks before it shows it again.
+        headers = {"ETag": tag, "Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
+        if row and tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(
+            body=content, status=200 if row else 404, content_type="image/svg+xml", charset="utf-8", headers=headers
         )
 
     async def found(self, request: web.Request) -> str:

@@ -7,6 +7,7 @@ from sys import intern
 
 from tinyci import job
 from tinyci.job import FINAL, State, is_id
+from tinyci.repo import is_name
 from tinyci.web.text import plain
 
 SHOWN = (
@@ -122,6 +123,11 @@ class Row:
     def is_linked(self) -> bool:
         """Whether it has a page; the index may name anything."""
         return is_id(self.id)
+
+    @property
+    def has_repo(self) -> bool:
+        """Whether its repo has a page: the hash may name anything."""
+        return is_name(self.repo)
 
     @property
     def short(self) -> str:

@@ -189,7 +189,7 @@ if (job && !location.hash && !location.search) {
   box.scrollTop = box.scrollHeight;
 }
 if (job && job.dataset.follow) followJob(job);
-for (const list of document.querySelectorAll("#jobs[data-follow=yes]")) followList(list);
+for (const list of document.querySelectorAll("[data-list][data-follow=yes]")) followList(list);
 setInterval(tick, 1000);
 setInterval(age, 20000);
 tick();
