@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tinyci.bus import Bus, BusError, BusGone
 from tinyci.diagnosis import Diagnosis
+from tinyci.eventreading import Entry, EventReaders, Events
 from tinyci.job import FINAL, is_id
 from tinyci.jobobject import PATH, JobObject, path_of
 from tinyci.managerobject import ManagerObject
@@ -35,18 +36,23 @@ class Api:
         requests: Requests,
         kept: Callable[[str], Awaitable[Mapping[str, str]]],
         output: Output,
+        events: Events,
         diagnosis: Diagnosis | None = None,
     ) -> None:
-        """`kept`: the hash of a job, empty when there is none. `output`: lines of its log, as in reading.py. Both wait
-        for Redis, and may raise StoreError."""
+        """`kept`: the hash of a job, empty when there is none. `output`: lines of its log, as in reading.py. `events`:
+        as in eventreading.py. All wait for Redis, and may raise StoreError."""
         self._jobs: OrderedDict[str, JobObject] = OrderedDict()
         self._asked_for: OrderedDict[str, JobObject] = OrderedDict()
         self._kept = kept
         self._requests = requests
         self._output = output
+        self._events = events
         self._readers = Readers(self._lines)
+        self._event_readers = EventReaders(self._entries)
         self._authority = Authority()
-        self._manager = ManagerObject(self._jobs, self._find, repos, requests, self._authority, diagnosis)
+        self._manager = ManagerObject(
+            self._jobs, self._find, repos, requests, self._authority, self._event_readers, diagnosis
+        )
         self._bus: Bus | None = None
 
     async def connect(self) -> None:
@@ -117,6 +123,10 @@ class Api:
         """The log of a job has more lines."""
         self._readers.wake(job_id)
 
+    def happened(self) -> None:
+        """There is one more event."""
+        self._event_readers.wake()
+
     async def _find(self, job_id: str) -> JobObject:
         """A job that is on the bus, or is kept and then is for a while. Raises RequestError."""
         if found := self._jobs.get(job_id) or self._asked_for.get(job_id):
@@ -146,6 +156,9 @@ class Api:
 
     async def _lines(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
         return await _in_time(self._output(job_id, after, count)) or []
+
+    async def _entries(self, start: str, count: int, newest: bool) -> list[Entry]:
+        return await _in_time(self._events(start, count, newest)) or []
 
 
 async def _in_time(question: Awaitable[T]) -> T | None:

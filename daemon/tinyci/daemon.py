@@ -37,7 +37,9 @@ class Daemon:
         self._notifier = SystemdNotifier()
         settings = self._read_config()
         self._store = Store(
-            *(settings.redis_socket, "daemon", password, self._on_outage), lambda job_id: self._api.heard(job_id)
+            *(settings.redis_socket, "daemon", password, self._on_outage),
+            lambda job_id: self._api.heard(job_id),
+            lambda: self._api.happened(),
         )
         self._managers = Managers()
         self._dispatch = Dispatch(
@@ -49,6 +51,7 @@ class Daemon:
             Desk(self._store, self._dispatch),
             self._store.job,
             self._store.output,
+            self._store.events,
             diagnosis,
         )
         self._redis_error = ""

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinyci import __version__
-from tinyci.bus import ServiceInterface
+from tinyci.bus import DBusReply, ServiceInterface
+from tinyci.eventreading import EventReaders
 from tinyci.interface import method, prop, signal
 from tinyci.job import FINAL
 from tinyci.jobobject import JobObject, path_of, value_of
 from tinyci.polkit import NAME, Authority, user_name
+from tinyci.reading import PositionError
 from tinyci.repo import Repo
 from tinyci.request import Requests
 
@@ -26,6 +28,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         repos: Callable[[], Mapping[str, Repo]],
         requests: Requests,
         authority: Authority,
+        events: EventReaders,
         diagnosis: "Diagnosis | None",
     ) -> None:
         """`find`: a job that is kept, on the bus from then on. Raises RequestError."""
@@ -35,6 +38,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         self._repos = repos
         self._requests = requests
         self._authority = authority
+        self._events = events
         self._diagnosis = diagnosis
 
     @method("jobs")
@@ -100,6 +104,21 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         repo = await self._repo_of(id)
         uid = await self._authority.allow("rollback", repo)
         return path_of(await self._authority.carry_out(self._requests.rollback(repo, id, user_name(uid))))
+
+    @method("position", "missed", "events")
+    async def ReadEvents(self, after: "s", wait: "b") -> "sbaa{ss}":
+        """Changes of jobs that come after a position, and the position after them.
+
+        The first position is the empty string for what comes from now on, `0-0` for the oldest that is kept, or `-N`
+        for the last N, 500 at most; any other is what an earlier call returned, also of an earlier daemon. With `wait`
+        the answer comes when there are events, or after 20 s. `missed`: there were events after that position that are
+        not kept any more.
+        """
+        try:
+            position, missed, events = await self._authority.carry_out(self._events.read(after, wait))
+        except PositionError as error:
+            raise DBusReply("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
+        return [position, missed, [{name: value_of("s", text) for name, text in each.items()} for each in events]]
 
     @method()
     async def Pause(self):  # type: ignore[no-untyped-def]

@@ -47,7 +47,7 @@ class _Misplaced(Exception):
 
 class Store:
     """tinyci's keys in one Redis. `on_outage` is told the error when Redis goes away, and None when it is back;
-    `on_log` the id of a job when lines were added to its log."""
+    `on_log` the id of a job when lines were added to its log, and `on_event` that there is one more."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Store:
         password: str,
         on_outage: Callable[[str | None], None] = lambda _: None,
         on_log: Callable[[str], None] = lambda _: None,
+        on_event: Callable[[], None] = lambda: None,
     ) -> None:
         def client(timeout: float) -> redis.Redis:
             # Explicit, since the defaults differ between versions: a retried BLMOVE whose reply was lost would
@@ -74,6 +75,7 @@ class Store:
         self._taker = client(_BLOCK + _TIMEOUT)
         self._on_outage = on_outage
         self._on_log = on_log
+        self._on_event = on_event
         self._away = False
 
     async def close(self) -> None:
@@ -215,7 +217,17 @@ class Store:
                 await pipe.execute()
                 return True
 
-        return await self._patiently(once, of_a_job=True)
+        written = await self._patiently(once, of_a_job=True)
+        if "state" in fields:
+            self._on_event()
+        return written
+
+    async def events(self, start: str, count: int, newest: bool) -> list[tuple[str, dict[str, str]]]:
+        """Entries of `tinyci:events` from an id on (as XRANGE has it: inclusive, or after a `(`), the first of them or
+        the newest, at most so many, oldest first. Raises StoreError."""
+        command = ("XREVRANGE", EVENTS, "+", start) if newest else ("XRANGE", EVENTS, start, "+")
+        entries = await self._patiently(lambda: self._do(*command, "COUNT", count), of_a_job=True)
+        return list(reversed(entries)) if newest else list(entries)
 
     async def release(self, job_id: str) -> None:
         """The job is done with: out of `tinyci:accepted`."""

@@ -41,6 +41,7 @@ class Work:
         self.kept: dict[str, dict[str, str]] = {}
         """Hashes of jobs that are not on the bus."""
         self.logs: dict[str, list[str]] = {}
+        self.events: list[tuple[str, dict[str, str]]] = []
 
     async def job(self, job_id: str) -> dict[str, str]:
         await asyncio.sleep(0)
@@ -49,6 +50,17 @@ class Work:
     async def output(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
         await asyncio.sleep(0)
         return list(enumerate(self.logs.get(job_id, []), 1))[after : after + count]
+
+    async def happened(self, start: str, count: int, newest: bool) -> list[tuple[str, dict[str, str]]]:
+        await asyncio.sleep(0)
+        after = start.startswith("(")
+        first = tuple(map(int, start.lstrip("(").split("-"))) if start != "-" else (0, 0)
+        found = [
+            (number, values)
+            for number, values in self.events
+            if (at := tuple(map(int, number.split("-")))) > first or (at == first and not after)
+        ]
+        return found[-count:] if newest else found[:count]
 
     async def deploy(self, repo: str, ref: str, pusher: str) -> str:
         self._do("deploy", repo, ref, pusher)
@@ -100,7 +112,7 @@ class Polkit(ServiceInterface):  # type: ignore[misc]
 
 def api_of(work: Work, *names: str) -> Api:
     """The API to that work, with repos of those names."""
-    return Api(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output)
+    return Api(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output, work.happened)
 
 
 def repo_of(name: str) -> Repo:

@@ -10,6 +10,7 @@ COMMANDS: Mapping[str, str] = {
     "jobs": "live and recent jobs, oldest first",
     "show": "all that is known of a job",
     "log": "what a job's build printed",
+    "events": "what happens to jobs, as it happens",
     "wait": "wait for the end of a job",
     "run": "deploy a repo as it is now, without a push",
     "retry": "deploy the revision of a job again",

@@ -63,6 +63,8 @@ def _values(action: argparse.Action, given: Sequence[str], begun: str) -> Iterat
     if action.choices:
         yield from ((str(each), "") for each in action.choices)
         return
+    if action.metavar == "COUNT":
+        return
     with suppress(Failure, TimeoutError):
         yield from asyncio.run(_ask(str(action.metavar), given, begun))
 
