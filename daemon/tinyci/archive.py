@@ -226,11 +226,18 @@ class Archive:
         return _lines(entries)
 
     async def _ask(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        async with self._places:
-            try:
+        async def once() -> T:
+            async with self._places:
                 return await operation()
-            except (RedisError, OSError, TimeoutError) as error:
-                raise self._fail(error) from None
+
+        # A task of its own, which ends although nobody waits for it any more: a connection given back in the middle
+        # of an answer would give the rest of it to the next who asks (redis-py before 4.5.4).
+        asking = asyncio.ensure_future(once())
+        asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            return await asyncio.shield(asking)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._fail(error) from None
 
     def _fail(self, error: Exception) -> ArchiveError:
         if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):

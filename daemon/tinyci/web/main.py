@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import inspect
 import logging
 import os
 import signal
@@ -37,7 +38,10 @@ async def serve(archive: Archive, sockets: list[socket.socket], idle_exit: float
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     activity, live = Activity(), Live(archive)
-    runner = web.AppRunner(application(archive, live, activity), access_log=None, handle_signals=False)
+    # Who goes away is noticed at once, with aiohttp before 3.9 at the next heartbeat.
+    known = inspect.signature(web.Server.__init__).parameters
+    noticing = {"handler_cancellation": True} if "handler_cancellation" in known else {}
+    runner = web.AppRunner(application(archive, live, activity), access_log=None, handle_signals=False, **noticing)
     await runner.setup()
     notifier = SystemdNotifier()
     async with asyncio.TaskGroup() as group:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from tinyci.archive import Archive, Entry
 from tinyci.web.row import SHOWN, Row
 
-_FRESH = 0.5
-"""Seconds for which what was read is shown to all who ask."""
 _HEAD = 100
 _WHOLE = 30.0
 """Seconds after which the whole index is read again, whatever its head says."""
@@ -37,16 +35,16 @@ class Shelf:
         self._whole = -_WHOLE
         self._ended: dict[str, Kept] = {}
         self._kept: list[Kept] = []
-        self._read = -_FRESH
+        self._began = -1.0
 
     async def rows(self) -> list[Kept]:
-        """What is kept now, or half a second ago. Not to be changed."""
+        """What is kept now. Not to be changed."""
         asked = self._clock()
-        async with self._lock:  # all who come at once share one look
-            if self._read < asked - _FRESH:
+        async with self._lock:  # all who wait for a look share the next one
+            if self._began < asked:
                 began = self._clock()
                 self._kept = await self._look()
-                self._read = began
+                self._began = began
             return self._kept
 
     async def ids(self) -> list[str]:

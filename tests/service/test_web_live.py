@@ -1,0 +1,290 @@
+"""Jobs as they go, by server-sent events: one reader of Redis for all who follow a job, and nobody holds up another."""
+
+import asyncio
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import Redis
+from webserver import Jobs, Stream, Web, running
+
+FOLLOWERS = 500
+
+
+@pytest.fixture(scope="module")
+def web_of_all(redis_of_all: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with running(tmp_path_factory.mktemp("web"), redis_of_all) as web:
+        yield web
+
+
+@pytest.fixture
+def web(redis: Redis, web_of_all: Web) -> Web:
+    return web_of_all
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Jobs:
+    return Jobs(redis)
+
+
+@pytest.fixture
+def job_id(jobs: Jobs) -> str:
+    """A job that builds, with three lines of output."""
+    made = jobs.add(str(uuid.uuid4()), time.time(), state="building")
+    jobs.log(made, "one", "\x1b[32mtwo\x1b[0m", "three")
+    return made
+
+
+async def test_a_job_is_followed_from_its_output_to_its_end(web: Web, jobs: Jobs, job_id: str) -> None:
+    stream = await Stream.open(web, f"/jobs/{job_id}/events")
+    assert b"\r\nContent-Type: text/event-stream; charset=utf-8\r\n" in stream.headers
+    assert b"\r\nX-Accel-Buffering: no\r\n" in stream.headers
+    assert await stream.until("lines") == [[1, [["", "one"]]], [2, [["f2", "two"]]], [3, [["", "three"]]]]
+    told = await stream.until("state")
+    assert (told["state"], told["final"], told["facts"]["repo"]) == ("building", False, "web")
+    jobs.log(job_id, "four", first=4)
+    assert await stream.lines(1) == [(4, "four")]
+    jobs.change(job_id, state="restarting", build_duration="1.5")
+    told = await stream.until("state")
+    assert (told["state"], told["stages"][1]["took"]) == ("restarting", "1.5 s")
+    jobs.log(job_id, "last", first=5)
+    jobs.change(job_id, state="succeeded", success="true")
+    rest = [event async for event in stream.events()]
+    assert [name for name, _ in rest] == ["lines", "state", "end"]
+    assert rest[0][1] == [[5, [["", "last"]]]]
+    assert rest[1][1]["final"]
+
+
+async def test_who_comes_again_goes_on_after_the_last_line_that_he_has(web: Web, jobs: Jobs, job_id: str) -> None:
+    stream = await Stream.open(web, f"/jobs/{job_id}/events")
+    await stream.lines(3)
+    assert stream.last_id == "3"
+    stream.close()
+    jobs.log(job_id, "four", "five", first=4)
+    stream = await Stream.open(web, f"/jobs/{job_id}/events?after=1", last_id=stream.last_id)
+    assert await stream.lines(2) == [(4, "four"), (5, "five")]
+    other = await Stream.open(web, f"/jobs/{job_id}/events?after=2")
+    assert await other.lines(3) == [(3, "three"), (4, "four"), (5, "five")]
+    jobs.log(job_id, "six", first=6)
+    assert await stream.lines(1) == await other.lines(1) == [(6, "six")]
+    for each in (stream, other):
+        each.close()
+
+
+async def test_a_job_that_has_ended_is_told_at_once(web: Web, jobs: Jobs, job_id: str) -> None:
+    jobs.change(job_id, state="failed", reason="no")
+    stream = await Stream.open(web, f"/jobs/{job_id}/events?after=3")
+    assert [name async for name, _ in stream.events()] == ["state", "end"]
+
+
+async def test_a_job_that_is_only_queued_is_followed_without_any_event(web: Web, jobs: Jobs, redis: Redis) -> None:
+    """The daemon may be down: nothing is written but what the hook wrote, and later the state."""
+    job_id = jobs.add(str(uuid.uuid4()), time.time())
+    stream = await Stream.open(web, f"/jobs/{job_id}/events")
+    assert (await stream.until("state"))["state"] == "queued"
+    redis.data.hset(f"tinyci:job:{job_id}", "state", "building")
+    assert (await stream.until("state"))["state"] == "building"
+    stream.close()
+
+
+async def test_a_job_that_is_forgotten_ends_its_streams(web: Web, redis: Redis, job_id: str) -> None:
+    stream = await Stream.open(web, f"/jobs/{job_id}/events")
+    await stream.until("state")
+    redis.data.delete(f"tinyci:job:{job_id}", f"tinyci:log:{job_id}")
+    assert (await stream.until("state"))["state"] == "unknown"
+    assert await stream.event() == ("end", "")
+
+
+async def test_the_list_hears_of_jobs_that_come_and_change(web: Web, jobs: Jobs) -> None:
+    stream = await Stream.open(web, "/events")
+    assert await stream.until("changed") == 0
+    job_id = jobs.add(str(uuid.uuid4()), time.time())
+    assert await stream.until("changed") == 1, "the hook tells nobody"
+    jobs.change(job_id, state="building")
+    await stream.until("changed")
+    stream.close()
+
+
+async def test_there_is_nothing_to_follow_of_a_job_that_is_none(web: Web, redis: Redis) -> None:
+    stream = await Stream.open(web, f"/jobs/{uuid.uuid4()}/events")
+    assert stream.status == 404
+    stream = await Stream.open(web, f"/jobs/{uuid.uuid4()}/events?after=x")
+    assert stream.status == 400
+
+
+def readers(redis: Redis) -> int:
+    """How many connections wait for what comes."""
+    return sum(client["cmd"] == "xread" for client in redis.data.client_list())
+
+
+async def test_500_followers_are_one_reader_and_hear_all(web: Web, jobs: Jobs, redis: Redis, job_id: str) -> None:
+    assert (await asyncio.to_thread(web.get, "/")).status == 200
+    before = web.memory()
+    streams = await asyncio.gather(*(Stream.open(web, f"/jobs/{job_id}/events") for _ in range(FOLLOWERS)))
+    await asyncio.gather(*(stream.lines(3) for stream in streams))
+    assert readers(redis) == 1
+    took: list[float] = []
+
+    async def hear(stream: Stream, began: float) -> None:
+        await stream.lines(10)
+        took.append(time.monotonic() - began)
+
+    for turn in range(5):
+        began = time.monotonic()
+        jobs.log(job_id, *(f"line {number}" for number in range(10)), first=4 + 10 * turn)
+        await asyncio.gather(*(hear(stream, began) for stream in streams))
+    began = time.monotonic()
+    answer = await asyncio.to_thread(web.get, f"/jobs/{job_id}")
+    page = time.monotonic() - began
+    assert answer.status == 200
+    took.sort()
+    print(f"{FOLLOWERS} followers: a line after {took[len(took) // 2] * 1000:.0f} ms (median), ", end="")
+    print(f"{took[-1] * 1000:.0f} ms (last); a page in {page * 1000:.0f} ms; ", end="")
+    print(f"resident {before:.0f} -> {web.memory():.0f} MiB")
+    jobs.change(job_id, state="succeeded")
+    await asyncio.gather(*(stream.until("end") for stream in streams))
+    assert web.memory() < 200
+    for stream in streams:
+        stream.close()
+
+
+async def test_who_reads_nothing_holds_neither_memory_nor_others_up(web: Web, jobs: Jobs, job_id: str) -> None:
+    """Followers that take nothing, beside one that takes all of 20 MB."""
+    stuck = []
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", web.port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        stuck.append(connection)
+    stream = await Stream.open(web, f"/jobs/{job_id}/events?after=3")
+    before = web.memory()
+    number, text = 4, "x" * 2000
+    for _ in range(20):
+        await asyncio.to_thread(jobs.log, job_id, *[text] * 500, first=number)
+        number += 500
+        heard = await stream.lines(500)
+        assert heard[-1][0] == number - 1
+    print(f"20 MB past 20 followers that read nothing: resident {before:.0f} -> {web.memory():.0f} MiB")
+    assert web.memory() < before + 60
+    assert web.get("/healthz").status == 200
+    stream.close()
+    for connection in stuck:
+        connection.close()
+
+
+async def test_a_slow_reader_gets_every_line_in_the_end(web: Web, jobs: Jobs, job_id: str) -> None:
+    stream = await Stream.open(web, f"/jobs/{job_id}/events", limit=1 << 16)
+    await stream.lines(3)
+    count = 4000  # of which most are not kept here any more when he comes to them
+    jobs.log(job_id, *("x" * 500 + str(number) for number in range(4, 4 + count)), first=4)
+    other = await Stream.open(web, f"/jobs/{job_id}/events?after={count}")
+    assert [number for number, _ in await other.lines(3)] == [count + 1, count + 2, count + 3]
+    assert [number for number, _ in await stream.lines(count)] == list(range(4, 4 + count))
+    for each in (stream, other):
+        each.close()
+
+
+# -- stopping -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_ends_all_streams_at_once(redis: Redis, jobs: Jobs, job_id: str, tmp_path: Path) -> None:
+    with running(tmp_path, redis) as web:
+        streams = [await Stream.open(web, path) for path in ("/events", f"/jobs/{job_id}/events")]
+        await streams[0].until("changed")
+        await streams[1].until("state")
+        began = time.monotonic()
+        web.terminate()
+        for stream in streams:
+            assert await stream.event() is None
+        status, said = await asyncio.to_thread(web.ended)
+        took = time.monotonic() - began
+        assert (status, said) == (0, "")
+        assert took < 2.0
+
+
+async def test_it_exits_when_nobody_asks_and_not_before(redis: Redis, jobs: Jobs, job_id: str, tmp_path: Path) -> None:
+    with running(tmp_path, redis, "--idle-exit", "0.5") as web:
+        stream = await Stream.open(web, f"/jobs/{job_id}/events")
+        await stream.until("state")
+        await asyncio.sleep(1.5)  # three times what it waits for
+        jobs.log(job_id, "still here", first=4)
+        assert await stream.lines(1) == [(4, "still here")]
+        jobs.change(job_id, state="succeeded")
+        await stream.until("end")
+        status, said = await asyncio.to_thread(web.ended)
+        assert status == 0
+        assert "the next one starts tinyci-web again" in said
+        web.start()
+        assert web.get("/healthz").status == 200
+
+
+# -- Redis away -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_web(own_redis: Redis, tmp_path: Path) -> Iterator[Web]:
+    with running(tmp_path, own_redis) as web:
+        yield web
+
+
+PATHS = ("/", "/repos", "/jobs/a1", "/healthz", "/api/jobs", "/repos/web/badge.svg", f"/jobs/{uuid.UUID(int=1)}")
+
+
+def test_without_redis_pages_say_so_and_come_back_by_themselves(own_web: Web, own_redis: Redis) -> None:
+    job_id = Jobs(own_redis).add(str(uuid.uuid4()), time.time(), state="succeeded")
+    assert own_web.get("/").status == 200
+    own_redis.kill()
+    for path in (*PATHS, f"/jobs/{job_id}", f"/jobs/{job_id}/events", f"/jobs/{job_id}/output.txt"):
+        began = time.monotonic()
+        answer = own_web.get(path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5"), path
+        assert "Redis does not answer" in answer.text
+        assert time.monotonic() - began < 1.0
+    assert own_web.get("/api/jobs").json["error"].startswith("Redis does not answer")
+    metrics = own_web.get("/metrics")
+    assert (metrics.status, "tinyci_redis_up 0.0" in metrics.text) == (200, True)
+    own_redis.start()
+    for path in ("/", f"/jobs/{job_id}", "/healthz"):
+        assert own_web.get(path).status == 200
+
+
+def test_a_redis_that_hangs_is_not_waited_for(own_web: Web, own_redis: Redis) -> None:
+    assert own_web.get("/").status == 200
+    own_redis.pause()
+    began = time.monotonic()
+    assert own_web.get("/").status == 503
+    assert time.monotonic() - began < 4.0
+    own_redis.resume()
+    own_web.until("/", 200)
+
+
+def test_it_starts_without_redis(own_redis: Redis, tmp_path: Path) -> None:
+    own_redis.kill()
+    with running(tmp_path, own_redis) as web:
+        assert web.get("/").status == 503
+        own_redis.start()
+        assert web.get("/").status == 200
+
+
+async def test_followers_are_told_of_an_outage_and_go_on_after_it(own_web: Web, own_redis: Redis) -> None:
+    jobs = Jobs(own_redis)
+    job_id = jobs.add(str(uuid.uuid4()), time.time(), state="building")
+    jobs.log(job_id, "one")
+    streams = [await Stream.open(own_web, path) for path in (f"/jobs/{job_id}/events", "/events")]
+    await streams[0].until("state")
+    await streams[1].until("changed")
+    await asyncio.to_thread(own_redis.kill)
+    for stream in streams:
+        assert (await stream.until("trouble")).startswith("Redis does not answer")
+    await asyncio.to_thread(own_redis.start)
+    for stream in streams:
+        assert await stream.until("trouble") == ""
+    jobs.log(job_id, "two", first=2)
+    assert await streams[0].lines(1) == [(2, "two")]
+    jobs.change(job_id, state="failed")
+    assert (await streams[0].until("state"))["state"] == "failed"
+    await streams[0].until("end")
+    streams[1].close()
