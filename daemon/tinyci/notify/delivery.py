@@ -40,7 +40,6 @@ class Delivery:
         self.queue = Queue(chance)
         self.trouble = ""
         """Why the last message was not taken; empty when it was."""
-        self.delivered = 0
         self._web_url = web_url
         self._on_change = on_change
         self._send = send
@@ -75,20 +74,18 @@ class Delivery:
     async def _deliver(self, digest: Digest) -> None:
         message = Message.of(digest, self._web_url())
         sending = _in_thread(self._send, self.service.url, message)
-        try:
-            done, _ = await asyncio.wait((sending,), timeout=PATIENCE)
-            if not done:
-                # The call cannot be ended, and nothing else is sent there while it may yet do it.
-                self._tell_trouble(f"it has not answered for {PATIENCE:g} s")
-                await asyncio.wait((sending,))
-            sending.result()
-        except NotSent as error:
+        done, _ = await asyncio.wait((sending,), timeout=PATIENCE)
+        if not done:
+            # The call cannot be ended, and nothing else is sent there while it may yet do it.
+            self._tell_trouble(f"it has not answered for {PATIENCE:g} s")
+            await asyncio.wait((sending,))
+        if error := sending.exception():
             self.queue.failed(_now())
+            why = str(error) if isinstance(error, NotSent) else f"an internal error ({type(error).__name__})"
+            self._tell_trouble(why)
             self._on_change()
-            self._tell_trouble(str(error))
             return
         self.queue.sent(_now())
-        self.delivered += 1
         if self.trouble:
             about = fields(message_id=catalog.TOLD_AGAIN)
             log.info("%s takes messages again", self.service.name, extra=about)

@@ -11,7 +11,6 @@ from tinyci.notify.judgement import FAILURES
 MOST = 3500
 """Bytes of a body as JSON: above 4096 ntfy makes a file of it, and Apprise of 8000 with its escapes."""
 
-_VERBS = {State.REJECTED: "was rejected", State.CANCELLED: "was cancelled", State.ROLLED_BACK: "was rolled back"}
 _ORDER = (*sorted(FAILURES), State.CANCELLED, State.SUCCEEDED)
 
 
@@ -64,25 +63,32 @@ def _title(digest: Digest) -> str:
 
 
 def _body(digest: Digest) -> str:
-    last, shown, lines = digest.last, digest.last, []
+    last, shown = digest.last, digest.last
+    if digest.failure and last.state not in FAILURES:
+        shown = digest.failure
     if digest.total > 1:
         counts = ", ".join(f"{digest.counts[state]} {state}" for state in _ORDER if state in digest.counts)
-        lines += [f"{counts} since {digest.since[11:19]} UTC.", ""]
-    if digest.failure and last.state not in FAILURES:
-        lines += [_sentence(last)]
-        shown = digest.failure
-    lines += [_sentence(shown)]
+        lines = [f"{counts} since {digest.since[11:19]} UTC.", *([_named(last)] if shown is not last else [])]
+        lines += [_named(shown)]
+    else:
+        sentence = _sentence(shown)
+        lines = [sentence[:1].upper() + sentence[1:]]
     output = shown.output.split("\n") if shown.state in FAILURES and shown.output else []
+    if output == [f"tinyci: {shown.reason}"]:  # the build stage has said the reason itself
+        output = []
     return _fitting("\n".join(lines), output)
 
 
-def _sentence(event: Event) -> str:
-    verb = _VERBS.get(State(event.state), event.state)
-    took = f" after {event.took} s" if event.took else ""
-    reason = f": {event.reason}" if event.reason else "."
-    pushed = f" Pushed by {event.pusher}." if event.pusher else ""
+def _named(event: Event) -> str:
     at = f" at {event.revision[:7]}" if event.revision else ""
-    return f"{_branch(event.ref)}{at} {verb}{took}{reason}{'.' if reason[-1] not in '.:!?' else ''}{pushed}"
+    return f"{_branch(event.ref)}{at}: {_sentence(event)}"
+
+
+def _sentence(event: Event) -> str:
+    took = f" after {event.took} s" if event.took else ""
+    end = f": {event.reason}" if event.reason else "."
+    pushed = f" Pushed by {event.pusher}." if event.pusher else ""
+    return f"{event.state}{took}{end}{'' if end[-1] in '.!?' else '.'}{pushed}"
 
 
 def _fitting(text: str, output: list[str]) -> str:

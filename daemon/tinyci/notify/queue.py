@@ -1,13 +1,13 @@
 """What waits to be told to one service, and when it may be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyci.notify.digest import Digest
 
-GATHER = (2.0, 5.0, 15.0, 30.0, 60.0)
+GATHER = (2.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds in which events of a repo are gathered into one message: the first after some quiet, and those that follow
-each other closely, each longer than the one before."""
+it closely, more and more."""
 QUIET = 60.0
 """Seconds without a message of a repo after which the next one comes soon again."""
 BACKOFF = (1.0, 300.0)
@@ -18,14 +18,22 @@ MOST = 200
 """Repos of which something may wait."""
 
 
+class _Waiting(NamedTuple):
+    due: float
+    """From when on it may be told."""
+    place: int
+    """In GATHER."""
+    digest: Digest
+
+
 class Queue:
     """Times called `now` are of a clock that is never set; those called `wall` are of the one on the wall."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         """`chance`: a number from 0 to 1, so that many who were refused at once do not all come back at once."""
         self._chance = chance
-        self._waiting: dict[str, tuple[float, Digest]] = {}  # by repo, with the time from which it may be told
-        self._sending: Digest | None = None
+        self._waiting: dict[str, _Waiting] = {}
+        self._sending: _Waiting | None = None
         self._told: dict[str, tuple[float, int]] = {}  # by repo, when and at which place of GATHER
         self._failures = 0
         self._not_before = 0.0
@@ -41,65 +49,66 @@ class Queue:
     def add(self, digest: Digest, now: float) -> list[Digest]:
         """Wait with what waits of the same repo. Returns what had to give way."""
         if digest.repo in self._waiting:
-            due, before = self._waiting[digest.repo]
-            self._waiting[digest.repo] = (due, before.then(digest))
+            before = self._waiting[digest.repo]
+            self._waiting[digest.repo] = before._replace(digest=before.digest.then(digest))
             return []
-        self._waiting[digest.repo] = (now + GATHER[self._place(digest.repo, now)], digest)
+        place = self._place(digest.repo, now)
+        self._waiting[digest.repo] = _Waiting(now + GATHER[place], place, digest)
         dropped = []
         while len(self._waiting) > MOST:
-            oldest = min(self._waiting, key=lambda repo: self._waiting[repo][1].until)
-            dropped.append(self._waiting.pop(oldest)[1])
+            oldest = min(self._waiting, key=lambda repo: self._waiting[repo].digest.until)
+            dropped.append(self._waiting.pop(oldest).digest)
         return dropped
 
     def take(self, now: float) -> Digest | None:
         """What is to be sent now; sent() or failed() says what became of it."""
         if self._sending or now < self._not_before or not self._waiting:
             return None
-        repo = min(self._waiting, key=lambda repo: self._waiting[repo][0])
-        if self._waiting[repo][0] > now:
+        repo = min(self._waiting, key=lambda repo: self._waiting[repo].due)
+        if self._waiting[repo].due > now:
             return None
-        self._sending = self._waiting.pop(repo)[1]
-        return self._sending
+        self._sending = self._waiting.pop(repo)
+        return self._sending.digest
 
     def next(self) -> float | None:
         """When take() will have something; None when not before something is added, sent or has failed."""
         if self._sending or not self._waiting:
             return None
-        return max(self._not_before, min(due for due, _ in self._waiting.values()))
+        return max(self._not_before, min(each.due for each in self._waiting.values()))
 
     def sent(self, now: float) -> None:
         assert self._sending
-        repo = self._sending.repo
         self._told = {name: told for name, told in self._told.items() if now - told[0] <= QUIET}
-        self._told[repo] = (now, self._place(repo, now))
+        self._told[self._sending.digest.repo] = (now, self._sending.place)
         self._sending, self._failures = None, 0
 
     def failed(self, now: float) -> None:
         """It waits again, with what came meanwhile."""
         assert self._sending
-        digest, self._sending = self._sending, None
-        _, later = self._waiting.get(digest.repo, (0.0, None))
-        self._waiting[digest.repo] = (now, digest.then(later) if later else digest)
+        first, self._sending = self._sending, None
+        later = self._waiting.get(first.digest.repo)
+        digest = first.digest.then(later.digest) if later else first.digest
+        self._waiting[digest.repo] = _Waiting(now, first.place, digest)
         pause = min(BACKOFF[0] * 2**self._failures, BACKOFF[1])
         self._failures = min(self._failures + 1, 30)
         self._not_before = now + pause * (0.5 + self._chance() / 2)
 
     def expire(self, wall: float) -> list[Digest]:
         """Drop what is too old to be of use, and return it."""
-        old = [repo for repo, (_, digest) in self._waiting.items() if wall - digest.until > AGE]
-        return [self._waiting.pop(repo)[1] for repo in old]
+        old = [repo for repo, each in self._waiting.items() if wall - each.digest.until > AGE]
+        return [self._waiting.pop(repo).digest for repo in old]
 
     def dump(self) -> list[dict[str, Any]]:
         """As JSON may hold it; what is being sent is not sent yet."""
-        kept = {repo: digest for repo, (_, digest) in self._waiting.items()}
+        kept = {repo: each.digest for repo, each in self._waiting.items()}
         if self._sending:
-            later = kept.get(self._sending.repo)
-            kept[self._sending.repo] = self._sending.then(later) if later else self._sending
+            first = self._sending.digest
+            kept[first.repo] = first.then(kept[first.repo]) if first.repo in kept else first
         return [digest.dump() for digest in kept.values()]
 
     def load(self, kept: Sequence[Mapping[str, Any]]) -> None:
         """Take up what dump() made: it has waited long enough. Raises ValueError or TypeError."""
-        self._waiting = {digest.repo: (0.0, digest) for digest in map(Digest.load, kept)}
+        self._waiting = {digest.repo: _Waiting(0.0, 0, digest) for digest in map(Digest.load, kept)}
 
     def _place(self, repo: str, now: float) -> int:
         at, place = self._told.get(repo, (0.0, -1))

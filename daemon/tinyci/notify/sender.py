@@ -6,6 +6,7 @@ Its calls wait for the network; see delivery.py for the threads. What it logs ho
 import logging
 import re
 import threading
+import warnings
 from urllib.parse import urlencode, urlsplit
 
 import apprise
@@ -73,6 +74,7 @@ def silence() -> None:
         logger.handlers = [handler]
         logger.propagate = False
     logging.getLogger("apprise").setLevel(logging.DEBUG)
+    warnings.simplefilter("ignore")  # of urllib3, about certificates
 
 
 def host_of(url: str) -> str:
@@ -80,6 +82,8 @@ def host_of(url: str) -> str:
     way to send to it."""
     service = _service(url)
     if _is_ntfy(service):
+        if not getattr(service, "topics", ()):
+            raise UrlError("has no topic: expected ntfy://HOST/TOPIC")
         is_host = getattr(service, "mode", "") == "private"
     else:
         templates = getattr(service, "templates", ())

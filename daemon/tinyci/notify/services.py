@@ -6,7 +6,7 @@ the comments.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ class Services:
                 return
         self.known.append(service)
 
-    def repos(self) -> Iterable[str]:
+    def repos(self) -> list[str]:
         """Names that lines are restricted to."""
         return sorted({repo for service in self.known for repo in service.repos})
 

@@ -3,6 +3,7 @@
 Commands of Redis 7.0 only, and of those that users-tinyci.acl lets the user `notify` use.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,9 +59,9 @@ class Stream:
                 raise
         return await self._lost()
 
-    async def pending(self) -> list[Entry]:
-        """What was given to us and is not done yet."""
-        return await self._read("0")
+    async def pending(self, after: str) -> list[Entry]:
+        """What was given to us and is not done yet, after that id."""
+        return await self._read(after)
 
     async def more(self) -> list[Entry]:
         """What comes next; empty when nothing came for some seconds."""
@@ -91,17 +92,27 @@ class Stream:
         stream = await self._info("STREAM", EVENTS)
         groups = [_paired(each) for each in await self._do("XINFO", "GROUPS", EVENTS)]
         (group,) = (each for each in groups if each.get("name") == GROUP)
-        read = group.get("entries-read")
-        if read is None:  # it was made at an entry in the middle
+        read, gone = group.get("entries-read"), int(stream["entries-added"]) - int(stream["length"])
+        if read is None or int(read) >= gone:  # None: the group was made at an entry in the middle
             return 0
-        return max(0, int(stream["entries-added"]) - int(stream["length"]) - int(read))
+        # Else Redis would count from the last one that was read, as if these had never been there.
+        await self._do("XGROUP", "SETID", EVENTS, GROUP, group["last-delivered-id"], "ENTRIESREAD", str(gone))
+        return gone - int(read)
 
     async def _info(self, *what: str) -> dict[str, Any]:
         return _paired(await self._do("XINFO", *what))
 
     async def _do(self, *command: str) -> Any:
+        # A task of its own, which a cancellation leaves at once: in Python 3.11 the library can swallow it.
+        asking = asyncio.ensure_future(self._redis.execute_command(*command))
         try:
-            return await self._redis.execute_command(*command)
+            await asyncio.wait((asking,))
+        except asyncio.CancelledError:
+            asking.cancel()
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody has to look
+            raise
+        try:
+            return asking.result()
         except ResponseError as error:
             raise StreamError(str(error)) from None
         except (RedisError, OSError, TimeoutError) as error:

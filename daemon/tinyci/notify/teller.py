@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sdnotify import SystemdNotifier
@@ -45,10 +46,13 @@ class Teller:
         self._repos = Repos.read(f"{etc}/repos.d")
         self._stream = Stream(self._config.redis_socket, password)
         self._deliveries = [Delivery(each, lambda: self._config.web_url, self._on_change) for each in services.known]
+        self._names = services.repos()
         memory = self._load()
         self._judgement = Judgement(memory.troubled)
         self._position = memory.position
+        self._judged: list[str] = []  # and not acknowledged, because they are not kept yet
         self._away = ""
+        self._unkept = ""
 
     async def run(self) -> None:
         """Tell until SIGTERM."""
@@ -86,8 +90,10 @@ class Teller:
                 if not is_ready:
                     self._on_ready()
                     is_ready = True
-                while entries := await self._stream.pending():
+                after = "0"
+                while entries := await self._stream.pending(after):
                     await self._take(entries)
+                    after = entries[-1][0]
                 while True:
                     await self._take(await self._stream.more())
             except StreamError as error:
@@ -103,26 +109,32 @@ class Teller:
         for position, values in entries:
             if number(position) <= number(self._position):
                 continue  # kept already; the acknowledgement was lost
-            event = Event.parse(values)
-            if event:
-                await self._judge(event)
+            try:
+                await self._judge(values)
+            except StreamError:
+                raise
+            except Exception:  # a defect of ours must not come back with the same event at each start
+                log.exception("event %s: internal error", position, extra=fields(message_id=catalog.DEFECT))
             self._position = position
-        self._keep()
-        await self._stream.done([position for position, _ in entries])
+        self._judged += [position for position, _ in entries]
+        if self._keep():
+            await self._stream.done(self._judged)
+            self._judged = []
         self._show()
 
-    async def _judge(self, event: Event) -> None:
-        repo = self._repos.known.get(event.repo)
-        words = (repo.notify if repo else ()) or self._config.notify_on
-        word = self._judgement.judge(event, words)
-        if not word:
+    async def _judge(self, values: Mapping[str, str]) -> None:
+        event = Event.parse(values)
+        if event is None:
             return
         wanting = [each for each in self._deliveries if each.service.wants(event.repo)]
-        if wanting and event.job:
+        if wanting and event.job:  # before the judgement, which is passed once: Redis may not answer here
             event = event.with_details(await self._stream.details(event.job))
-        digest = Digest.of(event, word, time.time())
-        for delivery in wanting:
-            delivery.add(digest)
+        repo = self._repos.known.get(event.repo)
+        words = (repo.notify if repo else ()) or self._config.notify_on
+        if word := self._judgement.judge(event, words):
+            digest = Digest.of(event, word, time.time())
+            for delivery in wanting:
+                delivery.add(digest)
 
     # -- what is kept ------------------------------------------------------------------------------------------
 
@@ -147,10 +159,22 @@ class Teller:
         self._keep()
         self._show()
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
+        """Whether all that we know will be known after a restart. When not, we go on: whoever restarts for it would
+        tell again what was told."""
         waiting = {delivery.service.key: delivery.queue.dump() for delivery in self._deliveries}
         troubled = sorted(self._judgement.troubled)
-        Memory(self._position, troubled, {key: rows for key, rows in waiting.items() if rows}).save(self._file)
+        try:
+            Memory(self._position, troubled, {key: rows for key, rows in waiting.items() if rows}).save(self._file)
+        except OSError as error:
+            why = f"{error.filename or self._file}: {error.strerror}"
+            if why != self._unkept:
+                about = fields(message_id=catalog.NOTIFY_MEMORY_WRONG)
+                log.error("%s; a restart now would tell some messages again", why, extra=about)
+            self._unkept = why
+            return False
+        self._unkept = ""
+        return True
 
     # -- the service -------------------------------------------------------------------------------------------
 
@@ -160,8 +184,16 @@ class Teller:
         log.info(
             "tinyci-notify %s is ready, and tells %s", __version__, names or "nobody: no URL is configured", extra=about
         )
+        self._check_names()
         self._notify("READY=1")
         self._show()
+
+    def _check_names(self) -> None:
+        """Lines for repos that there are not, such as for one whose name was mistyped."""
+        for name in self._names:
+            if name not in self._repos.known and name not in self._repos.wrong:
+                about = fields(repo=name, message_id=catalog.WRONG_URL)
+                log.warning("a URL is for the repo %s, and there is no such repo", name, extra=about)
 
     def _on_redis(self, error: str) -> None:
         if error and not self._away:
@@ -181,6 +213,7 @@ class Teller:
         parts = [
             f"URLs: {len(self._deliveries)}" if self._deliveries else "nobody to tell",
             f"messages that wait: {waiting}" if waiting else "",
+            self._unkept,
             *(f"{each.service.name}: {each.trouble}" for each in self._deliveries if each.trouble),
         ]
         self._notify("STATUS=" + "; ".join(filter(None, parts)))
@@ -198,6 +231,7 @@ class Teller:
         self._repos = Repos.read(f"{self._etc}/repos.d")
         self._judgement.forget_all_but([*self._repos.known, *self._repos.wrong, UNNAMED])
         log.info("reloaded, %d repos", len(self._repos.known), extra=fields(message_id=catalog.RELOADED))
+        self._check_names()
         self._notify("READY=1")
         self._show()
 

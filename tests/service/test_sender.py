@@ -1,0 +1,145 @@
+"""Messages as they leave the house: what ntfy and others get, and what nobody gets to know."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from post import Post
+from tinyci.notify import sender
+from tinyci.notify.message import Message
+from tinyci.notify.sender import NotSent, host_of, send
+from tinyci.notify.services import UrlError
+
+SECRET = "tk_s3cretsecretsecretsecretsecret"
+MESSAGE = Message(
+    "web: failed \u2013 caf\u00e9",
+    "<b>Failed</b>: *x* :smile: @everyone <!channel>\n\nlast line",
+    "failure",
+    "high",
+    "rotating_light",
+    "https://ci.example.org/jobs/1",
+)
+
+
+class OurLog(logging.Handler):
+    """What of it would go to the journal: what comes to the root. (pytest's own is told more than that.)"""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def our_log() -> Iterator[list[str]]:
+    sender.silence()
+    root, handler = logging.getLogger(), OurLog()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler.told
+    root.removeHandler(handler)
+    root.setLevel(level)
+    assert not [text for text in handler.told if "s3cret" in text]
+
+
+async def sent(url: str, message: Message = MESSAGE) -> dict[str, object]:
+    async with Post() as post:
+        await asyncio.to_thread(send, url.format(post.port), message)
+        (taken,) = post.taken
+    return taken
+
+
+async def test_ntfy_gets_title_priority_tags_and_click() -> None:
+    taken = await sent(f"ntfy://{SECRET}@127.0.0.1:{{}}/deploys")
+    headers = taken["headers"]
+    assert isinstance(headers, dict)
+    assert (taken["topic"], taken["title"], taken["message"]) == ("deploys", MESSAGE.title, MESSAGE.body)
+    assert headers["X-Priority"] == "high"
+    assert headers["X-Tags"] == "rotating_light"
+    assert headers["X-Click"] == MESSAGE.click
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+    assert not {"X-Icon", "X-Markdown"} & set(headers), "nothing to fetch from others, and nothing to be obeyed"
+
+
+async def test_what_the_url_itself_says_stays() -> None:
+    taken = await sent("ntfy://127.0.0.1:{}/deploys?priority=min&tags=mine&click=http://h/&format=markdown")
+    headers = taken["headers"]
+    assert isinstance(headers, dict)
+    assert (headers["X-Priority"], headers["X-Tags"], headers["X-Click"]) == ("min", "mine", "http://h/")
+    assert "X-Markdown" not in headers, "what a build prints is no markup, whoever asks for it"
+
+
+async def test_other_services_get_the_link_in_the_text_and_mention_nobody() -> None:
+    taken = await sent("json://127.0.0.1:{}/x")
+    assert taken["title"] == MESSAGE.title
+    text = str(taken["message"])
+    assert text.endswith(f"\n\n{MESSAGE.click}")
+    assert "@everyone" not in text
+    assert "<!channel>" not in text
+    assert text.replace("\u2060", "").startswith(MESSAGE.body)
+    assert taken["type"] == "failure"
+
+
+async def test_no_header_can_be_slipped_in() -> None:
+    taken = await sent(
+        "ntfy://127.0.0.1:{}/deploys", MESSAGE._replace(click="http://h/\r\nX-Email: a@b", tag="a\nX-Call: 1")
+    )
+    assert not {"X-Email", "X-Call"} & set(taken["headers"])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("size", [MESSAGE.body * 60, "\u00e9" * 500, "\U0001f6a8" * 290])
+async def test_the_longest_message_is_still_a_message_and_no_file(size: str) -> None:
+    body = size
+    while len(json.dumps(body)) > 3500:
+        body = body[:-10]
+    taken = await sent("ntfy://127.0.0.1:{}/deploys", MESSAGE._replace(body=body))
+    assert taken["message"] == body
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(500, "it answers with status 500"), (401, "it answers with status 401"), (429, "status 429")]
+)
+async def test_a_refusal_is_told_without_the_url(status: int, said: str) -> None:
+    async with Post() as post:
+        post.status = status
+        with pytest.raises(NotSent) as caught:
+            await asyncio.to_thread(send, f"ntfy://{SECRET}@127.0.0.1:{post.port}/s3cret", MESSAGE)
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_nobody_there_is_told_without_the_url(capfd: pytest.CaptureFixture[str]) -> None:
+    for url in (f"ntfy://{SECRET}@127.0.0.1:1/s3cret", f"json://u:{SECRET}@127.0.0.1:1/s3cret"):
+        with pytest.raises(NotSent) as caught:
+            await asyncio.to_thread(send, url, MESSAGE)
+        assert str(caught.value) == "the connection is refused"
+    assert "s3cret" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("ntfy://push.example.org/topic", "push.example.org"),
+        ("ntfys://user:pass@push.example.org:8443/topic", "push.example.org"),
+        ("ntfy://s3crettopic", ""),
+        ("https://ntfy.sh/s3crettopic", ""),
+        ("json://user:s3cret@h.example.org/path", "h.example.org"),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", ""),
+        ("tgram://123456789:abcdefg_hijklmnop/12315544/", ""),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/", ""),
+    ],
+)
+def test_a_service_is_named_by_its_host_where_that_is_no_secret(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+@pytest.mark.parametrize("url", ["nosuch://s3cret", "discord://s3cret", "tgram://s3cret", "ntfy://", "slack://s3cret"])
+def test_a_wrong_url_is_refused_without_what_is_in_it(url: str) -> None:
+    with pytest.raises(UrlError, match=r"is not a URL that Apprise can use|has no topic") as caught:
+        host_of(url)
+    assert "s3cret" not in str(caught.value)

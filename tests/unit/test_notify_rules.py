@@ -1,0 +1,313 @@
+"""What people are told of, and when: by tables, and by Hypothesis with a clock of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tinyci.job import FINAL, State
+from tinyci.notify.digest import Digest
+from tinyci.notify.event import UNNAMED, Event
+from tinyci.notify.judgement import FAILURES, Judgement
+from tinyci.notify.memory import Memory, Unreadable, number
+from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, Queue
+
+ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
+DEFAULT = ("failure", "recovery")
+
+
+def event(state: str = "failed", repo: str = "web", job: str = ID) -> Event:
+    return Event(job, repo, "refs/heads/main", "a" * 40, "alice", state, "because", "2026-01-02T03:04:05.000006Z")
+
+
+def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: str = "failure") -> Digest:
+    return Digest.of(event(state, repo), word, until)
+
+
+# -- which event -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("failure",), {"failed", "timed-out", "rolled-back", "rejected"}),
+        (DEFAULT, {"failed", "timed-out", "rolled-back", "rejected"}),
+        (("recovery",), set()),
+        (("deploy",), set(FINAL) - {"superseded"}),
+        (("never",), set()),
+        (("never", "failure", "deploy"), set()),
+    ],
+)
+def test_an_event_of_a_repo_that_was_well_is_told_by_the_words(
+    state: str, words: tuple[str, ...], told: set[str]
+) -> None:
+    assert bool(Judgement().judge(event(state), words)) == (state in told)
+
+
+@pytest.mark.parametrize("state", sorted(FAILURES))
+def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not(state: str) -> None:
+    judgement = Judgement()
+    assert judgement.judge(event(state), DEFAULT) == "failure"
+    assert judgement.judge(event("succeeded", repo="other"), DEFAULT) == ""
+    for says_nothing in ("cancelled", "superseded"):
+        assert judgement.judge(event(says_nothing), DEFAULT) == ""
+    assert judgement.judge(event("succeeded"), DEFAULT) == "recovery"
+    assert judgement.judge(event("succeeded"), DEFAULT) == ""
+
+
+def test_a_failure_that_nobody_was_told_of_is_remembered_too() -> None:
+    judgement = Judgement()
+    assert judgement.judge(event(), ("recovery",)) == ""
+    assert judgement.judge(event("succeeded"), ("recovery",)) == "recovery"
+    assert Judgement(["web"]).judge(event("succeeded"), ("recovery", "deploy")) == "recovery"
+    assert Judgement(["web"]).judge(event("succeeded"), ("deploy",)) == "deploy"
+
+
+def test_a_repo_that_is_gone_is_forgotten() -> None:
+    judgement = Judgement(["web", "old"])
+    judgement.forget_all_but(["web", "other"])
+    assert judgement.troubled == {"web"}
+
+
+@pytest.mark.parametrize("state", ["", "queued", "building", "no state", *sorted(FINAL)])
+def test_only_ends_are_events_for_us(state: str) -> None:
+    assert (Event.parse({"job": ID, "repo": "web", "state": state}) is not None) == (state in FINAL)
+
+
+@given(st.dictionaries(st.sampled_from(["job", "repo", "ref", "state", "reason", "at", "x"]), st.text()))
+def test_no_event_is_too_strange(fields: dict[str, str]) -> None:
+    found = Event.parse({"state": "failed", **fields})
+    if found:
+        assert found.repo == fields.get("repo") or found.repo == UNNAMED
+        assert sum(map(len, found)) < 1500
+
+
+# -- events that wait together -----------------------------------------------------------------------------------
+
+STATES = st.sampled_from([*sorted(FAILURES), "succeeded", "cancelled"])
+
+
+@given(st.lists(STATES, min_size=1, max_size=50))
+def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> None:
+    judgement, whole = Judgement(), None
+    for place, state in enumerate(states):
+        one = event(state, job=f"{place}")
+        word = judgement.judge(one, ("failure", "recovery", "deploy"))
+        part = Digest.of(one, word, float(place))
+        whole = whole.then(part) if whole else part
+    assert whole
+    assert whole.total == len(states)
+    assert whole.last.job == f"{len(states) - 1}"
+    failed = [place for place, state in enumerate(states) if state in FAILURES]
+    assert (whole.failure.job if whole.failure else None) == (f"{failed[-1]}" if failed else None)
+    assert whole.until == len(states) - 1
+    if states[-1] in FAILURES:
+        assert not whole.is_recovery
+    if states[-1] == "succeeded":
+        assert whole.is_recovery == bool(failed)
+    assert Digest.load(json.loads(json.dumps(whole.dump()))) == whole
+
+
+@pytest.mark.parametrize("kept", [None, [], {}, {"repo": "web"}, "x", {**digest().dump(), "last": {"x": "y"}}])
+def test_what_is_no_digest_is_refused(kept: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Digest.load(kept)
+
+
+# -- when --------------------------------------------------------------------------------------------------------
+
+
+class Person:
+    """Who takes what a queue has, and when it has it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.told: list[tuple[float, Digest]] = []
+
+    def take_until(self, end: float) -> None:
+        while (due := self.queue.next()) is not None and due <= end:
+            taken = self.queue.take(due)
+            assert taken
+            self.told.append((due, taken))
+            self.queue.sent(due)
+
+
+def new_queue(chance: float = 1.0) -> Queue:
+    return Queue(lambda: chance)
+
+
+def test_one_event_is_told_after_a_moment() -> None:
+    queue = new_queue()
+    assert queue.next() is None
+    queue.add(digest(), 10.0)
+    assert queue.next() == 10.0 + GATHER[0]
+    assert queue.take(11.9) is None
+    taken = queue.take(12.0)
+    assert taken
+    assert taken.total == 1
+    assert queue.next() is None, "one after the other"
+    queue.sent(12.5)
+    assert (len(queue), queue.next()) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds", "most"), [(100, 0.0, 1), (100, 10.0, 4), (100, 100.0, 6), (1000, 600.0, 15)]
+)
+def test_a_burst_is_a_handful_of_messages_and_nothing_is_left_out(events: int, seconds: float, most: int) -> None:
+    person = Person(new_queue())
+    for place in range(events):
+        now = place * seconds / events
+        person.take_until(now)
+        person.queue.add(digest(), now)
+    person.take_until(1e9)
+    assert sum(each.total for _, each in person.told) == events
+    assert len(person.told) <= most
+    assert person.told[0][0] <= GATHER[0], "the first is told at once"
+
+
+def test_after_some_quiet_the_next_event_is_told_at_once_again() -> None:
+    person = Person(new_queue())
+    person.queue.add(digest(), 0.0)
+    person.take_until(50.0)
+    person.queue.add(digest(), 2.0 + QUIET)  # as long after the first was told
+    assert person.queue.next() == 2.0 + QUIET + GATHER[1]
+    person.take_until(1000.0)
+    person.queue.add(digest(), 1000.0)
+    assert person.queue.next() == 1000.0 + GATHER[0]
+
+
+def test_repos_do_not_wait_for_each_other() -> None:
+    queue = new_queue()
+    queue.add(digest(repo="web"), 0.0)
+    queue.add(digest(repo="mail"), 1.0)
+    assert [taken.repo for now in (2.0, 3.0) if (taken := queue.take(now)) and queue.sent(now) is None] == [
+        "web",
+        "mail",
+    ]
+
+
+def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came() -> None:
+    queue = new_queue()
+    queue.add(digest(), 0.0)
+    now, pauses = 2.0, []
+    for _ in range(12):
+        assert queue.take(now)
+        queue.add(digest(), now)
+        queue.failed(now)
+        due = queue.next()
+        assert due
+        pauses.append(due - now)
+        assert queue.take(due - 0.01) is None
+        now = due
+    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert pauses[-3:] == [BACKOFF[1]] * 3
+    taken = queue.take(now)
+    assert taken
+    assert taken.total == 13
+    queue.sent(now)
+    queue.add(digest(), now + 1000)
+    queue.take(now + 1002)
+    queue.failed(now + 1002)
+    assert queue.next() == now + 1003, "a success begins anew"
+
+
+@given(st.floats(0, 1))
+def test_who_were_refused_together_do_not_come_back_together(chance: float) -> None:
+    queue = new_queue(chance)
+    queue.add(digest(), 0.0)
+    queue.take(2.0)
+    queue.failed(2.0)
+    due = queue.next()
+    assert due
+    assert 2.5 <= due <= 3.0
+
+
+def test_what_is_too_old_is_dropped_and_told_as_dropped() -> None:
+    queue = new_queue()
+    queue.add(digest(repo="old", until=1000.0), 0.0)
+    queue.add(digest(repo="joined", until=1000.0), 0.0)
+    queue.add(digest(repo="joined", until=5000.0), 0.0)
+    assert queue.expire(1000.0 + AGE) == []
+    assert [each.repo for each in queue.expire(1001.0 + AGE)] == ["old"]
+    assert len(queue) == 1
+
+
+def test_more_repos_than_can_be_real_make_the_oldest_give_way() -> None:
+    queue = new_queue()
+    dropped = []
+    for place in range(MOST + 3):
+        dropped += queue.add(digest(repo=f"repo-{place}", until=float(place)), 0.0)
+    assert [each.repo for each in dropped] == ["repo-0", "repo-1", "repo-2"]
+    assert len(queue) == MOST
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from(["web", "mail"])),
+        st.tuples(st.sampled_from(["take", "sent", "failed", "restart"]), st.just("")),
+        st.tuples(st.just("sleep"), st.sampled_from(["0.5", "3", "100", "1000"])),
+    ),
+    max_size=60,
+)
+
+
+@given(ACTIONS)
+def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]]) -> None:
+    """Also through restarts between any two of these; only what was being sent then may be told again."""
+    queue, now, taken, told, added = new_queue(), 0.0, None, 0, 0
+    for action, what in actions:
+        if action == "add":
+            queue.add(digest(repo=what), now)
+            added += 1
+        elif action == "take" and not taken:
+            taken = queue.take(now)
+        elif action == "sent" and taken:
+            told, taken = told + taken.total, None
+            queue.sent(now)
+        elif action == "failed" and taken:
+            taken = None
+            queue.failed(now)
+        elif action == "restart":
+            kept = json.loads(json.dumps(queue.dump()))
+            queue, taken = new_queue(), None
+            queue.load(kept)
+        elif action == "sleep":
+            now += float(what)
+    if taken:
+        told += taken.total
+        queue.sent(now)
+    person = Person(queue)
+    person.take_until(1e9)
+    assert told + sum(each.total for _, each in person.told) == added
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_is_known_again(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    assert Memory.load(file) == Memory()
+    kept = Memory("17-1", ["web"], {"key": [digest().dump()]})
+    kept.save(file)
+    kept.save(file)
+    found = Memory.load(file)
+    assert (found.position, found.troubled) == ("17-1", ["web"])
+    queue = new_queue()
+    queue.load(found.waiting["key"])
+    assert queue.take(0.0) == digest()
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": 1, "position": ""}', "\0"])
+def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "memory.json"
+    file.write_text(text)
+    with pytest.raises(Unreadable, match=r"memory\.json cannot be read"):
+        Memory.load(file)
+
+
+def test_positions_are_compared_as_numbers() -> None:
+    assert sorted(["10-2", "9-0", "", "10-10"], key=number) == ["", "9-0", "10-2", "10-10"]
+    assert State.SUCCEEDED not in FAILURES

@@ -1,0 +1,196 @@
+"""How messages read, and that nothing in them is obeyed by anybody."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tinyci.notify.digest import Digest
+from tinyci.notify.event import Event
+from tinyci.notify.message import MOST, Message
+from tinyci.notify.plain import line, tail, unmentioning
+from tinyci.notify.services import Services, UrlError
+
+ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
+URL = "https://ci.example.org/"
+
+
+def event(state: str = "failed", **more: str) -> Event:
+    whole = Event(ID, "web", "refs/heads/main", "1a2b3c4" + "d" * 33, "alice", state, "", "2026-01-02T03:04:05.000006Z")
+    return whole._replace(**{"took": "12.3", **more})
+
+
+def digest(*states: str, word: str = "failure", **more: str) -> Digest:
+    parts = [Digest.of(event(state, **more), "failure", 0.0) for state in states]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.then(part)
+    return whole._replace(is_recovery=word == "recovery")
+
+
+# -- how they read -----------------------------------------------------------------------------------------------
+
+
+def test_a_failure_says_what_why_and_how_it_ended() -> None:
+    failed = digest("failed", reason="ci-build.sh ended with status 3", output="building\nno such file")
+    assert Message.of(failed, URL) == Message(
+        "web: failed \u2013 main at 1a2b3c4",
+        "Failed after 12.3 s: ci-build.sh ended with status 3. Pushed by alice.\n\nbuilding\nno such file",
+        "failure",
+        "high",
+        "rotating_light",
+        f"{URL}jobs/{ID}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "title", "body", "priority", "tag"),
+    [
+        (digest("succeeded", word="recovery"), "recovered", "Succeeded after 12.3 s.", "default", "white_check_mark"),
+        (digest("succeeded", word="deploy"), "succeeded", "Succeeded after 12.3 s.", "low", "white_check_mark"),
+        (digest("rolled-back"), "rolled-back", "Rolled-back after 12.3 s.", "high", "rotating_light"),
+        (digest("cancelled", took=""), "cancelled", "Cancelled.", "low", "no_entry_sign"),
+        (
+            digest("failed", "succeeded", word="recovery"),
+            "failed, then recovered",
+            "1 failed, 1 succeeded since 03:04:05 UTC.\nmain at 1a2b3c4: succeeded after 12.3 s. Pushed by alice.\n"
+            "main at 1a2b3c4: failed after 12.3 s.",
+            "default",
+            "white_check_mark",
+        ),
+        (
+            digest(*["failed"] * 37, *["timed-out"] * 3),
+            "40 deploys, last timed-out",
+            "37 failed, 3 timed-out since 03:04:05 UTC.\nmain at 1a2b3c4: timed-out after 12.3 s.",
+            "high",
+            "rotating_light",
+        ),
+    ],
+)
+def test_other_ends_read_as_they_are(told: Digest, title: str, body: str, priority: str, tag: str) -> None:
+    message = Message.of(told, "")
+    assert message.title == f"web: {title} \u2013 main at 1a2b3c4"
+    assert message.body == f"{body} Pushed by alice."
+    assert (message.priority, message.tag, message.click) == (priority, tag, "")
+
+
+def test_what_the_build_stage_said_is_not_said_twice() -> None:
+    told = digest("rejected", reason="no such revision", output="tinyci: no such revision")
+    assert Message.of(told, "").body == "Rejected after 12.3 s: no such revision. Pushed by alice."
+
+
+def test_a_job_that_named_no_repo_is_told_as_such() -> None:
+    found = Event.parse({"job": "x\n", "repo": "no/name", "ref": "x" * 1000, "state": "rejected", "reason": "wrong"})
+    assert found
+    message = Message.of(Digest.of(found, "failure", 0.0), URL)
+    assert message.title.startswith("?: rejected \u2013 xxx")
+    assert message.click == ""
+
+
+@given(st.text(), st.text(), st.text(max_size=5000))
+def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason: str, output: str) -> None:
+    found = Event.parse({"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"})
+    assert found
+    message = Message.of(Digest.of(found.with_details({"output": output * 5}), "failure", 0.0), URL)
+    assert len(json.dumps(message.body)) <= MOST
+    assert len(message.title) <= 200
+    assert "\n" not in message.title
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", message.title + message.body
+    )
+
+
+# -- text of others ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a\x1b[31mred\x1b[0m", "ared"),
+        ("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "alink"),
+        ("a\r\nX-Injected: 1", "aX-Injected: 1"),
+        ("a\x00\x08\x7f\u202eb\u200b", "ab"),
+        ("\x9b31mb\x1b", "b"),
+        ("<script>alert(1)</script> & *x*", "<script>alert(1)</script> & *x*"),
+        ("x" * 300, "x" * 99 + "…"),
+    ],
+)
+def test_a_line_is_plain_text(text: str, plain: str) -> None:
+    assert line(text, 100) == plain
+
+
+def test_the_last_lines_are_kept_and_of_a_line_that_is_written_over_its_last_state() -> None:
+    assert tail("1\n2\n3\n4\n\n", 3, 100) == "2\n3\n4"
+    assert tail("10%\r50%\r100%\ndone", 3, 100) == "100%\ndone"
+    assert tail("a\n" + "x" * 300, 3, 100) == "…" + "x" * 99
+    assert tail("", 3, 100) == ""
+
+
+def test_megabytes_take_no_time(benchmark_seconds: float = 0.5) -> None:
+    import time
+
+    began = time.monotonic()
+    for text in ("x" * 5_000_000, "\x1b[" * 2_000_000, "\x1b]" * 2_000_000, "\n" * 5_000_000):
+        line(text, 500)
+        tail(text, 12, 1200)
+    assert time.monotonic() - began < benchmark_seconds * 4
+
+
+@pytest.mark.parametrize("text", ["@everyone", "<!channel>", "<@U123>", "<#C1>", "hey @here", "@&123", "<@&1>"])
+def test_nobody_is_mentioned(text: str) -> None:
+    told = unmentioning(text)
+    assert told.replace("\u2060", "") == text
+    assert not re.search(r"@\w|<[!@#]|@&", told)
+
+
+# -- whom to tell ------------------------------------------------------------------------------------------------
+
+
+def known(text: str) -> list[tuple[str, frozenset[str]]]:
+    return [(service.name, service.repos) for service in Services.parse(text, lambda _: "h").known]
+
+
+def test_lines_are_urls_with_repos_and_comments() -> None:
+    text = "# mine\n\n ntfy://h/a \n; or\nweb, mail=ntfy://h/b?tags=x=y\napi=json://h\n"
+    assert known(text) == [
+        ("ntfy://h (line 3)", frozenset()),
+        ("ntfy://h (line 5)", frozenset({"web", "mail"})),
+        ("json://h (line 6)", frozenset({"api"})),
+    ]
+    services = Services.parse(text, lambda _: "h")
+    assert [service.wants("web") for service in services.known] == [True, True, False]
+    assert services.repos() == ["api", "mail", "web"]
+
+
+def test_the_same_url_twice_is_one_service() -> None:
+    assert known("web=json://h\nmail=json://h") == [("json://h (line 1)", frozenset({"web", "mail"}))]
+    assert known("web=json://h\njson://h") == [("json://h (line 1)", frozenset())]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("include=/etc/secret", "expected a URL such as ntfy://HOST/TOPIC, or REPO=URL"),
+        ("tk_secret", "expected a URL"),
+        ("we$b=json://tk_secret", "expected the names of repos between commas before '='"),
+        ("json://tk_secret", "json:// is wrong"),
+        ("web=json://tk_secret", "json:// is wrong"),
+    ],
+)
+def test_a_wrong_line_is_named_without_what_is_in_it_and_stops_no_other(line: str, said: str) -> None:
+    def host_of(url: str) -> str:
+        if "secret" in url:
+            raise UrlError("is wrong")
+        return "h"
+
+    services = Services.parse(f"ntfy://h/a\n{line}\nntfy://h/b", host_of)
+    assert [service.name for service in services.known] == ["ntfy://h (line 1)", "ntfy://h (line 3)"]
+    (sentence,) = services.wrong
+    assert sentence.startswith(f"line 2: {said}")
+    assert "secret" not in sentence
+
+
+def test_a_service_does_not_show_its_url() -> None:
+    (service,) = Services.parse("json://user:secret@h/token", lambda _: "h").known
+    assert "secret" not in f"{service!r} {service} {service.name} {service.key}"
