@@ -9,10 +9,14 @@ from types import ModuleType
 
 import pytest
 from tinyci import config, repo, span
+from tinyci.archive import Archive
 from tinyci.cli import outcome
 from tinyci.cli.commands import COMMANDS, parser
 from tinyci.job import FINAL, State
 from tinyci.repo import Repo
+from tinyci.web.app import Activity, application
+from tinyci.web.live import Live
+from tinyci.web.main import parser as web_parser
 
 TREE = Path(__file__).parents[2]
 PAGES = sorted((TREE / "daemon" / "man").glob("*.md"))
@@ -180,3 +184,23 @@ def test_the_page_has_every_key_of_the_daemon_with_its_default() -> None:
     assert int(told["[keep] jobs"]) == plain.keep_jobs
     assert span.parse(told["[keep] age"]) == plain.keep_age
     assert "parallel" in told
+
+
+# -- the page of the web pages -----------------------------------------------------------------------------------
+
+WEB = (TREE / "daemon" / "man" / "tinyci-web.service.8.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_every_option_of_tinyci_web_and_no_other() -> None:
+    told = set(re.findall(r"\*\*(-[\w-]+)\*\*", WEB.partition("# OPTIONS")[2].partition("# ADDRESSES")[0]))
+    assert told == {option for action in web_parser()._actions for option in action.option_strings}
+
+
+async def test_the_page_has_every_address_of_tinyci_web_and_no_other() -> None:
+    archive = Archive("/nowhere", "web", "")
+    app = application(archive, Live(archive), Activity())
+    served = {resource.canonical for resource in app.router.resources()} - {"/static/{name}"}
+    part = WEB.partition("# ADDRESSES")[2].partition("Anything but GET")[0]
+    terms = "".join(re.findall(r"^\*\*/.*$", part, re.MULTILINE))
+    told = re.findall(r"\*\*(/[^*]*)\*\*", terms)
+    assert {each.replace("NAME", "{repo}").replace("ID", "{job}") for each in told} == served

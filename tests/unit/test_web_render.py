@@ -74,6 +74,7 @@ def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
         "job.html",
         row=row,
         facts=facts.facts(row),
+        times=facts.times(row),
         stages=facts.stages(row),
         title=facts.title(row),
         lines=[(number, ansi.spans(line)) for number, line in enumerate(lines, 1)],

@@ -43,6 +43,11 @@ def facts(row: Row) -> dict[str, str]:
     }
 
 
+def times(row: Row) -> dict[str, str]:
+    """Those of FACTS that are times, for a program."""
+    return {"created": iso(row.created), "started": iso(row.started), "finished": iso(row.finished)}
+
+
 def stages(row: Row) -> list[dict[str, str]]:
     """Each of STAGES with `status` (waiting, now, done, failed, skipped), `took` and, for the one that goes on,
     `since` (ISO 8601)."""
@@ -92,6 +97,7 @@ def told(row: Row) -> dict[str, Any]:
         "reason": row.reason,
         "title": title(row),
         "facts": facts(row),
+        "times": times(row),
         "stages": stages(row),
         "started": iso(row.started),
     }

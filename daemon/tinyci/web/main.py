@@ -91,17 +91,22 @@ def bound(place: str) -> socket.socket:
         raise WebError(f"cannot listen at {place}: {error}") from None
 
 
-def main() -> None:
-    """`tinyci-web`, as tinyci-web.service runs it, or by hand with --listen."""
-    parser = argparse.ArgumentParser(prog="tinyci-web", description="Show tinyci's jobs as web pages.")
-    parser.add_argument("--version", action="version", version=f"tinyci-web {__version__}")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    made = argparse.ArgumentParser(prog="tinyci-web", description="Show tinyci's jobs as web pages.")
+    made.add_argument("--version", action="version", version=f"tinyci-web {__version__}")
+    made.add_argument(
         "--listen", metavar="PLACE", help="HOST:PORT or the path of a Unix socket, instead of systemd's sockets"
     )
-    parser.add_argument(
+    made.add_argument(
         "--idle-exit", metavar="SECONDS", type=float, default=0.0, help="exit when nobody asks for so long; 0: never"
     )
-    arguments = parser.parse_args()
+    return made
+
+
+def main() -> None:
+    """`tinyci-web`, as tinyci-web.service runs it, or by hand with --listen."""
+    arguments = parser().parse_args()
     if os.environ.get("INVOCATION_ID") and not arguments.listen:
         journal.log_to_journal()
     else:

@@ -67,6 +67,7 @@ class Pages:
             *(request, "job.html"),
             row=row,
             facts=facts.facts(row),
+            times=facts.times(row),
             stages=facts.stages(row),
             title=facts.title(row),
             lines=shown,

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tinyci import __version__
+from tinyci.job import is_id
 from tinyci.web import text
 from tinyci.web.assets import Assets
 from tinyci.web.facts import LABELS
@@ -34,6 +35,7 @@ class Renderer:
             "utc": text.utc,
             "iso": text.iso,
             "took": text.took,
+            "is_id": is_id,
         }
 
     def html(self, template: str, path: str, **given: Any) -> str:

@@ -80,8 +80,10 @@ function showState(told) {
   reason.hidden = !told.reason;
   for (const [name, text] of Object.entries(told.facts)) {
     const fact = document.querySelector(`[data-fact="${name}"]`);
-    const value = fact.querySelector("dd");
+    const times = fact.querySelectorAll("time");
+    const value = times[0] || fact.querySelector("dd");
     if (value.textContent !== text) value.textContent = text;
+    for (const time of times) time.dateTime = told.times[name];
     fact.hidden = !text;
   }
   for (const stage of told.stages) {
@@ -99,6 +101,7 @@ function showState(told) {
   }
   if (told.final) document.getElementById("no-output").textContent = "No output.";
   tick();
+  age();
 }
 
 function lineOf(number, spans) {
@@ -136,7 +139,8 @@ function followJob(job) {
         }
       }
       output.append(fresh);
-      document.getElementById("no-output").hidden = output.childElementCount > 0;
+      box.hidden = false;
+      document.getElementById("no-output").hidden = true;
       if (isAtEnd) {
         while (output.childElementCount > mostLines) output.firstElementChild.remove();
         bottom();
