@@ -46,7 +46,7 @@ def page(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_there_are_pages() -> None:
-    assert {"tinyci.1", "tinyci.service.8", "tinyci.toml.5"} <= {path.stem for path in PAGES}
+    assert {"tinyci.1", "tinyci-notify.service.8", "tinyci.service.8", "tinyci.toml.5"} <= {path.stem for path in PAGES}
 
 
 def test_mandoc_has_nothing_to_say_of_a_page(page: Path) -> None:
