@@ -277,8 +277,15 @@ class Watch:
             self._client = self._make(patience + TIMEOUT)
         streams = {EVENTS: self._event} | ({_log(self._job): f"{self._number}-{_END}"} if self._job else {})
         command = ("XREAD", "COUNT", self._count, "BLOCK", int(patience * 1000), "STREAMS", *streams, *streams.values())
+        # A task of its own, which a cancellation leaves at once: see Store._patiently().
+        asking = asyncio.ensure_future(self._client.execute_command(*command))
+        asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody has to look
         try:
-            reply = await self._client.execute_command(*command)
+            await asyncio.wait((asking,))
+            reply = asking.result()
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
         except (RedisError, OSError, TimeoutError) as error:
             raise self._fail(error) from None
         found: Mapping[str, Any] = dict(reply or ())

@@ -86,6 +86,15 @@ def test_nothing_that_a_browser_or_a_terminal_obeys_is_left(line: str) -> None:
         text.encode()
 
 
+@given(LINES)
+def test_what_nothing_is_written_over_in_is_the_same_both_ways(line: str) -> None:
+    """The quick way, for most lines, and the one for all."""
+    kept = ansi._MOVES.sub("", line)
+    if not ansi._MOVES.search(kept):
+        whole = "".join(text for _, text in ansi._as_it_comes(kept))
+        assert whole.rstrip(" ") == "".join(text for _, text in ansi._on_a_screen(kept)).rstrip(" ")
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=50))
 def test_plain_text_is_itself(text: str) -> None:
     assert "".join(part for _, part in ansi.spans(text)) == CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

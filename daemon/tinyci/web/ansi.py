@@ -28,6 +28,11 @@ _TOKEN = re.compile(
 )
 
 
+_MOVES = re.compile(r"[\r\x08]|\x1b\[(?:[0-9]*[CDG]|[12]K)")
+"""What writes on elsewhere than at the end, or erases what was written."""
+_PRIVATE = ("<", "=", ">", "?")
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     text: int | None = None
@@ -69,6 +74,32 @@ def _shortened(line: str) -> tuple[str, int]:
 
 
 def _terminal(line: str) -> list[Span]:
+    return _on_a_screen(line) if _MOVES.search(line) else _as_it_comes(line)
+
+
+def _as_it_comes(line: str) -> list[Span]:
+    """Of a line that nothing is written over in: most are."""
+    found: list[Span] = []
+    at, changes, look = 0, 0, _PLAIN
+    for token in _TOKEN.finditer(line):
+        _append(found, look, line[at : token.start()])
+        at = token.end()
+        if token["final"] == "m" and token["given"][:1] not in _PRIVATE:
+            changes += 1
+            look = _changed(look, token["given"]) if changes <= _PIECES else _PLAIN
+    _append(found, look, line[at:])
+    return found
+
+
+def _append(found: list[Span], look: _Look, part: str) -> None:
+    if part:
+        classes, shown = _classes(look), CONTROL.sub(escape, part)
+        if found and found[-1][0] == classes:
+            shown = found.pop()[1] + shown
+        found.append((classes, shown))
+
+
+def _on_a_screen(line: str) -> list[Span]:
     cells: list[tuple[str, str]] = []  # classes and one character, or what it is written as
     column, changes, look = 0, 0, _PLAIN
 
@@ -93,7 +124,7 @@ def _terminal(line: str) -> list[Span]:
             column = 0
         elif token["move"]:
             column = max(0, column - 1)
-        elif final == "m" and given[:1] not in ("<", "=", ">", "?"):
+        elif final == "m" and given[:1] not in _PRIVATE:
             changes += 1
             look = _changed(look, given) if changes <= _PIECES else _PLAIN
         elif final in ("C", "D", "G"):

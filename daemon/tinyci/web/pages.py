@@ -1,5 +1,6 @@
 """The pages that people see."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tinyci.web.standing import newest, standings
 SHOWN_LINES = 2000
 """Lines of output on a page."""
 _HISTORY = 25
+_AT_A_TIME = 100
 OUTPUT = ("output", "unit_output")
 _HEX = frozenset("0123456789abcdef-")
 
@@ -62,7 +64,11 @@ class Pages:
         tail: Sequence[Line] = ()
         if not lines and before is None:  # its log is gone, or there never was one
             tail = tuple(enumerate(fields.get("output", "").splitlines()[-SHOWN_LINES:], 1))
-        shown = [(number, ansi.spans(line)) for number, line in lines or tail]
+        shown = []
+        for place, (number_, line) in enumerate(lines or tail):
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # others want an answer too
+            shown.append((number_, ansi.spans(line)))
         return self._html(
             *(request, "job.html"),
             row=row,
