@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how often the kill loops kill (a soak: 200)")
     parser.addoption("--deploys", type=int, default=5, help="how many deploys images are counted after (a soak: 30)")
     parser.addoption("--jobs", type=int, default=100, help="how many jobs in a row leave nothing (a soak: 10000)")
+    parser.addoption("--outage", type=float, default=2, help="seconds that who is told of deploys is away (a soak: 60)")
     parser.addoption("--seed", type=int, default=None, help="of the kill loops; printed by each run")
 
 

@@ -16,6 +16,8 @@ class Post:
         """What was posted and taken, with path and headers."""
         self.refused = 0
         self.status = 200
+        self.text = "{}"
+        """The body of each answer."""
         self.answers = asyncio.Event()
         self.answers.set()
         self._more = asyncio.Condition()
@@ -44,7 +46,7 @@ class Post:
             else:
                 self.refused += 1
             self._more.notify_all()
-        return web.Response(status=self.status, text="{}")
+        return web.Response(status=self.status, text=self.text)
 
     async def until(self, taken: int = 0, refused: int = 0) -> list[dict[str, Any]]:
         async with asyncio.timeout(2 * LIMIT), self._more:

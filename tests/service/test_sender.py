@@ -102,10 +102,16 @@ async def test_the_longest_message_is_still_a_message_and_no_file(size: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(500, "it answers with status 500"), (401, "it answers with status 401"), (429, "status 429")]
+    ("status", "text", "said"),
+    [
+        (500, "{}", "it answers with status 500"),
+        (401, '{"code": 40101, "error": "unauthorized"}', "it answers with status 401"),
+        (429, "tk_s3cret", "status 429"),
+    ],
 )
-async def test_a_refusal_is_told_without_the_url(status: int, said: str) -> None:
+async def test_a_refusal_is_told_without_the_url(status: int, text: str, said: str) -> None:
     async with Post() as post:
+        post.text = text
         post.status = status
         with pytest.raises(NotSent) as caught:
             await asyncio.to_thread(send, f"ntfy://{SECRET}@127.0.0.1:{post.port}/s3cret", MESSAGE)

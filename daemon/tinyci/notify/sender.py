@@ -24,7 +24,8 @@ _ASSET = apprise.AppriseAsset(
     image_url_mask="",
     image_url_logo="",
 )
-_STATUS = re.compile(r"error\s*=\s*([1-5]\d\d)\b")
+# The status, and of ntfy its own number, which begins with it.
+_STATUS = re.compile(r"error\s*=\s*([1-5]\d\d)(?:\d\d)?\b")
 _TROUBLES = {
     "refused": "the connection is refused",
     "timed out": "it does not answer in time",

@@ -1,0 +1,108 @@
+"""A real ntfy server on the host, and tinyci-notify that tells it: with a token, which nobody else may get to see."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from box import Box
+
+PORT = 2586
+TOPIC = "tinyci"
+URLS = "/etc/tinyci/credentials/notify"
+CONFIG = f"""\
+base-url: "http://127.0.0.1:{PORT}"
+listen-http: "127.0.0.1:{PORT}"
+cache-file: "/var/lib/ntfy-tests/cache.db"
+auth-file: "/var/lib/ntfy-tests/auth.db"
+auth-default-access: "deny-all"
+visitor-request-limit-exempt-hosts: "127.0.0.1"
+"""
+
+
+class Ntfy:
+    """The server, and the messages of the topic."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.token = ""
+        self._seen = "all"
+
+    def stop(self) -> None:
+        self.box.sh("systemctl stop ntfy")
+
+    def start(self) -> None:
+        # It is up for systemd before it listens.
+        self.box.sh(f"systemctl start ntfy; until curl -s -o /dev/null 127.0.0.1:{PORT}/v1/health; do sleep 0.1; done")
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Those since the last call of forget()."""
+        url = f"127.0.0.1:{PORT}/{TOPIC}/json?poll=1&since={self._seen}"
+        out = self.box.sh(f"curl -sf -H 'Authorization: Bearer {self.token}' '{url}'")
+        return [each for each in map(json.loads, out.splitlines()) if each["event"] == "message"]
+
+    def forget(self) -> None:
+        """What has come until now is of no interest any more."""
+        if messages := self.messages():
+            self._seen = messages[-1]["id"]
+
+    def until(self, count: int, limit: float = 60) -> list[dict[str, Any]]:
+        """As soon as so many have come."""
+        end = time.monotonic() + limit
+        while len(found := self.messages()) < count:
+            assert time.monotonic() < end, (found, self.box.sh("systemctl status tinyci-notify --no-pager; true"))
+            time.sleep(0.2)
+        return found
+
+    def until_counted(self, events: int, limit: float = 120) -> list[dict[str, Any]]:
+        """As soon as there are messages of so many events."""
+        end = time.monotonic() + limit
+        while sum(map(counted, found := self.messages())) < events:
+            assert time.monotonic() < end, (found, self.box.sh("systemctl status tinyci-notify --no-pager; true"))
+            time.sleep(0.5)
+        return found
+
+
+def counted(message: dict[str, Any]) -> int:
+    """Of how many deploys a message tells."""
+    numbers = re.match(r"(\d+) [a-z-]+(?:, (\d+) [a-z-]+)*(?= since )", message["message"])
+    return sum(map(int, re.findall(r"\d+", numbers[0]))) if numbers else 1
+
+
+def short(message: dict[str, Any]) -> str:
+    """The title without the revision."""
+    return str(message["title"]).partition(" \u2013 ")[0]
+
+
+@contextmanager
+def served(box: Box) -> Iterator[Ntfy]:
+    """The server runs, and tinyci-notify tells it and nobody else."""
+    box.sh(
+        "dpkg -s ntfy apprise >/dev/null 2>&1 || apt-get install -qq --no-install-recommends ntfy apprise", limit=300
+    )
+    # A server that was here before, of a run that was cut off, has another configuration.
+    box.sh("systemctl stop ntfy; rm -rf /var/lib/ntfy-tests; install -d -o _ntfy -g _ntfy -m 700 /var/lib/ntfy-tests")
+    box.sh("cp --update=none /etc/ntfy/server.yml /root/ntfy.yml; cat >/etc/ntfy/server.yml", stdin=CONFIG)
+    ntfy = Ntfy(box)
+    ntfy.start()  # it makes the file of its users
+    said = box.sh(
+        "cd /; as='setpriv --reuid _ntfy --regid _ntfy --clear-groups'\n"
+        "NTFY_PASSWORD=password-of-tests $as ntfy user add --role=admin tests 2>&1\n"
+        "$as ntfy token add tests 2>&1"
+    )
+    found = re.search(r"tk_\w+", said)
+    assert found, said
+    ntfy.token = found[0]
+    before = box.run(f"cat {URLS}").out
+    box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
+    try:
+        yield ntfy
+    finally:
+        box.sh(f"umask 077; cat >{URLS}; systemctl try-restart tinyci-notify", stdin=before)
+        box.sh("systemctl stop ntfy; cp /root/ntfy.yml /etc/ntfy/server.yml; rm -rf /var/lib/ntfy-tests")
+
+
+def url(ntfy: Ntfy) -> str:
+    return f"# of the tests\nntfy://{ntfy.token}@127.0.0.1:{PORT}/{TOPIC}\n"

@@ -1,0 +1,226 @@
+"""People are told of deploys by a real ntfy server: of what they should be, once, and later when it cannot be now."""
+
+import re
+import time
+import tomllib
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import pytest
+from box import Box, Work
+from ntfyserver import URLS, Ntfy, counted, served, short, url
+
+Clone = Callable[[str], Work]
+
+
+@pytest.fixture(scope="module")
+def server_of_ntfy(box: Box) -> Iterator[Ntfy]:
+    with served(box) as made:
+        yield made
+
+
+@pytest.fixture
+def ntfy(server_of_ntfy: Ntfy, box: Box, work: Clone) -> Ntfy:
+    """Nothing of before counts: probe is well, and was so for so long that its next message comes at once."""
+    box.sh("systemctl stop tinyci-notify")
+    work("probe").script("echo well")
+    box.deploy(work("probe"))
+    # It is restarted where it stands, but without what it knew of trouble and of messages a moment ago.
+    position = "import json; m = json.load(open('memory.json')); m.update(troubled=[], waiting={})"
+    box.sh(
+        f"cd /var/lib/tinyci-notify 2>/dev/null && [ -e memory.json ] || exit 0\n"
+        f"""python3 -c "{position}; open('memory.json', 'w').write(json.dumps(m))" """
+    )
+    box.sh("systemctl start tinyci-notify")
+    server_of_ntfy.forget()
+    return server_of_ntfy
+
+
+def fail(box: Box, work: Work, why: str = "echo the last words; exit 3") -> dict[str, str]:
+    work.script(why, f"Fail at {time.time()}")
+    return box.deploy(work)
+
+
+def succeed(box: Box, work: Work) -> dict[str, str]:
+    work.script("echo well", f"Succeed at {time.time()}")
+    return box.deploy(work)
+
+
+def burst(box: Box, count: int, state: str = "rejected") -> None:
+    """Jobs that end at once: of refs that the repo does not deploy."""
+    jobs = [str(uuid.uuid4()) for _ in range(count)]
+    commands = []
+    for place, job in enumerate(jobs):
+        commands.append(f"hset tinyci:job:{job} repo probe ref refs/heads/no-{place} revision {'a' * 40}")
+        commands.append(f"lpush tinyci:queue {job}")
+    box.redis_all(commands)
+    assert {each["state"] for each in box.settled(jobs[-1:])} == {state}
+
+
+def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: Box) -> None:
+    report = box.sh("systemd-analyze security --no-pager tinyci-notify.service")
+    print(report.splitlines()[-1])
+    level = re.search(r"Overall exposure level for tinyci-notify.service: ([0-9.]+)", report)
+    assert level
+    assert float(level[1]) <= 1.5
+    assert box.run("systemd-analyze verify --man=no tinyci-notify.service").text == ""
+    pid = box.sh("systemctl show -P MainPID tinyci-notify").strip()
+    status = box.sh(f"cat /proc/{pid}/status")
+    assert re.search(r"^CapBnd:\s+0000000000000000$", status, re.M)
+    assert not re.search(r"^Uid:\s+0\b", status, re.M)
+    memory = re.search(r"^VmRSS:\s+(\d+) kB", status, re.M)
+    assert memory
+    print(f"resident: {int(memory[1]) / 1024:.0f} MB")
+    assert int(memory[1]) < 150 * 1024
+
+
+def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    pages = tomllib.loads(box.sh("cat /etc/tinyci/tinyci.toml")).get("web", {}).get("url", "")
+    with nullcontext() if pages else box.config_file('[web]\nurl = "http://ci.example/"\n'):
+        pages = pages or "http://ci.example/"
+        failed = fail(box, work("probe"))
+        (first,) = ntfy.until(1)
+        recovered = succeed(box, work("probe"))
+        second = ntfy.until(2)[1]
+        succeed(box, work("probe"))
+        fail(box, work("probe"))
+        ntfy.until(3)
+    at = f"\u2013 master at {failed['revision'][:7]}"
+    assert (first["title"], first["priority"], first["tags"]) == (f"probe: failed {at}", 4, ["rotating_light"])
+    assert first["click"] == f"{pages.rstrip('/')}/jobs/{failed['id']}"
+    assert re.match(r"Failed after \d+\.\d s: .*status 3", first["message"]), first
+    assert first["message"].endswith("\n\nthe last words")
+    assert (short(second), second.get("priority", 3), second["tags"]) == ("probe: recovered", 3, ["white_check_mark"])
+    assert second["click"].endswith(f"/jobs/{recovered['id']}")
+    assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered", "probe: failed"]
+
+
+def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    with box.repo_file("probe", notify='["deploy"]'), box.repo_file("probe-other", notify='["never"]'):
+        succeed(box, work("probe"))
+        (first,) = ntfy.until(1)
+        fail(box, work("probe-other"))
+        succeed(box, work("probe"))
+        ntfy.until(2)
+    assert [short(each) for each in ntfy.messages()] == ["probe: succeeded"] * 2
+    assert first["priority"] == 2
+
+
+def test_a_server_that_was_down_is_told_once_when_it_is_back(
+    ntfy: Ntfy, box: Box, work: Clone, request: pytest.FixtureRequest
+) -> None:
+    """`--outage 60` for a minute of it."""
+    ntfy.stop()
+    failed = fail(box, work("probe"))
+    box.sh(
+        "until systemctl show -P StatusText tinyci-notify | grep -q 'connection is refused'; do sleep 0.2; done",
+        limit=30,
+    )
+    time.sleep(request.config.getoption("--outage"))
+    ntfy.start()
+    began = time.monotonic()
+    (message,) = ntfy.until(1, limit=120)
+    print(f"told {time.monotonic() - began:.1f} s after it was back")
+    assert message["title"] == f"probe: failed \u2013 master at {failed['revision'][:7]}"
+    succeed(box, work("probe"))
+    ntfy.until(2)
+    assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered"]
+
+
+def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: Box) -> None:
+    burst(box, 100)
+    messages = ntfy.until_counted(100)
+    print(f"100 events, {len(messages)} messages: {[counted(each) for each in messages]}")
+    assert len(messages) <= 5
+    assert sum(map(counted, messages)) == 100
+    assert all(short(each).startswith("probe: ") for each in messages)
+
+
+def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    box.sh("systemctl stop tinyci-notify")
+    burst(box, 50)
+    assert succeed(box, work("probe-other"))["state"] == "succeeded", "deploys go on"
+    assert not ntfy.messages()
+    box.sh("systemctl start tinyci-notify")
+    (message,) = ntfy.until(1)
+    assert (short(message), counted(message)) == ("probe: 50 deploys, last rejected", 50)
+
+
+def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    for _ in range(3):
+        burst(box, 20)
+        box.kill("tinyci-notify")
+    messages = ntfy.until_counted(60)
+    print(f"60 events, 3 kills: {[counted(each) for each in messages]}")
+    succeed(box, work("probe"))
+    messages = ntfy.until(len(messages) + 1)
+    assert short(messages[-1]) == "probe: recovered"
+    # What a kill met between the server's answer and the note of it is told again; these were killed before.
+    assert sum(map(counted, messages[:-1])) == 60
+
+
+def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    password = "/etc/tinyci/credentials/redis-notify"
+    box.sh(f"cp -p {password} /root/redis-notify; echo -n wrong >{password}")
+    try:
+        box.sh("systemctl restart --no-block tinyci-notify")
+        box.sh(
+            "until systemctl show -P StatusText tinyci-notify | grep -q username-password; do sleep 0.2; done", limit=30
+        )
+        failed = fail(box, work("probe"))
+        assert failed["state"] == "failed"
+        assert succeed(box, work("probe"))["state"] == "succeeded"
+    finally:
+        box.sh(f"cp -p /root/redis-notify {password}; systemctl restart tinyci-notify")
+    (message,) = ntfy.until(1)
+    assert short(message) == "probe: failed, then recovered"
+    # And one that hangs, with all that it has.
+    box.sh("systemctl kill --signal=STOP tinyci-notify")
+    try:
+        assert fail(box, work("probe"))["state"] == "failed"
+    finally:
+        box.sh("systemctl kill --signal=CONT tinyci-notify")
+    assert short(ntfy.until(2)[1]) == "probe: failed"
+
+
+def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: Box, work: Clone) -> None:
+    wrong = "tk_0000000000000000000000000000"
+    more = f"{url(ntfy)}ntfy://{wrong}@127.0.0.1:2586/tinyci\nslack://{wrong}\nntfy://{wrong}@127.0.0.1:1/x\nnosuch://{wrong}\n"
+    try:
+        box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=more)
+        job = fail(box, work("probe"))
+        ntfy.until(1)
+        box.sh("until systemctl show -P StatusText tinyci-notify | grep -q 'status 40'; do sleep 0.2; done", limit=30)
+        tried = box.run("/opt/tinyci/bin/tinyci-notify --test")
+        shown = {
+            "journal": "journalctl -o verbose --no-pager -u tinyci-notify -u tinyci",
+            "properties": "systemctl show tinyci-notify tinyci",
+            "status": "systemctl status --full --no-pager tinyci-notify",
+            "processes": "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'",
+            "job": f"tinyci show {job['id']}; tinyci show --json {job['id']}; tinyci events --json",
+            "Redis": "for key in $(redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user daemon --pass "
+            '"$(cat /etc/tinyci/credentials/redis-daemon)" keys "*"); do echo $key; done',
+            "kept": "cat /var/lib/private/tinyci-notify/*",
+            "files": "ls -lR /run/credentials /etc/tinyci",
+            "bus": "busctl introspect org.tinyci1 /org/tinyci1",
+        }
+        told = {place: box.run(command).text for place, command in shown.items()}
+    finally:
+        box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
+    print(told["status"])
+    print(tried.text)
+    for place, text in {**told, "test": tried.text}.items():
+        assert len(text) > 20, place
+        for secret in (ntfy.token, wrong):
+            assert secret not in text and secret.removeprefix("tk_") not in text, place
+    assert "a URL is left out, line 4: slack:// is not a URL that Apprise can use" in told["journal"]
+    assert "a URL is left out, line 6: nosuch://" in told["journal"]
+    assert re.search(r"ntfy://127.0.0.1 \(line 3\): it answers with status 40\d", told["status"])
+    assert "sent: ntfy://127.0.0.1 (line 2)" in tried.out
+    assert "not sent: ntfy://127.0.0.1 (line 5): the connection is refused" in tried.out
+    assert tried.status == 1
+    mode = box.sh(f"stat -c '%a %U' {URLS}").strip()
+    assert mode == "600 root"
+    done = box.run(f"cat {URLS} /run/credentials/tinyci-notify.service/urls", "nobody")
+    assert (done.out, done.err.count("Permission denied")) == ("", 2)
