@@ -100,7 +100,10 @@ def served(box: Box) -> Iterator[Ntfy]:
     try:
         yield ntfy
     finally:
-        box.sh(f"umask 077; cat >{URLS}; systemctl try-restart tinyci-notify", stdin=before)
+        if before:
+            box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=before)
+        else:
+            box.sh(f"systemctl stop tinyci-notify; rm -f {URLS}")
         box.sh("systemctl stop ntfy; cp /root/ntfy.yml /etc/ntfy/server.yml; rm -rf /var/lib/ntfy-tests")
 
 
