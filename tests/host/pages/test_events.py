@@ -1,0 +1,48 @@
+"""Whoever follows the events on a host hears of each change of a job once, whatever becomes of the daemon."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+from box import HOST, Box, Work
+
+Clone = Callable[[str], Work]
+
+
+def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box: Box, work: Clone) -> None:
+    box.fifo("/tmp/events.fifo")
+    work("probe").script("echo well")
+    before = box.deploy(work("probe"))
+    # As nobody: reading is open to everyone.
+    command = "echo $$ >/tmp/events.pid; exec setpriv --reuid nobody --clear-groups tinyci events -f --json -n 1 probe"
+    process = subprocess.Popen(
+        [HOST, "exec", box.name, "--", "bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        newest = json.loads(process.stdout.readline())
+        assert (newest["job"], newest["state"]) == (before["id"], "succeeded")
+        work("probe").script("timeout 60 cat /tmp/events.fifo; exit 3")
+        pushed = box.push(work("probe"))
+        told = [json.loads(process.stdout.readline()) for _ in range(2)]
+        box.sh("systemctl restart tinyci; : >/tmp/events.fifo", limit=60)
+        box.wait(pushed.job)
+        told.append(json.loads(process.stdout.readline()))
+    finally:
+        box.run("kill -INT $(cat /tmp/events.pid)")
+        _, err = process.communicate(timeout=30)
+    assert [(each["job"], each["state"]) for each in told] == [
+        (pushed.job, state) for state in ("queued", "building", "failed")
+    ]
+    first, _, last = told
+    assert (first["repo"], first["ref"], first["revision"]) == (
+        "probe",
+        "refs/heads/master",
+        work("probe").git("rev-parse", "HEAD"),
+    )
+    assert (last["success"], last["reason"]) == ("false", "ci-build.sh exited with status 3")
+    assert last["user"] == "probe"
+    assert last["pusher"]
+    assert b"waiting for it, no event is lost" in err
+    kept = [json.loads(line) for line in box.sh("tinyci events --json -n 3 probe", "nobody").splitlines()]
+    assert kept == told, "and they can be listed afterwards"
