@@ -191,21 +191,24 @@ def test_repos_do_not_wait_for_each_other() -> None:
 def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came() -> None:
     queue = new_queue()
     queue.add(digest(), 0.0)
-    now, pauses = 2.0, []
-    for _ in range(12):
+    now, pauses, tries = 2.0, [], 50
+    for _ in range(tries):
         assert queue.take(now)
         queue.add(digest(), now)
         queue.failed(now)
         due = queue.next()
         assert due
-        pauses.append(due - now)
+        pauses.append((now - 2.0, round(due - now, 6)))
         assert queue.take(due - 0.01) is None
         now = due
-    assert pauses[:4] == [1.0, 2.0, 4.0, 8.0]
-    assert pauses[-3:] == [BACKOFF[1]] * 3
+    assert [pause for _, pause in pauses[:5]] == [1.0] * 5
+    assert all(pause <= max(1.0, outage / 4) + 1e-5 for outage, pause in pauses), (
+        "who is back after a minute hears in 15 s"
+    )
+    assert pauses[-1][1] == BACKOFF[1]
     taken = queue.take(now)
     assert taken
-    assert taken.total == 13
+    assert taken.total == tries + 1
     queue.sent(now)
     queue.add(digest(), now + 1000)
     queue.take(now + 1002)

@@ -26,13 +26,15 @@ log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """`on_change`: what waits is not the same any more; it is kept before this returns."""
+    """`on_change`: what waits is not the same any more; it is kept before this returns. `complete` is not set while old
+    events are being read, which are to be told together."""
 
     def __init__(
         self,
         service: Service,
         web_url: Callable[[], str],
         on_change: Callable[[], None],
+        complete: asyncio.Event,
         send: Callable[[str, Message], None] = send,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -42,6 +44,7 @@ class Delivery:
         """Why the last message was not taken; empty when it was."""
         self._web_url = web_url
         self._on_change = on_change
+        self._complete = complete
         self._send = send
         self._wake = asyncio.Event()
         self._stopping = False
@@ -59,7 +62,10 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until stopped."""
-        while not self._stopping:
+        while True:
+            await self._complete.wait()
+            if self._stopping:
+                return
             self._wake.clear()
             self._expire()
             if digest := self.queue.take(_now()):

@@ -11,7 +11,8 @@ it closely, more and more."""
 QUIET = 60.0
 """Seconds without a message of a repo after which the next one comes soon again."""
 BACKOFF = (1.0, 300.0)
-"""Seconds to the next try after the first failure, doubled with each further one up to the second number."""
+"""Seconds to the next try: a quarter of the time for which it was tried in vain, between these two. So it is told soon
+after a short outage, and asked rarely in a long one."""
 AGE = 24 * 3600.0
 """Seconds after which what could not be told is dropped."""
 MOST = 200
@@ -35,16 +36,11 @@ class Queue:
         self._waiting: dict[str, _Waiting] = {}
         self._sending: _Waiting | None = None
         self._told: dict[str, tuple[float, int]] = {}  # by repo, when and at which place of GATHER
-        self._failures = 0
+        self._failing_since: float | None = None
         self._not_before = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting) + (self._sending is not None)
-
-    @property
-    def failures(self) -> int:
-        """How often in a row it was tried in vain."""
-        return self._failures
 
     def add(self, digest: Digest, now: float) -> list[Digest]:
         """Wait with what waits of the same repo. Returns what had to give way."""
@@ -80,7 +76,7 @@ class Queue:
         assert self._sending
         self._told = {name: told for name, told in self._told.items() if now - told[0] <= QUIET}
         self._told[self._sending.digest.repo] = (now, self._sending.place)
-        self._sending, self._failures = None, 0
+        self._sending, self._failing_since = None, None
 
     def failed(self, now: float) -> None:
         """It waits again, with what came meanwhile."""
@@ -89,8 +85,9 @@ class Queue:
         later = self._waiting.get(first.digest.repo)
         digest = first.digest.then(later.digest) if later else first.digest
         self._waiting[digest.repo] = _Waiting(now, first.place, digest)
-        pause = min(BACKOFF[0] * 2**self._failures, BACKOFF[1])
-        self._failures = min(self._failures + 1, 30)
+        if self._failing_since is None:
+            self._failing_since = now
+        pause = min(max(BACKOFF[0], (now - self._failing_since) / 4), BACKOFF[1])
         self._not_before = now + pause * (0.5 + self._chance() / 2)
 
     def expire(self, wall: float) -> list[Digest]:

@@ -63,9 +63,9 @@ class Stream:
         """What was given to us and is not done yet, after that id."""
         return await self._read(after)
 
-    async def more(self) -> list[Entry]:
-        """What comes next; empty when nothing came for some seconds."""
-        return await self._read(">", "BLOCK", str(int(_BLOCK * 1000)))
+    async def more(self, wait: bool = True) -> list[Entry]:
+        """What comes next; empty when there is nothing, or with `wait` when nothing came for some seconds."""
+        return await self._read(">", *(("BLOCK", str(int(_BLOCK * 1000))) if wait else ()))
 
     async def done(self, entries: Sequence[str]) -> None:
         """Those need not be given to us again."""

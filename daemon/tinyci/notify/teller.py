@@ -45,7 +45,10 @@ class Teller:
         self._config = _read_config(self._etc)
         self._repos = Repos.read(f"{etc}/repos.d")
         self._stream = Stream(self._config.redis_socket, password)
-        self._deliveries = [Delivery(each, lambda: self._config.web_url, self._on_change) for each in services.known]
+        self._complete = asyncio.Event()
+        self._deliveries = [
+            Delivery(each, lambda: self._config.web_url, self._on_change, self._complete) for each in services.known
+        ]
         self._names = services.repos()
         memory = self._load()
         self._judgement = Judgement(memory.troubled)
@@ -69,6 +72,7 @@ class Teller:
             reading.cancel()
             for each in self._deliveries:
                 each.stop()
+            self._complete.set()
             if delivering:
                 await asyncio.wait(delivering, timeout=_LAST_WORDS)
             for task in delivering:
@@ -82,6 +86,7 @@ class Teller:
         while True:
             try:
                 lost = await self._stream.open(self._position)
+                self._complete.clear()
                 self._on_redis("")
                 tries = 0
                 if lost:
@@ -94,9 +99,13 @@ class Teller:
                 while entries := await self._stream.pending(after):
                     await self._take(entries)
                     after = entries[-1][0]
+                while entries := await self._stream.more(wait=False):
+                    await self._take(entries)
+                self._complete.set()
                 while True:
                     await self._take(await self._stream.more())
             except StreamError as error:
+                self._complete.set()  # what waits is told without what Redis has
                 self._on_redis(str(error))
                 # A server that comes back sends no event to those it has no connection with.
                 await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])

@@ -122,6 +122,7 @@ def test_a_server_that_was_down_is_told_once_when_it_is_back(
     began = time.monotonic()
     (message,) = ntfy.until(1, limit=120)
     print(f"told {time.monotonic() - began:.1f} s after it was back")
+    assert time.monotonic() - began < 10 + request.config.getoption("--outage") / 3
     assert message["title"] == f"probe: failed \u2013 master at {failed['revision'][:7]}"
     succeed(box, work("probe"))
     ntfy.until(2)
@@ -156,8 +157,8 @@ def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: Box, work: Clon
     succeed(box, work("probe"))
     messages = ntfy.until(len(messages) + 1)
     assert short(messages[-1]) == "probe: recovered"
-    # What a kill met between the server's answer and the note of it is told again; these were killed before.
-    assert sum(map(counted, messages[:-1])) == 60
+    # Told again is at most what a kill met between the server's answer and the note of it.
+    assert 60 <= sum(map(counted, messages[:-1])) <= 80
 
 
 def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: Box, work: Clone) -> None:
