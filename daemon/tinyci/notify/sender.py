@@ -118,17 +118,10 @@ def _send(url: str, message: Message) -> bool:
             body = f"{body}\n\n{message.click}"
     # Whatever the URL asks for: what a build prints is no markup.
     service.notify_format = apprise.NotifyFormat.TEXT
-    to_all = apprise.Apprise(asset=_ASSET)
-    to_all.add(service)
     kind = {"failure": apprise.NotifyType.FAILURE, "success": apprise.NotifyType.SUCCESS}.get(message.kind)
-    return bool(
-        to_all.notify(
-            body=body,
-            title=title,
-            notify_type=kind or apprise.NotifyType.INFO,
-            body_format=apprise.NotifyFormat.TEXT,
-        )
-    )
+    # Not through a list of services, as Apprise.notify() has it: that converts between formats, and older versions make
+    # the call in another thread, where what they say of it would not be heard.
+    return bool(service.notify(body=body, title=title, notify_type=kind or apprise.NotifyType.INFO))
 
 
 def _service(url: str) -> "apprise.NotifyBase":
