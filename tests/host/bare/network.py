@@ -1,5 +1,6 @@
 """A network with a test host at one end and a person at the other: two network namespaces, and a cable between."""
 
+import base64
 import http.client
 import re
 import ssl
@@ -54,10 +55,12 @@ class Network:
         command = ["nc", "-z", "-w", "1", SERVER, str(port)]
         return subprocess.run(["nsenter", "-t", str(self._person.pid), "-n", *command]).returncode == 0
 
-    def get(self, name: str, path: str = "/", tls: bool = False) -> str:
-        """What the person's browser gets from http://NAME/PATH, or https://: the status and the page."""
+    def get(self, name: str, path: str = "/", tls: bool = False, user: str = "") -> str:
+        """What the person's browser gets from http://NAME/PATH, or https://: the status and the page.
+
+        `user`: NAME:PASSWORD, of Basic authentication."""
         command = ["nsenter", "-t", str(self._person.pid), "-n", sys.executable, __file__]
-        command += ["https" if tls else "http", name, path]
+        command += ["https" if tls else "http", name, path, user]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -65,12 +68,15 @@ class Network:
 
 def main() -> None:
     """Run in the person's namespace."""
-    scheme, name, path = sys.argv[1:]
+    scheme, name, path, user = sys.argv[1:]
     connection = http.client.HTTPConnection(SERVER, timeout=20)
     if scheme == "https":
         # The certificate is the server's own.
         connection = http.client.HTTPSConnection(SERVER, timeout=20, context=ssl._create_unverified_context())
-    connection.request("GET", path, headers={"Host": name})
+    headers = {"Host": name}
+    if user:
+        headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+    connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     print(answer.status, answer.read().decode(), end="")
 

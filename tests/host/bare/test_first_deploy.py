@@ -22,8 +22,12 @@ APPS = {
     "hello-generated": ("generated.example.org", "/"),
     "hello-root": ("server.example.org", "/root/"),
 }
-ROLES = ["ssh", "admin", "firewall", "nginx", "podman", "redis", "just", "tinyci"]
+ROLES = ["ssh", "admin", "firewall", "nginx", "podman", "redis", "just", "tinyci", "web", "notify"]
 SECRET = "open sesame"
+# Who may see the pages: by a password in the vault, and by what `openssl passwd -6` prints of one.
+ANN, BOB = "ann:swordfish", "bob:no way"
+BOBS_HASH = "$6$7sZzNS2gKqhq9lZx$p1bGmLaucpTbGi8LdKTRYujzDNpf/31zCsRM.zVNyTHNGFzO1XZegRYi9Qd8kF9/xsqH/49ge.aCZaNwUW5DN0"
+PAGES = "ci.example.org"
 
 
 def files_of_the_tree() -> bytes:
@@ -57,7 +61,14 @@ def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
         '    units: [hello-quadlet.service]\n    secrets: {hello-word: "{{ hello_word }}"}\n',
     )
     person.change("files/hello-quadlet.container", "[Container]\n", "[Container]\nSecret=hello-word\n")
-    (person.inventory / "group_vars" / "server.yml").write_text(person.encrypt("hello_word", SECRET))
+    person.change(
+        "group_vars/all.yml",
+        "\napps:\n",
+        f'\nweb_server_name: {PAGES}\nweb_users: {{ann: "{{{{ web_password }}}}", bob: {BOBS_HASH}}}\n\napps:\n',
+    )
+    (person.inventory / "group_vars" / "server.yml").write_text(
+        person.encrypt("hello_word", SECRET) + person.encrypt("web_password", ANN.split(":")[1])
+    )
     held = person.held()
     assert held.stdin
     assert held.stdout
@@ -81,6 +92,7 @@ def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
         assert len(recaps(said)) == 1, said
         assert recaps(said) != ["0"], said
         assert SECRET not in said
+        assert ANN.split(":")[1] not in said
         print(f"{time.monotonic() - begin:.0f} s for {playbook}")
     held.stdin.write(b"still here\n")
     held.stdin.flush()
@@ -105,6 +117,27 @@ def test_the_apps_answer_through_nginx(person: Person, work: Clone) -> None:
     assert person.network.get("elsewhere.example.org").startswith("404 ")
 
 
+def test_the_pages_are_shown_by_name_to_who_has_a_password(person: Person) -> None:
+    for user in (ANN, BOB):
+        shown = person.network.get(PAGES, user=user)
+        assert shown.startswith("200 ")
+        assert "hello-quadlet" in shown
+    for user in ("", "ann:no way", "carol:swordfish"):
+        assert person.network.get(PAGES, user=user).startswith("401 ")
+    for path in ("/metrics", "/%6detrics", "//healthz"):
+        assert person.network.get(PAGES, path, user=ANN).startswith("403 ")
+    assert person.box.get("http://127.0.0.1:8190/healthz") == "Redis answers.\n"
+    assert person.network.get("elsewhere.example.org", "/metrics").startswith("404 ")
+    assert not person.network.is_open(8190)
+    assert person.box.sh("stat -c '%U %G %a' /etc/nginx/tinyci-web.users") == "root www-data 640\n"
+    assert person.box.sh("grep url /etc/tinyci/tinyci.toml") == f'url = "http://{PAGES}/"\n'
+
+
+def test_nobody_is_told_who_was_not_asked_for(person: Person) -> None:
+    assert person.box.sh("systemctl is-enabled tinyci-notify || true") == "disabled\n"
+    assert person.box.sh("systemctl list-units --failed --plain --no-legend") == ""
+
+
 def test_other_ports_are_closed(person: Person) -> None:
     listening = {int(port) for port in person.box.sh("ss -Hltn | sed 's/ *[^ ]*$//; s/.*://'").split()}
     assert {80, 2222, 8081, 8082} <= listening, listening
@@ -112,7 +145,7 @@ def test_other_ports_are_closed(person: Person) -> None:
     assert {port for port in ports if person.network.is_open(port)} == {80, 2222}
     # It is the firewall that closes them.
     person.box.sh("nft delete table inet firewall")
-    assert {port for port in (8081, 8082, 8083) if person.network.is_open(port)} == {8081, 8082, 8083}
+    assert {port for port in (8081, 8082, 8083, 8190) if person.network.is_open(port)} == {8081, 8082, 8083}
     person.box.sh("systemctl reload nftables")
     assert not any(person.network.is_open(port) for port in (8081, 8082, 8083))
 
@@ -130,6 +163,7 @@ def test_a_reboot_brings_all_back_with_nobody_logged_in(person: Person, work: Cl
     assert all("manager" in session for session in sessions.splitlines()), sessions
     for app, (name, path) in APPS.items():
         assert person.network.get(name, path) == f"200 Hello from {app}.\n"
+    assert person.network.get(PAGES, user=ANN).startswith("200 ")
     assert not person.network.is_open(8081)
     work("hello-root").commit({"www/index.html": "After the reboot.\n"})
     assert person.box.deploy(work("hello-root"))["state"] == "succeeded"
@@ -201,6 +235,7 @@ def test_a_new_version_loses_no_running_job(person: Person, change: Change) -> N
     version = "busctl get-property org.tinyci1 /org/tinyci1 org.tinyci1.Manager Version"
     assert box.sh(version) == 's "99.0"\n'
     assert box.sh("systemctl show -P MainPID tinyci") != change.daemon
+    assert "tinyci 99.0 " in person.network.get(PAGES, user=ANN)
     assert box.job(change.job)["state"] == "building"
     box.sh("echo >/tmp/upgraded")
     done = box.wait(change.job)
