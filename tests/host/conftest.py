@@ -18,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deploys", type=int, default=5, help="how many deploys images are counted after (a soak: 30)")
     parser.addoption("--jobs", type=int, default=100, help="how many jobs in a row leave nothing (a soak: 10000)")
     parser.addoption("--outage", type=float, default=2, help="seconds that who is told of deploys is away (a soak: 60)")
+    parser.addoption("--followers", type=int, default=50, help="how many follow one job (a load: 500)")
+    parser.addoption("--kept", type=int, default=1000, help="how many jobs are kept meanwhile (a load: 10000)")
     parser.addoption("--seed", type=int, default=None, help="of the kill loops; printed by each run")
 
 

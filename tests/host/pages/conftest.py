@@ -1,0 +1,42 @@
+"""The pages of a booted host in a real browser."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from box import Box
+from browser import WATCH, Open, Tab, chromium
+from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="package")
+def browser(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(box, tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of pages go: $TINYCI_SHOTS, for who wants to look at them."""
+    given = os.environ.get("TINYCI_SHOTS")
+    directory = Path(given) if given else tmp_path_factory.mktemp("shots")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Open]:
+    """Opens tabs, each with what a context of Playwright's may have; closed when the test is over."""
+    tabs: list[Tab] = []
+
+    def opened(**options: object) -> Tab:
+        context = browser.new_context(**{"reduced_motion": "reduce", **options})
+        context.set_default_timeout(30_000)
+        context.add_init_script(WATCH)
+        tabs.append(Tab(context))
+        return tabs[-1]
+
+    yield opened
+    for each in tabs:
+        each.context.close()

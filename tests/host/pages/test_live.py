@@ -1,0 +1,157 @@
+"""A push as somebody sees it who has a page open: queued, building, line by line, and how it ended."""
+
+from collections.abc import Callable
+
+import pytest
+from box import Box, Work
+from browser import Open
+
+Clone = Callable[[str], Work]
+
+HELD = "timeout 120 cat /tmp/seen.fifo"
+COLOURS = r"printf '\033[1;32mgreen and bold\033[0m and \033[38;5;208morange\033[0m\n'"
+
+
+@pytest.fixture
+def release(box: Box) -> Callable[[], str]:
+    """A build that says HELD waits for it."""
+    box.fifo("/tmp/seen.fifo")
+    return lambda: box.sh("timeout 20 sh -c ': >/tmp/seen.fifo'")
+
+
+def test_an_open_page_shows_a_push_from_queued_to_succeeded(
+    box: Box, work: Clone, tab: Open, release: Callable[[], str]
+) -> None:
+    """The list and then the job's page, neither of them loaded again."""
+    jobs, first = tab(), tab()
+    assert jobs.open("") == 200
+    marker = jobs.page.evaluate("window.marker")
+    # The first of two jobs keeps the second one waiting, so that it is seen to be queued.
+    work("probe").script(f"echo first; {HELD}")
+    ahead = box.push(work("probe")).job
+    row = f'tr[data-job="{ahead}"]'
+    jobs.state(row, "building")
+    work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
+    job = box.push(work("probe")).job
+    row = f'tr[data-job="{job}"]'
+    jobs.state(row, "queued")
+    assert first.open(f"jobs/{job}") == 200
+    opened = first.page.evaluate("window.marker")
+    assert first.at("#state") == "○ queued"
+    assert first.at("#no-output") == "No output yet."
+    release()
+    first.state("#state", "building")
+    jobs.state(row, "building")
+    first.until("#output li:last-child", "begun")
+    assert box.job(job)["state"] == "building", "its lines came while it built"
+    assert first.page.inner_text("#output li:first-child") == "green and bold and orange"
+    colours = first.page.evaluate(
+        "[...document.querySelectorAll('#output li:first-child span')].map(each => getComputedStyle(each).color)"
+    )
+    assert len(set(colours)) == 2, colours
+    release()
+    first.state("#state", "succeeded")
+    jobs.state(row, "succeeded")
+    first.until("#job[data-ended=yes]")
+    assert first.page.inner_text("#output").splitlines()[1:] == ["begun", "over"]
+    assert "succeeded" in first.page.title()
+    assert first.page.inner_text('[data-stage="build"] .status') == "done"
+    # No page went anywhere for it.
+    assert (jobs.page.evaluate("window.marker"), jobs.navigations) == (marker, [])
+    assert (first.page.evaluate("window.marker"), first.navigations) == (opened, [])
+    jobs.check()
+    first.check()
+
+
+def test_a_failure_is_seen_with_its_reason(box: Box, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+    work("probe").script(f"echo begun; {HELD}; echo no such thing >&2; exit 3")
+    job = box.push(work("probe")).job
+    page = tab()
+    page.open(f"jobs/{job}")
+    page.state("#state", "building")
+    release()
+    page.state("#state", "failed")
+    page.until("#output li:last-child", "no such thing")
+    assert page.at("#reason") == box.job(job)["reason"]
+    assert page.at('[data-stage="build"] .status') == "failed"
+    page.check()
+
+
+def test_without_javascript_the_same_is_read(box: Box, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+    """While it runs, and when the page is loaded again after its end."""
+    work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
+    job = box.push(work("probe")).job
+    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 1")
+    page = tab(java_script_enabled=False)
+    page.open(f"jobs/{job}")
+    assert "building" in page.at("#state")
+    assert page.at("#output li:nth-child(2)") == "begun"
+    assert "load it again" in page.at("noscript")
+    page.open("")
+    assert "building" in page.at(f'tr[data-job="{job}"] .c-state')
+    release()
+    done = box.wait(job)
+    assert page.open(f"jobs/{job}") == 200
+    assert "succeeded" in page.at("#state")
+    assert page.at("#output") == "green and bold and orange begun over"
+    assert done["revision"] in page.at("#facts")
+    page.open("repos/probe")
+    assert job[:8] in page.at("#runs")
+    assert page.complaints == []
+
+
+def test_a_link_leads_back_and_forth(box: Box, work: Clone, tab: Open) -> None:
+    """Below a path that the proxy takes away, every link still leads somewhere."""
+    page = tab()
+    page.open("")
+    seen, waiting = set[str](), [page.page.url]
+    while waiting:
+        url = waiting.pop()
+        if url in seen or len(seen) > 25:
+            continue
+        seen.add(url)
+        answer = page.page.goto(url)
+        assert answer
+        assert answer.ok, f"{url}: {answer.status}"
+        if "text/html" in answer.headers["content-type"]:
+            links = page.page.eval_on_selector_all("a[href]", "links => links.map(link => link.href.split('#')[0])")
+            assert all(link.startswith("http://127.0.0.1/ci/") for link in links), links
+            # A page of each kind is enough.
+            waiting += [link for link in links if not any(kin(link) == kin(other) for other in seen)]
+    assert len({kin(url) for url in seen}) >= 7, seen
+
+
+def kin(url: str) -> str:
+    """Which kind of page that is."""
+    path = url.removeprefix("http://127.0.0.1/ci/").partition("?")
+    parts = path[0].split("/")
+    return "/".join([part if len(part) != 36 else "JOB" for part in parts[:1] + parts[2:]]) + path[1]
+
+
+def test_the_keyboard_reaches_everything(box: Box, work: Clone, tab: Open) -> None:
+    work("probe").script("seq 100")
+    job = box.deploy(work("probe"))["id"]
+    page = tab()
+    page.open("")
+    page.page.keyboard.press("Tab")
+    assert page.at(":focus") == "Skip to the content"
+    assert page.page.evaluate("document.activeElement.getBoundingClientRect().left >= 0"), "and it is seen"
+    page.page.keyboard.press("Enter")
+    assert page.page.evaluate("document.activeElement.id") == "main"
+    reached = []
+    for _ in range(12):
+        page.page.keyboard.press("Tab")
+        reached.append(page.page.evaluate("document.activeElement.name || document.activeElement.getAttribute('href')"))
+    assert reached[:3] == ["repo", "ref", "state"]
+    assert any(job in (name or "") for name in reached), reached
+    page.page.fill("[name=repo]", "probe")
+    page.page.press("[name=repo]", "Enter")
+    page.page.wait_for_url("**/?repo=probe*")
+    page.open(f"jobs/{job}")
+    page.page.focus("#log")
+    page.page.evaluate(
+        "window.scrolled = new Promise(seen => document.activeElement.addEventListener('scroll', seen)); null"
+    )
+    page.page.keyboard.press("PageUp")
+    page.page.evaluate("window.scrolled.then(() => true)")
+    page.check()
