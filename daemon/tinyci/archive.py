@@ -33,6 +33,9 @@ _PORTION = 1 << 18
 _END = "18446744073709551615"
 """The greatest part of an entry's id behind the number of the line."""
 
+# The last is redis-py's before 4.5 (Debian 12), which looks for the host of a Unix socket to tell that it was reset.
+_AWAY = (RedisError, OSError, TimeoutError, AttributeError)
+
 T = TypeVar("T")
 Fields = dict[str, str]
 Line = tuple[int, str]
@@ -236,7 +239,7 @@ class Archive:
         asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             return await asyncio.shield(asking)
-        except (RedisError, OSError, TimeoutError) as error:
+        except _AWAY as error:
             raise self._fail(error) from None
 
     def _fail(self, error: Exception) -> ArchiveError:
@@ -286,7 +289,7 @@ class Watch:
         except asyncio.CancelledError:
             asking.cancel()
             raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except _AWAY as error:
             raise self._fail(error) from None
         found: Mapping[str, Any] = dict(reply or ())
         news = News(_lines(found.get(_log(self._job), ())), [(str(at), said) for at, said in found.get(EVENTS, ())])

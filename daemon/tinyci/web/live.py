@@ -7,6 +7,7 @@ with the number of the last line that it has.
 
 import asyncio
 import json
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from tinyci.archive import Archive, ArchiveError, Line
 from tinyci.web import ansi, facts
 from tinyci.web.row import SHOWN, Row
+
+log = logging.getLogger("tinyci.web")
 
 HEARTBEAT = 15.0
 """Seconds after which something is said in any case, so that a proxy keeps the connection, and we see its end."""
@@ -244,8 +247,12 @@ class Live:
         while channel.followers and not self._is_closing and not channel.is_over:
             try:
                 await (self._read_job(channel) if channel.job_id else self._read_list(channel))
-            except ArchiveError as error:
-                channel.trouble = f"{error}; this goes on when it is back"
+            except Exception as error:  # a defect of ours must not end what others see
+                if isinstance(error, ArchiveError):
+                    channel.trouble = f"{error}; this goes on when it is back"
+                else:
+                    log.exception("following %s: internal error", channel.job_id or "the list")
+                    channel.trouble = "This is a defect of tinyci: 'journalctl -u tinyci-web' says more"
                 channel.publish()
                 # A server that comes back sends no event to those it has no connection with.
                 await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
