@@ -4,11 +4,15 @@ import asyncio
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from servers import Redis
+import pytest_asyncio
+from servers import LIMIT, Redis
+from tinyci.archive import Archive
+from tinyci.web import live
+from tinyci.web.live import Live
 from webserver import Jobs, Stream, Web, running
 
 FOLLOWERS = 500
@@ -100,9 +104,9 @@ async def test_a_job_that_is_forgotten_ends_its_streams(web: Web, redis: Redis, 
 
 async def test_the_list_hears_of_jobs_that_come_and_change(web: Web, jobs: Jobs) -> None:
     stream = await Stream.open(web, "/events")
-    assert await stream.until("changed") == 0
+    assert await stream.until("changed") == {"total": 0, "within": 10}
     job_id = jobs.add(str(uuid.uuid4()), time.time())
-    assert await stream.until("changed") == 1, "the hook tells nobody"
+    assert (await stream.until("changed"))["total"] == 1, "the hook tells nobody"
     jobs.change(job_id, state="building")
     await stream.until("changed")
     stream.close()
@@ -194,6 +198,59 @@ async def test_a_slow_reader_gets_every_line_in_the_end(web: Web, jobs: Jobs, jo
     assert [number for number, _ in await stream.lines(count)] == list(range(4, 4 + count))
     for each in (stream, other):
         each.close()
+
+
+@pytest_asyncio.fixture
+async def following(redis: Redis) -> AsyncIterator[Live]:
+    """Those who follow, in this process, where time can be short."""
+    archive, stop = Archive(redis.socket, "web", "secret-web"), asyncio.Event()
+    live = Live(archive)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(live.run(stop))
+        await asyncio.sleep(0)
+        yield live
+        stop.set()
+    await archive.close()
+
+
+async def test_who_takes_nothing_is_cut_off_and_others_are_not(
+    following: Live, jobs: Jobs, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    heard: list[bytes] = []
+
+    async def stuck(_: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def takes(data: bytes) -> None:
+        heard.append(data)
+
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        other = group.create_task(following.follow(job_id, 0, takes))
+        with pytest.raises(TimeoutError):
+            await following.follow(job_id, 0, stuck)
+        assert following.followers == 1
+        jobs.change(job_id, state="succeeded")
+        await other
+    assert heard[-1].startswith(b"event: end")
+    assert following.followed == 0
+
+
+async def test_something_is_said_even_when_nothing_happens(
+    following: Live, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT", 0.1)
+    beat = asyncio.Event()
+
+    async def takes(data: bytes) -> None:
+        if data.startswith(b":"):
+            beat.set()
+
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        task = group.create_task(following.follow(job_id, 0, takes))
+        await beat.wait()
+        task.cancel()
+    assert following.followers == 0
 
 
 # -- stopping -------------------------------------------------------------------------------------------------------

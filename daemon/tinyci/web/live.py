@@ -32,6 +32,8 @@ _KEPT = 512 * 1024
 """Characters of events that are kept of a job for those who follow it."""
 _CATCHING_UP = 4
 """Followers who read from Redis themselves, at a time."""
+_SPREAD = 10
+"""Milliseconds between two followers of a list who look again."""
 _BACKOFF = (0.2, 0.5, 1.0, 2.0)
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -306,7 +308,9 @@ class Live:
                 looked = await self._archive.head(100)
                 news = await watch.next(_LOOK) if looked == seen else None
                 if looked != seen or (news and news.events) or channel.trouble:
-                    channel.told = event("changed", looked[1])
+                    # All who follow look again, and not all at once.
+                    within = channel.followers * _SPREAD
+                    channel.told = event("changed", {"total": looked[1], "within": within})
                     channel.trouble = ""
                     channel.publish()
                 seen = looked

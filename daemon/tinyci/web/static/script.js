@@ -181,10 +181,10 @@ function followList(list) {
       // The stream says what is wrong.
     }
     isLoading = false;
-    if (again) { again = false; soon(); }
+    if (again) { again = false; soon(later); }
   };
-  const soon = () => { waiting = waiting || setTimeout(load, 150 + Math.random() * 150); };
-  follow(() => list.dataset.events, { changed: soon });
+  const soon = (within) => { waiting = waiting || setTimeout(load, 150 + Math.random() * within); };
+  follow(() => list.dataset.events, { changed: (told) => soon(told.within) });
 }
 
 const job = document.getElementById("job");
