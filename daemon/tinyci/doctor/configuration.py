@@ -52,26 +52,28 @@ def judge_files(wrong_files: Mapping[str, str], known: int) -> list[Finding]:
     ]
 
 
-def judge_rights(found: Mapping[str, File | None]) -> Finding:
+def judge_rights(found: Mapping[str, File | None]) -> list[Finding]:
     """`found`: by path, those that are there."""
-    check = "configuration-rights"
+    check, findings = "configuration-rights", []
     for path, file in found.items():
+        quoted = shlex.quote(path)
         if file is None and path == f"{ETC}/repos.d":
-            return wrong(check, f"{path} is missing: tinyci knows no repo", f"install --directory --mode=0755 {path}")
+            text = f"{path} is missing: tinyci knows no repo"
+            findings.append(wrong(check, text, f"install --directory --mode=0755 {quoted}"))
         if file is None:
             continue
+        readable = 0o005 if file.is_directory else 0o004
         if file.owner != "root" or file.mode & 0o022:
             text = f"{path} is {file.rights}: who may write it decides what is run, and that is root alone"
-            return wrong(check, text, f"chown root:root {shlex.quote(path)} && chmod go-w {shlex.quote(path)}")
-        readable = 0o005 if file.is_directory else 0o004
-        if file.mode & readable != readable:
+            findings.append(wrong(check, text, f"chown root:root {quoted} && chmod a+rX,go-w {quoted}"))
+        elif file.mode & readable != readable:
             text = f"{path} is {file.rights}: the hook, the daemon and the users' builds cannot read it"
-            return wrong(check, text, f"chmod a+rX {shlex.quote(path)}")
-    return ok(check, f"what stands in {ETC} is root's, and readable by all")
+            findings.append(wrong(check, text, f"chmod a+rX {quoted}"))
+    return findings or [ok(check, f"what stands in {ETC} is root's, and readable by all")]
 
 
 def look(system: System, configured: Configured) -> list[Finding]:
     return [
-        judge_rights({path: system.file(path) for path in configured.paths}),
+        *judge_rights({path: system.file(path) for path in configured.paths}),
         *judge_files(configured.wrong, len(configured.repos)),
     ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tinyci.doctor import files
+from tinyci.doctor import files, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.service import judge_enabled, judge_service
-from tinyci.doctor.system import BusError, BusGone, System
+from tinyci.doctor.service import judge_enabled
+from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
 from tinyci.jobobject import PATH
 from tinyci.polkit import NAME
 
@@ -70,14 +70,8 @@ async def look_at_bus(system: System) -> list[Finding]:
 
 
 async def look(system: System) -> list[Finding]:
-    unit = (await system.units(UNIT))[0]
-    why = "pushes wait, and none is deployed"
-    last = ""
-    if unit.get("ActiveState") not in ("active", "inactive"):
-        said = await system.run("journalctl", "--unit", UNIT, "--lines", "1", "--output", "cat", "--quiet")
-        last = said.out.strip()
     install = files.restore(f"{files.UNITS}/{UNIT}", then=f"systemctl enable --now {UNIT}")
-    up = judge_service("daemon", UNIT, unit, why, install, last)
+    up, unit = await service.look(system, "daemon", UNIT, "pushes wait, and none is deployed", install)
     findings = [up, judge_enabled("daemon-enabled", UNIT, unit, "after the next boot nothing would be deployed")]
     if up.verdict != "ok":
         names = ("bus", "queue", *_MENDS)
@@ -93,6 +87,10 @@ async def look(system: System) -> list[Finding]:
 
 async def look_at(system: System, name: str) -> list[Finding]:
     """What the daemon says of one repo."""
+    try:
+        await _get(system, "Paused")
+    except (BusError, BusGone) as error:  # of which look() tells
+        return [unchecked("daemon-manager", f"the daemon does not say: {error}")]
     return await _diagnose(system, name)
 
 
@@ -101,11 +99,12 @@ async def _diagnose(system: System, name: str) -> list[Finding]:
         rows = (await system.ask(NAME, PATH, f"{NAME}.Manager", "Diagnose", "s", name))[0]
     except (BusError, BusGone) as error:
         if isinstance(error, BusError) and error.name == f"{NAME}.Error.NoSuchRepo":
-            return judge_rows([("daemon-configuration", False, f"the daemon does not know of it yet: {error}")])
+            check = "daemon-configuration"
+            return [wrong(check, f"the daemon does not know of it yet: {error}", _MENDS[check])]
         return [unchecked("daemon-manager" if name else "daemon-redis", f"the daemon does not say: {error}")]
     return judge_rows([(str(check), bool(holds), str(sentence)) for check, holds, sentence in rows])
 
 
 async def _get(system: System, name: str) -> Any:
-    properties = "org.freedesktop.DBus.Properties"
-    return (await system.ask(NAME, PATH, properties, "Get", "ss", f"{NAME}.Manager", name))[0].value
+    question = ("org.freedesktop.DBus.Properties", "Get", "ss", f"{NAME}.Manager", name)
+    return (await system.ask(NAME, PATH, *question, limit=PATIENCE))[0].value

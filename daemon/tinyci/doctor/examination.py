@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 
 from tinyci.doctor import (
     accounts,
+    code,
     configuration,
     daemon,
     files,
@@ -55,7 +56,7 @@ async def examine(asked: str) -> list[Finding]:
 
 
 async def _host(system: System, configured: Configured) -> list[Finding]:
-    findings = [*files.look(system), *accounts.look(), *configuration.look(system, configured)]
+    findings = [*files.look(system), *code.look(), *accounts.look(), *configuration.look(system, configured)]
     findings += space.look(system, space.HOST)
     findings += await _together(
         daemon.look_at_bus(system),

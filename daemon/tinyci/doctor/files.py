@@ -1,5 +1,6 @@
 """What tinyci installed, and how it is had back: from the archive that the playbook left on the server."""
 
+import glob
 import os
 import shlex
 from collections.abc import Mapping
@@ -7,7 +8,8 @@ from collections.abc import Mapping
 from tinyci.doctor.finding import Finding, ok, wrong
 from tinyci.doctor.system import File, System
 
-ARCHIVE = "/opt/tinyci/release/server.tar"
+RELEASE = "/opt/tinyci/release"
+ARCHIVE = f"{RELEASE}/server.tar"
 POLICY = "/etc/dbus-1/system.d/org.tinyci1.conf"
 ACTIONS = "/usr/share/polkit-1/actions/org.tinyci1.policy"
 RULES = "/etc/polkit-1/rules.d/50-tinyci.rules"
@@ -49,6 +51,14 @@ def restore(*paths: str, then: str = "") -> str:
     loads = dict.fromkeys(load for path, load in _LOAD.items() if path in paths and load)
     names = " ".join(shlex.quote(path.removeprefix("/")) for path in paths)
     return " && ".join([f"tar -C / -xf {ARCHIVE} {names}", *loads, *([then] if then else [])])
+
+
+def reinstall() -> str:
+    """The command that installs tinyci's own code anew. Empty without its wheel: run the playbook then."""
+    if not glob.glob(f"{RELEASE}/*.whl"):
+        return ""
+    newest = f"$(ls -t {RELEASE}/*.whl | head -n 1)"
+    return f"/opt/tinyci/bin/pip install --no-index --no-deps --force-reinstall {newest}"
 
 
 def judge_files(missing: list[str]) -> Finding:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tinyci.bus import Bus
-from tinyci.doctor import files
+from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.service import judge_enabled, judge_service
+from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import BusError, BusGone, System, Unit, own_drop_ins, user_entry
 from tinyci.manager import GATES
 
@@ -32,6 +32,7 @@ PASSES = (
     f"--broadcast={_NAME}={_MANAGER}.*@{_PATH}",
     f"--broadcast={_NAME}={_PROPERTIES}.PropertiesChanged@{_PATH}/*",
 )
+_PROXY = "/usr/bin/xdg-dbus-proxy"
 _DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 
@@ -41,14 +42,14 @@ def name_of_gate(uid: int) -> str:
 
 def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
     """`running`: the command line of the gate's process."""
-    head = ("/usr/bin/xdg-dbus-proxy", f"unix:path=/run/user/{uid}/bus", f"{GATES}/{uid}/bus", "--filter")
+    head = (_PROXY, f"unix:path=/run/user/{uid}/bus", f"{GATES}/{uid}/bus", "--filter")
     more = [word for word in running if word not in (*head, *PASSES, "--log")]
     less = [word for word in (*head, *PASSES) if word not in running]
+    if "--filter" not in running:  # without it the rest counts for nothing
+        return wrong("gate-filter", "the gate passes everything: the daemon could do as much as the user", mend)
     if more:
         text = f"the gate passes more than a deploy needs ({more[0]}): the daemon could do as much as the user"
         return wrong("gate-filter", text, mend)
-    if less == ["--filter"]:
-        return wrong("gate-filter", "the gate passes everything: the daemon could do as much as the user", mend)
     if less:
         return wrong("gate-filter", f"the gate does not pass what a deploy needs ({less[0]})", mend)
     return ok("gate-filter", "the gate is told to pass what a deploy needs, and no more")
@@ -81,10 +82,13 @@ async def look(system: System, user: str) -> list[Finding]:
     if entry is None or user == "root":
         return []
     uid, name = entry.pw_uid, name_of_gate(entry.pw_uid)
-    unit = (await system.units(name))[0]
     why = f"the daemon cannot reach the manager of {user}"
-    up = judge_service("gate", name, unit, why, files.restore(f"{files.UNITS}/tinyci-gate@.service"))
-    if up.verdict == "wrong" and unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") == "disabled":
+    install = files.restore(f"{files.UNITS}/tinyci-gate@.service", then=f"systemctl enable --now {name}")
+    up, unit = await service.look(system, "gate", name, why, install)
+    if not system.exists(_PROXY):
+        mend = f"{packages.install('xdg-dbus-proxy')} && systemctl restart {name}"
+        up = wrong("gate", f"xdg-dbus-proxy is not installed, and without a gate {why}", mend)
+    elif up.verdict == "wrong" and unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") == "disabled":
         up = wrong("gate", up.sentence, f"systemctl enable --now {name}")
     findings = [up, judge_enabled("gate-enabled", name, unit, f"after the next boot {why}")]
     if up.verdict != "ok":
@@ -113,7 +117,7 @@ async def _try(uid: int) -> Finding:
         # Without a name for it nothing would be started, were it passed.
         refused = await _call(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", "", "fail", [], [])
     except BusGone as error:
-        return wrong("gate-tried", f"the gate does not answer: {error}", restart)
+        return wrong("gate-tried", f"no answer comes through the gate: {error}", restart)
     finally:
         await bus.close()
     return judge_tried(uid, passed, refused)

@@ -23,14 +23,12 @@ def judge_user(user: str, uid: int, running: float, configured: float, spoiled: 
         return ok("journal-rate", "journald keeps all that a build prints")
     text = f"journald drops what a build of {user} prints beyond {running:.0f} lines a second"
     restart = f"systemctl restart {unit}"
-    remark = f"; this mend restarts what {user} runs"
     if configured >= LEAST:
-        return wrong("journal-rate", text + remark, restart)
-    if not is_there:
-        mend = files.restore(files.RATE, then=restart)
-    else:
-        mend = f"rm {' '.join(spoiled)} && systemctl daemon-reload && {restart}" if spoiled else ""
-    return wrong("journal-rate", text + (remark if mend else f": see 'systemctl cat {unit}'"), mend)
+        return wrong("journal-rate", f"{text}; this mend restarts what {user} runs", restart)
+    parts = [f"rm {' '.join(spoiled)} && {files.RELOAD}"] if spoiled else []
+    if not is_there or not spoiled:
+        parts.append(files.restore(files.RATE))
+    return wrong("journal-rate", f"{text}; this mend restarts what {user} runs", " && ".join([*parts, restart]))
 
 
 def judge_root(unit: Unit, spoiled: list[str]) -> Finding:

@@ -8,10 +8,9 @@ import re
 from collections.abc import Collection, Mapping
 
 from tinyci.bus import Variant
-from tinyci.doctor import files
-from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.service import judge_service
-from tinyci.doctor.system import BusError, BusGone, System
+from tinyci.doctor import files, packages, service
+from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
 from tinyci.polkit import NAME
 from tinyci.repo import Repo
 from tinyci.stageunit import INSTANCES
@@ -83,13 +82,12 @@ def judge_listed(repo: Repo, refused: Collection[str], written: str) -> Finding:
 
 async def look(system: System) -> list[Finding]:
     try:
-        known = await system.ask(*_POLKIT, "org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "")
+        question = ("org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "")
+        known = await system.ask(*_POLKIT, *question, limit=PATIENCE)
     except (BusError, BusGone) as error:
-        unit = (await system.units("polkit.service"))[0]
-        down = judge_service(
-            "polkit", "polkit.service", unit, "nothing of root's is deployed", "apt-get install polkitd"
-        )
-        if down.mend or not unit:
+        install = packages.install("polkitd")
+        down, unit = await service.look(system, "polkit", "polkit.service", "nothing of root's is deployed", install)
+        if down.verdict is Verdict.WRONG or not unit:
             return [down]
         return [wrong("polkit", f"polkit does not answer ({error}), and nothing of root's is deployed", _RESTART)]
     owners = {str(row[0]): str(row[9].get("org.freedesktop.policykit.owner", "")) for row in known[0]}

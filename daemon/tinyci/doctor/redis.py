@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.service import judge_enabled, judge_service
+from tinyci.doctor import packages, service
+from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import System
 
 UNIT = "redis-server@tinyci.service"
@@ -56,6 +57,7 @@ TRIES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
 }
 _PATIENCE = 5.0
+_WITHOUT = "pushes are kept as files and deployed only when it is back"
 # Several of these in a row are no crash loop: the first command has systemd count from nothing again.
 _RESTART = f"systemctl reset-failed {UNIT} && systemctl restart {UNIT}"
 
@@ -177,8 +179,10 @@ def judge_memory(info: Mapping[str, str]) -> Finding:
             "redis-memory", f"Redis throws jobs away when its memory is full (maxmemory-policy {policy})", mend
         )
     if most.isdigit() and used.isdigit() and 0 < int(most) < int(used) * 1.1:
-        text = f"Redis has used {used} of {most} bytes, and refuses jobs beyond: raise maxmemory, or lower [keep] in "
-        return wrong("redis-memory", text + "/etc/tinyci/tinyci.toml")
+        text = (
+            f"Redis has used {used} of {most} bytes, and refuses jobs beyond: raise maxmemory and restart it, or lower"
+        )
+        return wrong("redis-memory", f"{text} [keep] in /etc/tinyci/tinyci.toml")
     return ok("redis-memory", "Redis never throws jobs away")
 
 
@@ -190,11 +194,10 @@ async def look(system: System, socket: str) -> list[Finding]:
     ours = socket == SOCKET
     findings = []
     if ours:
-        unit = (await system.units(UNIT))[0]
-        why = "pushes are kept as files and deployed only when it is back"
-        install = "apt-get install redis-server"
+        install = f"{packages.install('redis-server')} && systemctl enable --now {UNIT}"
+        up, unit = await service.look(system, "redis", UNIT, _WITHOUT, install)
         findings = [
-            judge_service("redis", UNIT, unit, why, install),
+            up,
             judge_enabled("redis-enabled", UNIT, unit, "after the next boot pushes would only be kept as files"),
         ]
     names = [f"redis-acl-{user}" for user in RULES]
@@ -212,6 +215,8 @@ async def look(system: System, socket: str) -> list[Finding]:
         seen = {each.check for each in findings}
         if not ours:
             findings.append(wrong("redis", f"Redis does not answer at {shlex.quote(socket)}: {error}"))
+        elif findings[0].verdict is Verdict.OK:
+            findings[0] = wrong("redis", f"{UNIT} is up and does not answer ({error}), and {_WITHOUT}", _RESTART)
         rest = (*names, "redis-persistence", "redis-memory")
         findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in seen]
     # Where another Redis keeps its configuration, its admin knows.

@@ -2,10 +2,11 @@
 
 import os
 import shlex
+import shutil
 
-from tinyci.doctor import files
+from tinyci.doctor import files, packages
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.system import File, Ran, System, group_of, user_entry
+from tinyci.doctor.system import TOO_LATE, File, Ran, System, group_of, user_entry
 from tinyci.repo import Repo
 
 HOOKS = os.path.dirname(files.HOOK)
@@ -33,7 +34,7 @@ def judge_there(path: str, group: str, missing: list[str], directory: File | Non
 
 def judge_readable(path: str, user: str, group: str, done: Ran) -> Finding:
     """`done`: find, run as the user, for what it cannot read."""
-    if done.status == 124:
+    if done.status == TOO_LATE:
         return unchecked("repository-readable", f"{path} is too large to be looked through in {_LOOK:g} s")
     unreadable = done.out.strip() or (done.last if done.status else "")
     if unreadable:
@@ -75,8 +76,15 @@ def judge_shell(owner: str, shell: str, is_there: bool) -> Finding:
         return wrong("push-shell", text, f"usermod --shell /usr/bin/git-shell {owner}")
     if not is_there:
         text = f"the shell {shell} of user {owner} is missing, so that SSH refuses every push"
-        return wrong("push-shell", text, "apt-get install git" if shell == "/usr/bin/git-shell" else "")
+        return wrong("push-shell", text, packages.again("git") if shell == "/usr/bin/git-shell" else "")
     return ok("push-shell", f"user {owner} has a shell that takes pushes")
+
+
+def judge_git(path: str, is_installed: bool) -> Finding:
+    if is_installed:
+        return ok("git", f"git is installed, and can take what is pushed to {path}")
+    text = f"git is not installed: nothing can be pushed to {path}, and no build checks out from there"
+    return wrong("git", text, packages.install("git"))
 
 
 def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
@@ -98,7 +106,8 @@ def judge_runs(owner: str, hook: File | None, done: Ran) -> Finding:
         text = f"the hook fails when {owner} runs it, and no job comes of a push: {done.last}"
         if "Permission denied" in done.err:
             return wrong("hook-runs", text, "chmod -R go+rX /opt/tinyci")
-        return wrong("hook-runs", text)
+        # Whatever it finds wrong, it ends well, and says so: what fails is its code.
+        return wrong("hook-runs", text, files.reinstall() if done.status else "")
     return ok("hook-runs", f"{owner} can run the hook")
 
 
@@ -112,23 +121,24 @@ def judge_options(path: str, owner: str, value: str) -> Finding:
 async def look(system: System, repo: Repo) -> list[Finding]:
     path = repo.repository
     directory = system.file(path)
+    has_git = shutil.which("git") is not None
     if not system.is_root:
         names = ("repository", "repository-readable", "repository-owned", "hook", "hook-runs", "push-options")
         private = [judge_private(path, directory.mode)] if directory else []
-        return [unchecked(name) for name in names] + private
+        return [judge_git(path, has_git), *(unchecked(name) for name in names), *private]
     owner = directory.owner if directory else "git"
     missing = [name for name in ("HEAD", "config", "objects") if not system.exists(f"{path}/{name}")]
     entry, owners = user_entry(repo.user), user_entry(owner)
     group = group_of(entry.pw_gid) if entry and not repo.is_root else "git"
-    findings = [judge_there(path, group, missing, directory)]
+    findings = [judge_git(path, has_git), judge_there(path, group, missing, directory)]
     if owners is None:
         return findings
     if owner != "root":
         has = (await system.run("id", "-Gn", owner)).out.split()
         needed = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
         findings.append(judge_groups(owner, [group for group in needed if group not in has]))
-        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK)))
-    if directory is None or missing:
+        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK) or not has_git))
+    if directory is None or missing or not has_git:
         return findings
     if entry and not repo.is_root:
         find = ("find", path, "!", "-readable", "-print", "-quit")

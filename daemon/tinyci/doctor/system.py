@@ -5,9 +5,10 @@ import grp
 import os
 import pwd
 import signal
+import socket
 import stat
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,10 @@ from tinyci.bus import Bus, BusError, BusGone
 
 LIMIT = 20.0
 """Seconds that a command may take."""
+TOO_LATE = 124
+"""Status of one that took longer (as of timeout(1))."""
+PATIENCE = 10.0
+"""Seconds that a service may take for what it has in its memory."""
 _AT_ONCE = 4
 _PROPERTIES = (
     "LoadState",
@@ -25,6 +30,8 @@ _PROPERTIES = (
     "Result",
     "StatusText",
     "MainPID",
+    "InvocationID",
+    "NRestarts",
     "NeedDaemonReload",
     "FragmentPath",
     "DropInPaths",
@@ -115,13 +122,13 @@ class System:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-                return Ran(124, "", f"{command[0]} took longer than {limit:g} s")
+                return Ran(TOO_LATE, "", f"{command[0]} took longer than {limit:g} s")
         return Ran(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     async def units(self, *names: str, user: str = "root") -> list[Unit]:
         """What a manager says of units, in that order."""
         command = [*self.systemctl(user), "show", "--property", ",".join(_PROPERTIES), "--", *names]
-        done = await self.run(*command)
+        done = await self.run(*command, limit=LIMIT if user == "root" else PATIENCE)
         blocks: list[Unit] = [parse_properties(block) for block in done.out.strip().split("\n\n")]
         if done.status or len(blocks) != len(names):
             return [{} for _ in names]
@@ -134,13 +141,13 @@ class System:
         return ["systemctl", "--user", *([f"--machine={user}@.host"] if self.is_root else [])]
 
     async def ask(
-        self, name: str, path: str, interface: str, member: str, signature: str = "", *body: Any
+        self, name: str, path: str, interface: str, member: str, signature: str = "", *body: Any, limit: float = LIMIT
     ) -> list[Any]:
         """Call over the system bus. Raises BusError or BusGone."""
         async with self._connecting:
             if self._bus is None or not self._bus.connected:
                 self._bus = await Bus.connect()
-        return await self._bus.call(name, path, interface, member, signature, *body, timeout=LIMIT)
+        return await self._bus.call(name, path, interface, member, signature, *body, timeout=limit)
 
     async def close(self) -> None:
         if self._bus:
@@ -167,6 +174,16 @@ class System:
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
+
+    def listens(self, path: str) -> bool:
+        """Whether something takes connections at that socket."""
+        with closing(socket.socket(socket.AF_UNIX)) as trial:
+            trial.settimeout(PATIENCE)
+            try:
+                trial.connect(path)
+            except OSError:
+                return False
+        return True
 
     def real(self, path: str) -> str:
         """The path without links."""

@@ -33,13 +33,16 @@ def judge_unit(user: str, name: str, unit: Unit, quadlet: str, complaint: str) -
         text = f"{quadlet} was not read since it was written, so there is no unit {name}"
         return wrong("unit", text, f"{systemctl} daemon-reload")
     if load != "loaded":
-        reason = unit["LoadError"].partition(" ")[2].strip('"') or load
-        text = f"{name} cannot be loaded ({reason}): correct {unit['FragmentPath'] or 'its file'}"
-        return wrong("unit", f"{text}, then {systemctl} daemon-reload")
+        text = f"{name} cannot be loaded ({_reason(unit)}): correct what '{systemctl} cat {name}' shows"
+        return wrong("unit", f"{text}{f' (it comes of {quadlet})' if quadlet else ''}, then {systemctl} daemon-reload")
     if unit["NeedDaemonReload"] == "yes":
         text = f"{name} has changed on disk, and a deploy would restart it as it was before"
         return wrong("unit", text, f"{systemctl} daemon-reload")
     return ok("unit", f"{name} is known to its manager")
+
+
+def _reason(unit: Unit) -> str:
+    return unit["LoadError"].partition(" ")[2].strip('"') or unit["LoadState"]
 
 
 def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
@@ -50,10 +53,16 @@ def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
             text = f"{template} is masked in the manager of {user}: nothing can be deployed"
             return wrong("templates", text, f"{systemctl} unmask {template}")
         if unit["LoadState"] != "loaded":
-            text = f"the manager of {user} does not know {template} ({unit['LoadState']}): nothing can be deployed"
             reload = f"{systemctl} daemon-reload"
-            is_there = os.path.exists(f"{folder}/{template}")
-            return wrong("templates", text, reload if is_there else files.restore(f"{folder}/{template}", then=reload))
+            restore = files.restore(f"{folder}/{template}", then=reload)
+            if unit["LoadState"] == "not-found":
+                text = f"the manager of {user} does not know {template}: nothing can be deployed"
+                is_there = os.path.exists(f"{folder}/{template}")
+                return wrong("templates", text, reload if is_there else restore)
+            text = f"the manager of {user} cannot load {template} ({_reason(unit)}): nothing can be deployed"
+            if unit["DropInPaths"]:
+                text += f"; correct what '{systemctl} cat {template}' shows, then {reload}"
+            return wrong("templates", text, "" if unit["DropInPaths"] else restore)
         if unit["NeedDaemonReload"] == "yes":
             text = f"{template} has changed on disk, and the manager of {user} goes by what it was before"
             return wrong("templates", text, f"{systemctl} daemon-reload")

@@ -1,16 +1,23 @@
 """The user whose containers they are: home, subordinate ids, a manager that runs without a login, podman."""
 
+import re
 import shutil
 from collections.abc import Sequence
 
-from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.service import judge_service
-from tinyci.doctor.system import File, Ran, System, Unit, group_of, user_entry
+from tinyci.doctor import files, packages, service
+from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.system import PATIENCE, TOO_LATE, File, Ran, System, group_of, user_entry
 from tinyci.managers import lingers
 
 COUNT = 65536
 """Subordinate ids that a container's own users need."""
-_STAGE = "/opt/tinyci/bin/python3"
+_PYTHON = "/opt/tinyci/bin/python3"
+# Their code, and the programs that their units run.
+_STAGES = """
+import os, tinyci.stage.build, tinyci.stage.verify, tinyci.stage.rollback
+for stage in ("build", "verify", "rollback"):
+    os.stat(f"/opt/tinyci/bin/tinyci-{stage}")
+"""
 
 
 def judge_exists(user: str, exists: bool) -> Finding:
@@ -67,13 +74,17 @@ def free_range(uid: int, ranges: Sequence[tuple[str, int, int]]) -> int:
     return first
 
 
-def judge_manager(user: str, uid: int, unit: Unit) -> Finding:
-    """`unit`: user@UID.service."""
-    return judge_service("manager", f"user@{uid}.service", unit, f"nothing of {user} is built or restarted")
+def judge_answer(user: str, uid: int, done: Ran) -> Finding:
+    """`done`: a question to the user's manager, which is up."""
+    unit = f"user@{uid}.service"
+    if done.status == TOO_LATE:  # for what else it fails, there are checks of their own
+        text = f"{unit} is up and hangs, and nothing of {user} is built or restarted; this mend restarts all of it"
+        return wrong("manager", text, f"systemctl restart {unit}")
+    return ok("manager", f"{unit} is up")
 
 
 def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus: bool, has_package: bool) -> Finding:
-    """`has_bus`: there is a socket of the user's bus. `has_package`: what makes one is installed."""
+    """`has_bus`: something listens there. `has_package`: what makes it listen is installed."""
     path, restart = f"/run/user/{uid}", f"systemctl restart user-runtime-dir@{uid}.service user@{uid}.service"
     remark = f"this mend restarts what {user} runs"
     if directory is None or directory.owner != user:
@@ -82,7 +93,7 @@ def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus
         return ok("runtime-directory", f"{path} is there, with {user}'s bus")
     if not has_package:
         text = f"{user} has no bus at {path}/bus, since dbus-user-session is not installed; {remark}"
-        return wrong("runtime-directory", text, f"apt-get install dbus-user-session && {restart}")
+        return wrong("runtime-directory", text, f"{packages.install('dbus-user-session')} && {restart}")
     text = f"{user} has no bus at {path}/bus, so its manager cannot be asked for anything; {remark}"
     return wrong("runtime-directory", text, f"systemctl restart user@{uid}.service")
 
@@ -90,18 +101,22 @@ def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus
 def judge_podman(user: str, uid: int, home: str, done: Ran, is_installed: bool, foreign: str) -> Finding:
     """`done`: podman, run as the user's builds run it. `foreign`: something in its storage that is not the user's."""
     if not is_installed:
-        return wrong("podman", "podman is not installed: no image can be built", "apt-get install podman uidmap")
+        text = "podman is not installed: no image can be built"
+        return wrong("podman", text, packages.install(*packages.PODMAN))
     if foreign:
         mend = f"chown -R --no-dereference {user}: {home}/.local/share/containers"
         return wrong("podman", f"{foreign} is not {user}'s: podman cannot use its storage, of which it is a part", mend)
     if done.status:
         text = f"podman does not work for {user}: {done.last}"
-        if "newuidmap" in done.err:
-            return wrong("podman", text, "apt-get install uidmap")
-        if "migrate" in done.err and uid:
-            run = f"runuser -u {user} -- env -C / XDG_RUNTIME_DIR=/run/user/{uid} podman system migrate"
-            return wrong("podman", text, run)
-        return wrong("podman", text)
+        if re.search("new[ug]idmap.*(executable file not found|should have setuid)", done.err):
+            return wrong(
+                "podman", f"newuidmap or newgidmap is missing or not privileged: {text}", packages.again("uidmap")
+            )
+        if "cannot set user namespace" in done.err:
+            # The process that kept it has ended, and its number is another's now.
+            text = f"podman takes a process of {user} for one that keeps its user namespace: {text}"
+            return wrong("podman", text, f"rm /run/user/{uid}/libpod/tmp/pause.pid")
+        return wrong("podman", f"{text}; 'podman info' as {user} says more")
     return ok("podman", f"podman works for {user}")
 
 
@@ -110,9 +125,7 @@ def judge_stages(user: str, done: Ran) -> Finding:
     if done.status:
         text = f"{user} cannot run tinyci's stages in /opt/tinyci: {done.last}"
         denied = "Permission denied" in done.err or done.status in (126, 127)
-        newest = "$(ls -t /opt/tinyci/release/*.whl | head -n 1)"
-        reinstall = f"/opt/tinyci/bin/pip install --no-index --no-deps --force-reinstall {newest}"
-        return wrong("stages", text, "chmod -R go+rX /opt/tinyci" if denied else reinstall)
+        return wrong("stages", text, "chmod -R go+rX /opt/tinyci" if denied else files.reinstall())
     return ok("stages", f"{user} can run tinyci's stages")
 
 
@@ -122,9 +135,13 @@ async def look(system: System, user: str) -> list[Finding]:
     if entry is None:
         return findings
     uid, home = entry.pw_uid, entry.pw_dir
-    unit: Unit = {"ActiveState": "active"}
+    is_up = True
     if user != "root":
-        unit = (await system.units(f"user@{uid}.service"))[0]
+        why = f"nothing of {user} is built or restarted"
+        up, _ = await service.look(system, "manager", f"user@{uid}.service", why)
+        if up.verdict is Verdict.OK and system.may_be(user):
+            up = judge_answer(user, uid, await system.run(*system.systemctl(user), "show", "--value", limit=PATIENCE))
+        is_up = up.verdict is Verdict.OK
         texts = system.read("/etc/subuid") or "", system.read("/etc/subgid") or ""
         findings += [
             judge_home(user, group_of(entry.pw_gid), home, system.file(home))
@@ -132,23 +149,22 @@ async def look(system: System, user: str) -> list[Finding]:
             else unchecked("home"),
             judge_linger(user, lingers(user)),
             judge_ids(user, uid, *texts),
-            judge_manager(user, uid, unit),
+            up,
         ]
     if not system.may_be(user):
         return findings + [unchecked(name) for name in ("runtime-directory", "podman", "stages")]
-    if unit.get("ActiveState") != "active":
+    if not is_up:
         names = ("runtime-directory", "podman")
         findings += [unchecked(name, f"{user}'s manager is not up") for name in names]
     else:
         if user != "root":
             directory = f"/run/user/{uid}"
             has_package = system.exists("/usr/lib/systemd/user/dbus.socket")
-            has_bus = system.exists(f"{directory}/bus")
+            has_bus = system.listens(f"{directory}/bus")
             file = system.file(directory)
             findings.append(judge_runtime_directory(user, uid, file, has_bus, has_package))
         findings.append(await _podman(system, user, uid, home))
-    code = "import tinyci.stage.build, tinyci.stage.verify, tinyci.stage.rollback"
-    findings.append(judge_stages(user, await system.run(_STAGE, "-I", "-c", code, user=user)))
+    findings.append(judge_stages(user, await system.run(_PYTHON, "-I", "-c", _STAGES, user=user)))
     return findings
 
 
