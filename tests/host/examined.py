@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from box import Box
+from breaking import Broken
 
 
 class Seen(NamedTuple):
@@ -27,6 +28,19 @@ def doctor(box: Box, subject: str, user: str = "root") -> list[Seen]:
 
 def wrong(seen: list[Seen]) -> list[Seen]:
     return [each for each in seen if each.verdict == "wrong"]
+
+
+def named(seen: list[Seen], each: Broken) -> Seen:
+    """What doctor says of it."""
+    found = [
+        one
+        for one in wrong(seen)
+        if one.check == each.check and each.says in one.sentence and each.about in one.sentence
+    ]
+    assert found, (each.check, each.says, each.about, wrong(seen))
+    # For whoever asks pytest for it (-rP): all that doctor knows, as it says it.
+    print(f"{found[0].check}: {found[0].sentence}\n    {found[0].mend or each.by or 'a person decides'}")
+    return found[0]
 
 
 def mend(box: Box, seen: list[Seen]) -> None:

@@ -5,54 +5,54 @@ from contextlib import contextmanager
 
 import pytest
 from app import App
-from examined import Seen, doctor, mend, wrong
+from breaking import Broken
+from examined import Seen, doctor, mend, named, wrong
+from unitbreaks import DECIDED, LISTED, MENDED
 
 
 @contextmanager
-def broken(app: App, do: str, undo: str) -> Iterator[list[Seen]]:
-    """What doctor finds wrong meanwhile; afterwards all is as it was."""
+def broken(app: App, each: Broken) -> Iterator[list[Seen]]:
+    """What doctor finds wrong meanwhile; afterwards it is as it was."""
+    folder = "/etc/systemd/system" if app.user == "root" else "/etc/systemd/user"
+    names = {
+        "name": app.name,
+        "unit": app.unit,
+        "quadlet": app.quadlet,
+        "drop_ins": f"{folder}/{app.unit}.d",
+        "systemctl": app.systemctl("").strip(),
+    }
+    given = "\n".join(f"export {name}='{value}'" for name, value in names.items())
     try:
-        app.box.sh(do)
+        app.box.sh(f"{given}\n{each.do}")
         yield wrong(doctor(app.box, app.name))
     finally:
-        app.box.sh(undo)
-    assert not wrong(doctor(app.box, app.name))
+        app.box.sh(f"{given}\n{each.undo}")
 
 
 def test_a_unit_that_cannot_be_restarted_is_named(app: App) -> None:
     """And mended as printed, where a command can do it."""
-    box, unit, quadlet = app.box, app.unit, app.quadlet
-    stop, reload = app.systemctl(f"stop {unit}"), app.systemctl("daemon-reload")
-    breaks = {
-        "is masked": (app.systemctl(f"mask -q {unit}"), f"{app.systemctl(f'unmask -q {unit}')}; {reload}"),
-        "has changed on disk": (f"touch -d '+1 minute' {quadlet}", f"touch {quadlet}; {reload}"),
-        "was not read": (f"{stop}; mv {quadlet} /run/kept && {reload}; mv /run/kept {quadlet}", reload),
-    }
-    for words, (do, undo) in breaks.items():
-        with broken(app, do, undo) as found:
-            assert [each.check for each in found if words in each.sentence and each.mend] == ["unit"], (words, found)
+    box = app.box
+    for each in MENDED:
+        with broken(app, each) as found:
+            assert named(found, each).mend
             mend(box, found)
-            assert not wrong(doctor(box, app.name)), words
-    spoil = f"cp -a {quadlet} /run/kept && sed -i 's/^Image=/Imagee=/' {quadlet} && {reload}"
-    with broken(app, spoil, f"mv /run/kept {quadlet}; {reload}") as found:
-        (one,) = [each for each in found if each.check == "unit"]
-        assert "unsupported key 'Imagee'" in one.sentence and quadlet in one.sentence
-        assert not one.mend, "a person has to correct it"
-    with box.repo_file(app.name, units='["no-such.service"]'):
-        (one,) = [each for each in wrong(doctor(box, app.name)) if each.check == "unit"]
-        assert "there is no unit no-such.service" in one.sentence and not one.mend
+            assert not wrong(doctor(box, app.name)), each
+    for each in DECIDED:
+        with broken(app, each) as found:
+            assert not named(found, each).mend, "a person has to correct it"
+    assert not wrong(doctor(box, app.name))
     app.good()
 
 
 @pytest.mark.parametrize("app", ["rootful"], indirect=True)
 def test_a_unit_of_roots_that_polkit_does_not_know_is_mended_as_printed(app: App) -> None:
-    rules = f"/etc/polkit-1/rules.d/40-tinyci-{app.name}.rules"
-    again = "systemctl reset-failed polkit; systemctl restart polkit"
-    with broken(app, f"mv {rules} /run/kept; {again}", f"mv /run/kept {rules}; {again}") as found:
+    with broken(app, LISTED) as found:
         assert [each.check for each in found] == ["unit-listed"]
+        assert named(found, LISTED)
         refused = app.deploy("refused\n")
         assert refused["state"] == "failed", refused
         assert f"polkit does not let tinyci restart {app.unit}" in refused["reason"]
         mend(app.box, found)
         assert not wrong(doctor(app.box, app.name))
         app.good()
+    assert not wrong(doctor(app.box, app.name))

@@ -1,0 +1,124 @@
+"""Failures about which a person has to decide: named, with what to decide, and without a command that guesses.
+
+What puts each right again is what its sentence asks for.
+"""
+
+from collections.abc import Mapping
+
+from breaking import (
+    AGAIN,
+    CONFIG,
+    DATA,
+    KEPT,
+    POLKIT,
+    REDIS,
+    REPOSITORY,
+    RULES,
+    USER,
+    Broken,
+    Round,
+    append,
+    drop_in,
+    file,
+    small,
+)
+
+MAIN = "/etc/tinyci/tinyci.toml"
+CLI = (
+    "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user daemon "
+    '--pass "$(cat /etc/tinyci/credentials/redis-daemon)"'
+)
+ARCHIVE = "/opt/tinyci/release/server.tar"
+
+DECISIONS: Mapping[str, Round] = {
+    "while all runs": Round(
+        (
+            Broken("configuration", "correct it, then 'systemctl reload", *append(MAIN, "parallell = 3")),
+            Broken("daemon-configuration", "goes by an earlier configuration", by="configuration"),
+            Broken("redis-memory", "raise maxmemory and restart it", *append(CONFIG, "maxmemory 600kb", AGAIN)),
+            Broken(
+                "polkit-rules",
+                "as good as root",
+                'echo \'polkit.addRule(function (action, subject) { if (subject.user === "tinyci") '
+                f"return polkit.Result.YES; }});' >{RULES}/05-doctor.rules && {{ {POLKIT}; }}",
+                f"rm -f {RULES}/05-doctor.rules; {POLKIT}",
+            ),
+            Broken("repository", "is no bare git repository", *file(f"{REPOSITORY}/HEAD", "rm")),
+            Broken(
+                "space",
+                " MiB left for ",
+                "findmnt -no SIZE -b /run/user/$uid >/run/doctor-size && mount -o remount,size=1M /run/user/$uid",
+                "mount -o remount,size=$(cat /run/doctor-size) /run/user/$uid; rm /run/doctor-size",
+                about="/run/user/",
+            ),
+            Broken(
+                "space",
+                " MiB left for ",
+                *small(f"~{USER}/.local/share/containers", "size=500M,uid=$uid,gid=$uid"),
+                about="images and containers",
+            ),
+            Broken("space", "files only", *small(f"~{USER}/.cache/tinyci", "size=80M,nr_inodes=500,uid=$uid")),
+            Broken(
+                "space",
+                " MiB left for ",
+                *small("/var/spool/tinyci", "size=8M,mode=1730,uid=tinyci,gid=tinyci-push"),
+                about="/var/spool/tinyci",
+            ),
+            Broken("spool-backlog", "were no jobs", "touch /var/spool/tinyci/x.bad", "rm -f /var/spool/tinyci/x.bad"),
+            Broken(
+                "podman",
+                "podman does not work for",
+                f"mkdir -p ~{USER}/.config/containers && echo 'driver = ' >~{USER}/.config/containers/storage.conf",
+                f"rm ~{USER}/.config/containers/storage.conf",
+            ),
+            Broken(
+                "templates",
+                "' shows, then",
+                *drop_in("tinyci-rollback@.service", "[Service]\\nExecStart=\\n", where="user"),
+            ),
+        )
+    ),
+    "while much does not": Round(
+        (
+            Broken(
+                "daemon", "fails at every start", *append(MAIN, "parallell = 3", "systemctl restart tinyci || true")
+            ),
+            Broken("redis", "correct what 'systemctl cat", *drop_in(REDIS, "[Service]\\nExecStart=\\n")),
+            Broken(
+                "push-shell", "is missing, so that", "usermod -s /bin/fish git", "usermod -s /usr/bin/git-shell git"
+            ),
+            Broken(
+                "files",
+                "of tinyci's own files are missing",
+                f"rm /etc/tmpfiles.d/tinyci.conf && mv {ARCHIVE} {ARCHIVE}.kept",
+                f"mv {ARCHIVE}.kept {ARCHIVE} && tar -C / -xf {ARCHIVE}",
+                f"mv {ARCHIVE}.kept {ARCHIVE} && tar -C / -xf {ARCHIVE}",
+            ),
+            Broken(
+                "home",
+                "cannot keep images",
+                f"mkdir -p {KEPT} && mv ~{USER} {KEPT}/home && touch ~{USER}",
+                f"[ ! -e {KEPT}/home ] || {{ rm -f ~{USER} && mv {KEPT}/home ~{USER}; }}",
+            ),
+        )
+    ),
+    "while Redis' disk is full": Round(
+        (
+            Broken(
+                "redis-persistence",
+                "make room there",
+                f"systemctl stop {REDIS} && mkdir -p {KEPT} && cp -a {CONFIG} {KEPT} && "
+                f"sed -i 's/^appendfsync .*/appendfsync everysec/' {CONFIG} && "
+                f"mount -t tmpfs -o size=80M,mode=700,uid=redis,gid=redis tmpfs {DATA} && systemctl start {REDIS} && "
+                f"{{ dd if=/dev/zero of={DATA}/filler bs=1M 2>/dev/null || true; }}\n"
+                f"timeout 20 sh -c 'until {CLI} set tinyci:doctor $(printf %09999d 1) | grep MISCONF; do :; done'",
+                f"[ ! -e {KEPT}/redis-tinyci.conf ] || mv {KEPT}/redis-tinyci.conf {CONFIG}\n"
+                f"! findmnt -n {DATA} >/dev/null || {{ systemctl stop {REDIS}; umount {DATA}; {AGAIN}; }}",
+            ),
+            Broken("space", " MiB left for ", about=DATA),
+        )
+    ),
+    "about another Redis": Round(
+        (Broken("redis", "Redis does not answer at", *append(MAIN, '[redis]\nsocket = "/run/redis-other/redis.sock"')),)
+    ),
+}
