@@ -84,3 +84,11 @@ def test_a_long_wrong_number_is_refused_at_once() -> None:
 
 def _path() -> dict[str, str]:
     return {"PYTHONPATH": ":".join(sys.path)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (86400 * 3, "3 days")],
+)
+def test_a_span_is_as_short_as_it_is_useful(seconds: float, said: str) -> None:
+    assert span.brief(seconds) == said

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.cli import terminal
-from tinyci.cli.terminal import safe, span, table
+from tinyci.cli.terminal import safe, table
 
 
 class Terminal(io.StringIO):
@@ -61,11 +61,3 @@ def test_who_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, name: s
     assert terminal.state("failed", Terminal()) == "\x1b[31mfailed\x1b[0m"
     monkeypatch.setenv(name, value)
     assert terminal.state("failed", Terminal()) == "failed"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (86400 * 3, "3 days")],
-)
-def test_a_span_is_as_short_as_it_is_useful(seconds: float, said: str) -> None:
-    assert span(seconds) == said

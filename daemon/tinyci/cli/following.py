@@ -9,8 +9,9 @@ from typing import Protocol
 from tinyci.cli.client import JOB, Client, is_lost
 from tinyci.cli.names import Row, short
 from tinyci.cli.outcome import OF_STATE, OK, UNKNOWN, Failure
-from tinyci.cli.terminal import Progress, has_colours, safe, span
+from tinyci.cli.terminal import Progress, has_colours, safe
 from tinyci.job import seconds
+from tinyci.span import brief
 
 _PATIENCE = 60.0
 """Seconds that the daemon may be away, or may take to know of a job that was just pushed."""
@@ -188,7 +189,7 @@ class Following:
     async def _result(self, state: str) -> str:
         known = await self._daemon.properties(self._job.path)
         began, finished = (seconds(known[name]) for name in ("Started", "Finished"))
-        took = f" after {span(finished - began)}" if began and finished else ""
+        took = f" after {brief(finished - began)}" if began and finished else ""
         reason = f": {known['Reason']}" if known["Reason"] else ""
         return f"job {short(self._job.id)} of {self._job.repo} {_past(state)}{took}{reason}."
 

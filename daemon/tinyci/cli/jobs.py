@@ -11,7 +11,8 @@ from tinyci.cli import client
 from tinyci.cli.client import JOB, Client
 from tinyci.cli.names import Row, branch, short
 from tinyci.cli.outcome import LIVE, OF_STATE, OK
-from tinyci.cli.terminal import span, table
+from tinyci.cli.terminal import table
+from tinyci.span import brief
 
 _ON_A_TERMINAL = 20
 
@@ -77,4 +78,4 @@ def _age(created: str) -> str:
     from tinyci.job import seconds
 
     since = seconds(created)
-    return span(max(0.0, time.time() - since)) if since else ""
+    return brief(max(0.0, time.time() - since)) if since else ""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TextIO, TypeVar
 
+from tinyci.span import brief
+
 T = TypeVar("T")
 
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
@@ -93,17 +95,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], stream: TextIO, co
     return lines
 
 
-def span(seconds: float) -> str:
-    """A length of time, as short as it is useful."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
-
-
 class Progress:
     """One line at the bottom of a terminal (stderr) that says what goes on and since when; elsewhere nothing."""
 
@@ -134,7 +125,7 @@ class Progress:
 
     def _draw(self) -> None:
         if self._shown and self._text:
-            line = f"{safe(self._text)} ({span(time.monotonic() - self._since)})"[: columns(sys.stderr) - 1]
+            line = f"{safe(self._text)} ({brief(time.monotonic() - self._since)})"[: columns(sys.stderr) - 1]
             sys.stderr.write(f"\r\x1b[K{line}")
             sys.stderr.flush()
 

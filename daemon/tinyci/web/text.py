@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime
 
+from tinyci.span import brief
+
 # C0 and C1, DEL, what turns the direction of text or cannot be seen, what ends a line, and bytes that were not UTF-8.
 CONTROL = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
@@ -56,13 +58,5 @@ def ago(seconds: float | None, now: float) -> str:
 
 
 def took(seconds: float | None) -> str:
-    """A length of time, as short as it is useful; empty for none."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
+    """A length of time; empty for none."""
+    return "" if seconds is None else brief(seconds)
