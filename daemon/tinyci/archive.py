@@ -185,6 +185,8 @@ class Archive:
         count, size = 8, 0
         while len(lines) < most and size < 4 * _PORTION:
             first = lines[-1][0] if lines else number
+            if first == 0:
+                break  # before the first id that a stream may have, which Redis calls an error
             count = min(count, most - len(lines))
             end = "+" if first is None else f"({first}-0"
             part = await self._range("XREVRANGE", _log(job_id), end, "-", count)

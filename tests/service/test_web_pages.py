@@ -89,6 +89,16 @@ def test_a_jobs_page_has_its_facts_stages_and_output(web: Web, jobs: Jobs) -> No
     assert 'href="../repos/web"' in text
 
 
+def test_before_the_first_line_there_is_none(web: Web, jobs: Jobs) -> None:
+    job_id = jobs.add(new_id(), NOW, **ENDED)
+    jobs.log(job_id, "one", "two")
+    for number in (0, 1):
+        answer = web.get(f"/jobs/{job_id}?before={number}")
+        assert answer.status == 200
+        assert "The end" in answer.text
+        assert "<li id=" not in answer.text
+
+
 def test_the_beginning_of_an_id_leads_to_the_job(web: Web, jobs: Jobs) -> None:
     job_id = jobs.add("aaaa1111-cca8-41ec-8c59-67453021b8a9", NOW)
     jobs.add("aaaa2222-cca8-41ec-8c59-67453021b8a9", NOW)

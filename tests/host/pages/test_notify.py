@@ -183,7 +183,7 @@ def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: Box, work: Clone) -> None
 
 
 def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: Box, work: Clone) -> None:
-    wrong = "tk_0000000000000000000000000000"
+    wrong = "tk_wr0ngwr0ngwr0ngwr0ngwr0ngwr0"
     more = f"{url(ntfy)}ntfy://{wrong}@127.0.0.1:2586/tinyci\nslack://{wrong}\nntfy://{wrong}@127.0.0.1:1/x\nnosuch://{wrong}\n"
     try:
         box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=more)
