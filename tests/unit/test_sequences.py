@@ -308,3 +308,26 @@ def test_the_end_of_a_pause_is_the_last_word_here_and_in_redis() -> None:
         scene.until_quiet()
         scene.check_deployed(job_id)
         scene.close()
+
+
+# -- what is told ------------------------------------------------------------------------------------------------
+
+
+def test_that_a_job_is_queued_is_told_once_however_often_it_is_accepted(scene: Scene) -> None:
+    scene.pause()
+    scene.sleep(1.0)
+    job_ids = [scene.push("web"), scene.push("api")]
+    scene.push_unheard("site")
+    scene.push_by_hand("library")
+    for _ in range(3):
+        scene.sleep(31.0)
+        scene.restart()
+        scene.until_ready()
+    told = [event for event in scene.memory.events if event[0] in job_ids]
+    assert told == [(job_id, State.QUEUED) for job_id in job_ids]
+    assert [state for _, state in scene.memory.events] == [State.QUEUED] * 4
+    scene.pause(False)
+    scene.until_quiet()
+    scene.check_ends()
+    first = [state for job_id, state in scene.memory.events if job_id == job_ids[0]]
+    assert first == ["queued", "building", "restarting", "verifying", "succeeded"]
