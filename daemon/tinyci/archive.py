@@ -6,12 +6,12 @@ to write, and wrong for a page that somebody waits for. Nothing here writes. Com
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from redis import asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+
+from tinyci.connection import client
 
 QUEUE = "tinyci:queue"
 ACCEPTED = "tinyci:accepted"
@@ -33,8 +33,7 @@ _PORTION = 1 << 18
 _END = "18446744073709551615"
 """The greatest part of an entry's id behind the number of the line."""
 
-# The last is redis-py's before 4.5 (Debian 12), which looks for the host of a Unix socket to tell that it was reset.
-_AWAY = (RedisError, OSError, TimeoutError, AttributeError)
+_AWAY = (RedisError, OSError, TimeoutError)
 
 T = TypeVar("T")
 Fields = dict[str, str]
@@ -73,21 +72,9 @@ class Archive:
     """tinyci's keys in one Redis, to look at. All methods raise ArchiveError."""
 
     def __init__(self, socket: str, user: str, password: str) -> None:
-        def client(timeout: float) -> redis.Redis:
-            return redis.Redis(
-                unix_socket_path=socket,
-                username=user,
-                password=password,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),  # the default is three tries, or ten, by version
-                decode_responses=True,
-                encoding_errors="surrogateescape",
-            )
-
         self._socket = socket
-        self._make = client
-        self._client = client(TIMEOUT)
+        self._make = partial(client, socket, user, password)
+        self._client = self._make(TIMEOUT)
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
@@ -220,7 +207,7 @@ class Archive:
 
     def watch(self, event: str, job_id: str = "", number: int = 0) -> "Watch":
         """Whoever waits for events after that one, and with a job for lines of its log after that number."""
-        return Watch(lambda timeout: self._make(timeout), self._fail, event, job_id, number)
+        return Watch(self._make, self._fail, event, job_id, number)
 
     async def _range(self, command: str, *arguments: Any) -> list[Line]:
         key, start, end, count = arguments
@@ -262,15 +249,15 @@ class Watch:
 
     def __init__(
         self,
-        client: Callable[[float], redis.Redis],
+        make: Callable[[float], Any],
         fail: Callable[[Exception], ArchiveError],
         event: str,
         job_id: str,
         number: int,
     ) -> None:
-        self._make = client
+        self._make = make
         self._fail = fail
-        self._client: redis.Redis | None = None
+        self._client: Any | None = None
         self._event = event
         self._job = job_id
         self._number = number

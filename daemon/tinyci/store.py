@@ -9,11 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from redis import asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError, WatchError
 
+from tinyci.connection import client
 from tinyci.job import FINAL, now
 from tinyci.retention import Kept
 
@@ -58,21 +56,8 @@ class Store:
         on_log: Callable[[str], None] = lambda _: None,
         on_event: Callable[[], None] = lambda: None,
     ) -> None:
-        def client(timeout: float) -> redis.Redis:
-            # Explicit, since the defaults differ between versions: a retried BLMOVE whose reply was lost would
-            # take another id, and a socket timeout below the block time would never let it end.
-            return redis.Redis(
-                unix_socket_path=socket,
-                username=user,
-                password=password,
-                socket_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),
-                decode_responses=True,
-                encoding_errors="surrogateescape",  # what is not UTF-8 goes back as it came
-            )
-
-        self._client = client(_TIMEOUT)
-        self._taker = client(_BLOCK + _TIMEOUT)
+        self._client = client(socket, user, password, _TIMEOUT)
+        self._taker = client(socket, user, password, _BLOCK + _TIMEOUT)
         self._on_outage = on_outage
         self._on_log = on_log
         self._on_event = on_event

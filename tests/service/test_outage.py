@@ -1,6 +1,7 @@
 """A Redis that goes away loses nothing and does nothing twice; who uses the store only has to wait."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -253,3 +254,24 @@ async def test_a_change_is_not_lost_to_an_index_of_another_type(own_redis: Redis
     assert await store.heard.get() is None
     assert states(own_redis) == ["building"]
     assert await store.recent(1) == ["x"]
+
+
+async def test_a_connection_that_is_reset_is_an_outage(tmp_path: Path) -> None:
+    """With redis-py before 4.5 too, which meets an AttributeError when it says so of a Unix socket."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Queue[str | None] = asyncio.Queue()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.setblocking(False)
+        server.bind(str(tmp_path / "redis.sock"))
+        server.listen()
+        store = Store(str(tmp_path / "redis.sock"), "daemon", "secret", told.put_nowait)
+        asking = asyncio.ensure_future(store.ping())
+        async with asyncio.timeout(20):
+            connection, _ = await loop.sock_accept(server)
+            assert await loop.sock_recv(connection, 1)
+            connection.close()  # what is left unread makes a reset of it
+            assert "Connection reset by peer" in str(await told.get())
+        assert not asking.done()
+    asking.cancel()
+    await asyncio.wait((asking,))
+    await store.close()

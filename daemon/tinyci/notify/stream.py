@@ -7,10 +7,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis import asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+
+from tinyci.connection import client
 
 EVENTS = "tinyci:events"
 GROUP = CONSUMER = "notify"
@@ -31,16 +30,7 @@ class Stream:
     """One connection at a time; after a StreamError the next call makes another."""
 
     def __init__(self, socket: str, password: str) -> None:
-        # Explicit, since the defaults differ between versions: see Store.
-        self._redis = redis.Redis(
-            unix_socket_path=socket,
-            username="notify",
-            password=password,
-            socket_timeout=_BLOCK + _TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-            encoding_errors="surrogateescape",
-        )
+        self._redis = client(socket, "notify", password, _BLOCK + _TIMEOUT)
 
     async def close(self) -> None:
         await self._redis.connection_pool.disconnect()
