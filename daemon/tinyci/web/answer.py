@@ -69,7 +69,7 @@ def errors(renderer: Renderer) -> Any:
         except QueryError as error:
             return _told(request, Wrong(400, f"{error}."))
         except ArchiveError as error:
-            return _told(request, Wrong(503, f"{error}. Deploys are not affected by this page.", {"Retry-After": "5"}))
+            return _told(request, Wrong(503, f"{error}. Pushes are kept until it is back.", {"Retry-After": "5"}))
         except TooMany:
             return _told(request, Wrong(503, "As many follow jobs as may; try again soon.", {"Retry-After": "30"}))
         except web.HTTPException as error:

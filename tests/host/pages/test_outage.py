@@ -41,7 +41,7 @@ def test_without_redis_pages_say_so_and_come_back(box: Box, work: Clone, tab: Op
             assert page.open(path) == 503
             print(page.at("main"))
             assert "Redis" in page.at(".reason")
-            assert "Deploys are not affected" in page.at(".reason")
+            assert "Pushes are kept" in page.at(".reason")
         assert status(box, "api/jobs") == "503"
         jobs.until("#notice")
     finally:
