@@ -63,7 +63,6 @@ ROUNDS: Mapping[str, Round] = {
                 "busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager Pause",
                 "busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager Resume",
             ),
-            Broken("linger", "does not linger", f"rm /var/lib/systemd/linger/{USER}", f"loginctl enable-linger {USER}"),
             Broken("gate-enabled", "is not enabled", f"systemctl disable -q {GATE}", f"systemctl enable -q {GATE}"),
             Broken(
                 "templates",
@@ -402,6 +401,8 @@ ROUNDS: Mapping[str, Round] = {
                 f"systemctl start user@$uid.service; {UP}",
             ),
             Broken("gate", "is not up", f"systemctl disable -q {GATE}", f"systemctl enable -q --now {GATE}"),
+            # Here, since a manager that does not linger ends by itself some seconds after the last look into it.
+            Broken("linger", "does not linger", f"rm /var/lib/systemd/linger/{USER}", f"loginctl enable-linger {USER}"),
             Broken("daemon-manager", "has no gate", by="manager"),
             Broken(
                 "daemon-spool",
