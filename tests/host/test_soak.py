@@ -80,7 +80,7 @@ class Feeder:
             states = self.box.redis_all([f"hget tinyci:job:{job_id} state" for job_id in self._open])
             ended = dict(zip(self._open, states, strict=True))
             self._open = [job_id for job_id, state in ended.items() if state != "succeeded"]
-            assert {ended[job_id] for job_id in self._open} <= {"", "building"}
+            assert {ended[job_id] for job_id in self._open} <= {"", "queued", "building"}
             if len(self._open) <= left:
                 return
             assert time.monotonic() < end, self.box.sh("systemctl status tinyci --no-pager; true")

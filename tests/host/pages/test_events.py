@@ -13,8 +13,10 @@ def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box
     box.fifo("/tmp/events.fifo")
     work("probe").script("echo well")
     before = box.deploy(work("probe"))
-    # As nobody: reading is open to everyone.
-    command = "echo $$ >/tmp/events.pid; exec setpriv --reuid nobody --clear-groups tinyci events -f --json -n 1 probe"
+    # As nobody: reading is open to everyone. Ctrl-C ends it, also where a shell started all these tests with `&`, which
+    # has them ignore it.
+    follow = "env --default-signal=INT tinyci events -f --json -n 1 probe"
+    command = f"echo $$ >/tmp/events.pid; exec setpriv --reuid nobody --clear-groups {follow}"
     process = subprocess.Popen(
         [HOST, "exec", box.name, "--", "bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
