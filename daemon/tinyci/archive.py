@@ -12,12 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from tinyci.connection import client
-
-QUEUE = "tinyci:queue"
-ACCEPTED = "tinyci:accepted"
-PAUSED = "tinyci:paused"
-JOBS = "tinyci:jobs"
-EVENTS = "tinyci:events"
+from tinyci.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
 
 TIMEOUT = 2.0
 """Seconds that Redis has for an answer."""
@@ -118,14 +113,14 @@ class Archive:
         # Who may push may write a hash, of any size. What is usual is one question, and what is not costs its asker.
         async with self._client.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.execute_command("MEMORY", "USAGE", _key(job_id), "SAMPLES", 0)
+                pipe.execute_command("MEMORY", "USAGE", of_job(job_id), "SAMPLES", 0)
             sizes = await pipe.execute(raise_on_error=False)
             wanted = [
                 names if not isinstance(size, int) or size < _BIG else await self._small(job_id, names)
                 for job_id, size in zip(job_ids, sizes, strict=True)
             ]
             for job_id, some in zip(job_ids, wanted, strict=True):
-                pipe.execute_command("HMGET", _key(job_id), *some)
+                pipe.execute_command("HMGET", of_job(job_id), *some)
             replies = await pipe.execute(raise_on_error=False)
         found: list[Fields | None] = []
         for some, reply in zip(wanted, replies, strict=True):
@@ -141,14 +136,14 @@ class Archive:
         """Names of those fields that are not too big to be read."""
         async with self._client.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.execute_command("HSTRLEN", _key(job_id), name)
+                pipe.execute_command("HSTRLEN", of_job(job_id), name)
             sizes = await pipe.execute(raise_on_error=False)
         small = [name for name, size in zip(names, sizes, strict=True) if isinstance(size, int) and size <= _FIELD]
         return small or names[:1]
 
     async def last(self, job_id: str) -> int:
         """The number of the last line of a job's log; 0 when there is none."""
-        found = await self._range("XREVRANGE", _log(job_id), "+", "-", 1)
+        found = await self._range("XREVRANGE", of_log(job_id), "+", "-", 1)
         return found[0][0] if found else 0
 
     async def after(self, job_id: str, number: int, most: int = 1000) -> list[Line]:
@@ -158,7 +153,7 @@ class Archive:
         while len(lines) < most and size < _PORTION:
             start = lines[-1][0] if lines else number
             count = min(count, most - len(lines))
-            part = await self._range("XRANGE", _log(job_id), f"({start}-{_END}", "+", count)
+            part = await self._range("XRANGE", of_log(job_id), f"({start}-{_END}", "+", count)
             lines += part
             if len(part) < count:
                 break
@@ -176,7 +171,7 @@ class Archive:
                 break  # before the first id that a stream may have, which Redis calls an error
             count = min(count, most - len(lines))
             end = "+" if first is None else f"({first}-0"
-            part = await self._range("XREVRANGE", _log(job_id), end, "-", count)
+            part = await self._range("XREVRANGE", of_log(job_id), end, "-", count)
             lines += part
             if len(part) < count:
                 break
@@ -267,7 +262,7 @@ class Watch:
         """What came since the last call; empty when nothing came for so many seconds. Raises ArchiveError."""
         if self._client is None:
             self._client = self._make(patience + TIMEOUT)
-        streams = {EVENTS: self._event} | ({_log(self._job): f"{self._number}-{_END}"} if self._job else {})
+        streams = {EVENTS: self._event} | ({of_log(self._job): f"{self._number}-{_END}"} if self._job else {})
         command = ("XREAD", "COUNT", self._count, "BLOCK", int(patience * 1000), "STREAMS", *streams, *streams.values())
         # A task of its own, which a cancellation leaves at once: see Store._patiently().
         asking = asyncio.ensure_future(self._client.execute_command(*command))
@@ -281,7 +276,7 @@ class Watch:
         except _AWAY as error:
             raise self._fail(error) from None
         found: Mapping[str, Any] = dict(reply or ())
-        news = News(_lines(found.get(_log(self._job), ())), [(str(at), said) for at, said in found.get(EVENTS, ())])
+        news = News(_lines(found.get(of_log(self._job), ())), [(str(at), said) for at, said in found.get(EVENTS, ())])
         if news.lines:
             self._number = news.lines[-1][0]
             size = sum(len(line) for _, line in news.lines)
@@ -306,11 +301,3 @@ def _entries(flat: Sequence[Any]) -> list[Entry]:
 
 def _lines(entries: Sequence[Any]) -> list[Line]:
     return [(int(number.partition("-")[0]), values.get("line", "")) for number, values in entries]
-
-
-def _key(job_id: str) -> str:
-    return f"tinyci:job:{job_id}"
-
-
-def _log(job_id: str) -> str:
-    return f"tinyci:log:{job_id}"

@@ -13,13 +13,8 @@ from redis.exceptions import RedisError, ResponseError, WatchError
 
 from tinyci.connection import client
 from tinyci.job import FINAL, now
+from tinyci.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
 from tinyci.retention import Kept
-
-QUEUE = "tinyci:queue"
-ACCEPTED = "tinyci:accepted"
-PAUSED = "tinyci:paused"
-JOBS = "tinyci:jobs"
-EVENTS = "tinyci:events"
 
 _EVENTS_KEPT = 10_000
 _EVENT_TEXT = 512
@@ -105,7 +100,7 @@ class Store:
 
     async def job(self, job_id: str) -> dict[str, str]:
         """The hash of a job, empty when there is none. Raises StoreError."""
-        return dict(await self._patiently(lambda: self._do("HGETALL", _key(job_id)), of_a_job=True))
+        return dict(await self._patiently(lambda: self._do("HGETALL", of_job(job_id)), of_a_job=True))
 
     async def recent(self, count: int) -> list[str]:
         """The newest kept ids, newest first."""
@@ -121,15 +116,15 @@ class Store:
 
         async def once() -> bool:
             async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(_key(job_id), QUEUE, ACCEPTED)
+                await pipe.watch(of_job(job_id), QUEUE, ACCEPTED)
                 await _check_types(pipe, {JOBS: "zset", QUEUE: "list", ACCEPTED: "list"})
-                if await pipe.execute_command("EXISTS", _key(job_id)):
-                    begun = await pipe.execute_command("HEXISTS", _key(job_id), "state")
+                if await pipe.execute_command("EXISTS", of_job(job_id)):
+                    begun = await pipe.execute_command("HEXISTS", of_job(job_id), "state")
                     waits = [await pipe.execute_command("LPOS", key, job_id) for key in (QUEUE, ACCEPTED)]
                     if begun or waits != [None, None]:
                         return False
                 pipe.multi()
-                pipe.execute_command("HSET", _key(job_id), *_flat(fields))
+                pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
                 pipe.execute_command("ZADD", JOBS, created, job_id)
                 pipe.execute_command("LPUSH", ACCEPTED, job_id)
                 await pipe.execute()
@@ -157,7 +152,7 @@ class Store:
                 part = indexed[start : start + _BATCH]
                 async with self._client.pipeline(transaction=False) as pipe:
                     for job_id, _ in part:
-                        pipe.execute_command("HMGET", _key(job_id), "repo", "ref", "state", "created", "image")
+                        pipe.execute_command("HMGET", of_job(job_id), "repo", "ref", "state", "created", "image")
                     replies = await pipe.execute(raise_on_error=False)
                 for (job_id, score), reply in zip(part, replies, strict=True):
                     values = [""] * 5 if isinstance(reply, Exception) else [value or "" for value in reply]
@@ -171,7 +166,7 @@ class Store:
         """Remove jobs with all that belongs to them."""
         for start in range(0, len(job_ids), _BATCH):
             part = job_ids[start : start + _BATCH]
-            keys = [key for job_id in part for key in (_key(job_id), _log(job_id))]
+            keys = [key for job_id in part for key in (of_job(job_id), of_log(job_id))]
             await self._patiently(lambda keys=keys: self._do("UNLINK", *keys))  # type: ignore[misc]
             await self._patiently(lambda part=part: self._do("ZREM", JOBS, *part))  # type: ignore[misc]
 
@@ -183,8 +178,8 @@ class Store:
 
         async def once() -> bool:
             async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(_key(job_id))
-                command = ("HMGET", _key(job_id), "state", *_OF_THE_JOB, *fields)
+                await pipe.watch(of_job(job_id))
+                command = ("HMGET", of_job(job_id), "state", *_OF_THE_JOB, *fields)
                 old, *values = await pipe.execute_command(*command)
                 about, there = values[: len(_OF_THE_JOB)], values[len(_OF_THE_JOB) :]
                 if there == list(fields.values()):
@@ -193,7 +188,7 @@ class Store:
                     return False
                 await _check_types(pipe, {JOBS: "zset", EVENTS: "stream"})
                 pipe.multi()
-                pipe.execute_command("HSET", _key(job_id), *_flat(fields))
+                pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
                 if "state" in fields:
                     # A shell script that made the job did not index it.
                     pipe.execute_command("ZADD", JOBS, "NX", time.time(), job_id)
@@ -220,13 +215,13 @@ class Store:
 
     async def logged(self, job_id: str) -> int:
         """How many lines the log of a job has."""
-        last = await self._patiently(lambda: self._do("XREVRANGE", _log(job_id), "+", "-", "COUNT", 1), of_a_job=True)
+        last = await self._patiently(lambda: self._do("XREVRANGE", of_log(job_id), "+", "-", "COUNT", 1), of_a_job=True)
         return int(last[0][0].partition("-")[0]) if last else 0
 
     async def output(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
         """Lines of the log of a job with their numbers, at most so many, that come after that number."""
         entries = await self._patiently(
-            lambda: self._do("XRANGE", _log(job_id), f"({after}-0", "+", "COUNT", count), of_a_job=True
+            lambda: self._do("XRANGE", of_log(job_id), f"({after}-0", "+", "COUNT", count), of_a_job=True
         )
         return [(int(number.partition("-")[0]), values["line"]) for number, values in entries]
 
@@ -237,7 +232,7 @@ class Store:
         async def once() -> None:
             async with self._client.pipeline(transaction=False) as pipe:
                 for number, line in enumerate(lines, first):
-                    pipe.execute_command("XADD", _log(job_id), f"{number}-0", "line", line)
+                    pipe.execute_command("XADD", of_log(job_id), f"{number}-0", "line", line)
                 for reply in await pipe.execute(raise_on_error=False):
                     if isinstance(reply, Exception) and "equal or smaller" not in str(reply):
                         raise reply
@@ -285,14 +280,6 @@ async def _check_types(pipe: Any, types: Mapping[str, str]) -> None:
         found = await pipe.execute_command("TYPE", key)
         if found not in (kind, "none"):
             raise _Misplaced(f"{key} is a {found} where a {kind} belongs")
-
-
-def _key(job_id: str) -> str:
-    return f"tinyci:job:{job_id}"
-
-
-def _log(job_id: str) -> str:
-    return f"tinyci:log:{job_id}"
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from tinyci.connection import client
+from tinyci.keys import EVENTS, of_job
 
-EVENTS = "tinyci:events"
 GROUP = CONSUMER = "notify"
 _BLOCK = 5.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
@@ -64,7 +64,7 @@ class Stream:
     async def details(self, job: str) -> dict[str, str]:
         """What the hash of a job has of what messages tell; empty where there is nothing."""
         try:
-            values = await self._do("HMGET", f"tinyci:job:{job}", *_DETAILS)
+            values = await self._do("HMGET", of_job(job), *_DETAILS)
         except StreamError as error:
             if "WRONGTYPE" in str(error):
                 return {}
