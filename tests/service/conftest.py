@@ -11,6 +11,7 @@ from people import Polkit, Work
 from servers import LIMIT, MessageBus, Redis
 from tinyci.bus import Bus
 from tinyci.store import Store
+from webserver import Jobs, Web, running
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +92,20 @@ async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
 def work() -> Work:
     """Who carries requests out."""
     return Work()
+
+
+@pytest.fixture(scope="module")
+def web_of_all(redis_of_all: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with running(tmp_path_factory.mktemp("web"), redis_of_all) as web:
+        yield web
+
+
+@pytest.fixture
+def web(redis: Redis, web_of_all: Web) -> Web:
+    """A server of an empty Redis."""
+    return web_of_all
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> Jobs:
+    return Jobs(redis)

@@ -18,22 +18,6 @@ from webserver import Jobs, Stream, Web, running
 FOLLOWERS = 500
 
 
-@pytest.fixture(scope="module")
-def web_of_all(redis_of_all: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with running(tmp_path_factory.mktemp("web"), redis_of_all) as web:
-        yield web
-
-
-@pytest.fixture
-def web(redis: Redis, web_of_all: Web) -> Web:
-    return web_of_all
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Jobs:
-    return Jobs(redis)
-
-
 @pytest.fixture
 def job_id(jobs: Jobs) -> str:
     """A job that builds, with three lines of output."""

@@ -6,7 +6,6 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,23 +19,6 @@ from webserver import Jobs, Web, running
 NOW = time.time()
 ENDED = {"state": "succeeded", "success": "true", "started": "2026-01-01T00:00:00.000000Z"}
 ENDED |= {"finished": "2026-01-01T00:01:30.000000Z", "build_duration": "80.5", "image": "f" * 64}
-
-
-@pytest.fixture(scope="module")
-def web_of_all(redis_of_all: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with running(tmp_path_factory.mktemp("web"), redis_of_all) as web:
-        yield web
-
-
-@pytest.fixture
-def web(redis: Redis, web_of_all: Web) -> Web:
-    """A server of an empty Redis."""
-    return web_of_all
-
-
-@pytest.fixture
-def jobs(redis: Redis) -> Jobs:
-    return Jobs(redis)
 
 
 def new_id() -> str:
