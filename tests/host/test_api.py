@@ -237,7 +237,7 @@ def told_on_the_bus(monitored: str, job_id: str) -> dict[str, float]:
 READERS = """
 import asyncio, sys, time
 sys.path[:0] = ["/opt/tinyci/lib/python3.%d/site-packages" % sys.version_info.minor]
-from tinyci.bus import Bus
+from tinyci.dbus.bus import Bus
 
 MANAGER = ("org.tinyci1", "/org/tinyci1", "org.tinyci1.Manager")
 

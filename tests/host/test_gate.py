@@ -12,7 +12,7 @@ SYSTEMD = "org.freedesktop.systemd1"
 CLIENT = """
 import asyncio, sys
 sys.path[:0] = ["/opt/tinyci/lib/python3.%d/site-packages" % sys.version_info.minor]
-from tinyci.bus import Bus, BusError, BusGone, Variant
+from tinyci.dbus.bus import Bus, BusError, BusGone, Variant
 
 async def main(address, uid, path, interface, member, signature, *body):
     try:

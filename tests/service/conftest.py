@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from people import Polkit, Work
 from servers import LIMIT, MessageBus, Redis
-from tinyci.bus import Bus
-from tinyci.store import Store
+from tinyci.dbus.bus import Bus
+from tinyci.store.writer import Store
 from webserver import Jobs, Web, running
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from servers import MessageBus
-from tinyci import api, repo
-from tinyci.api import Api
-from tinyci.bus import Bus, ServiceInterface, method
-from tinyci.repo import Repo
-from tinyci.request import RequestError
+from tinyci.api import objects
+from tinyci.api.objects import Api
+from tinyci.api.requests import RequestError
+from tinyci.dbus.bus import Bus, ServiceInterface, method
+from tinyci.model import repo
+from tinyci.model.repo import Repo
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 JOB_PATH = "/org/tinyci1/job/_0d313b1ecca811ec8c5967453021b8a9"
@@ -28,7 +29,7 @@ def on_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> None:
         async def connect(cls, address: str = message_bus.address, uid: int | None = None) -> Bus:
             return await super().connect(address, uid)
 
-    monkeypatch.setattr(api, "Bus", TestBus)
+    monkeypatch.setattr(objects, "Bus", TestBus)
 
 
 class Work:

@@ -11,11 +11,12 @@ import pytest
 import pytest_asyncio
 from people import ID, JOB_PATH, MANAGER, Client, Work, api_of, on_bus
 from servers import MessageBus
-from tinyci import __version__, reading
-from tinyci.api import EXPORTED, Api
-from tinyci.bus import Bus, BusError, Variant
-from tinyci.job import FINAL
-from tinyci.jobobject import PROPERTIES, path_of
+from tinyci import __version__
+from tinyci.api import outputreader
+from tinyci.api.jobobject import PROPERTIES, path_of
+from tinyci.api.objects import EXPORTED, Api
+from tinyci.dbus.bus import Bus, BusError, Variant
+from tinyci.model.job import FINAL
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
 ALL_FIELDS = {
@@ -285,7 +286,7 @@ async def test_who_does_not_wait_has_an_answer_at_once(tinyci: Api, client: Clie
 async def test_who_waits_for_nothing_has_an_answer_in_the_end(
     tinyci: Api, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PATIENCE", 0.1)
+    monkeypatch.setattr(outputreader, "PATIENCE", 0.1)
     tinyci.add(ID, {**FIELDS, "state": "building"})
     position, *_ = await client.ask(*JOB, "", True)
     assert await client.ask(*JOB, position, True) == [position, [], "building"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from servers import MessageBus
-from tinyci.bus import Bus, BusError, BusGone, DBusReply, ServiceInterface, caller, method, signal
+from tinyci.dbus.bus import Bus, BusError, BusGone, DBusReply, ServiceInterface, caller, method, signal
 
 NAME, PATH, INTERFACE = "org.example.Test", "/org/example/test", "org.example.Test"
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")

@@ -19,9 +19,9 @@ import pytest_asyncio
 from people import ID, NEW_ID, Polkit, Work, api_of, on_bus
 from servers import TREE, MessageBus
 from tinyci import __version__
-from tinyci.api import Api
-from tinyci.cli.outcome import OF_STATE
-from tinyci.request import RequestError
+from tinyci.api.objects import Api
+from tinyci.api.requests import RequestError
+from tinyci.cli.exitstatus import OF_STATE
 
 TINYCI = [sys.executable, "-m", "tinyci.cli.main"]
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
@@ -384,4 +384,4 @@ async def test_the_version_asks_nobody(person: Person) -> None:
     process = await asyncio.create_subprocess_exec(*command, env=person.environment, stderr=subprocess.PIPE)
     imported = {line.rpartition("|")[2].strip() for line in (await process.communicate())[1].decode().splitlines()}
     assert "argparse" in imported
-    assert not imported & {"asyncio", "dbus_next", "tinyci.api", "json", "systemd"}
+    assert not imported & {"asyncio", "dbus_next", "tinyci.api.objects", "json", "systemd"}

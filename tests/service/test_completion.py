@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from people import ID, NEW_ID, Work, api_of, on_bus
 from servers import TREE, MessageBus
-from tinyci.api import Api
+from tinyci.api.objects import Api
 
 COMPLETIONS = TREE / "completions"
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "state": "building"}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from servers import Redis
-from tinyci import config
-from tinyci.dispatch import Dispatch
-from tinyci.host import Host
-from tinyci.manager import ManagerDown
-from tinyci.managers import Managers
-from tinyci.repos import Repos
-from tinyci.store import Store
+from tinyci.daemon.dispatch import Dispatch
+from tinyci.daemon.hostaccess import Host
+from tinyci.model import settings
+from tinyci.model.repos import Repos
+from tinyci.store.writer import Store
+from tinyci.systemd.manager import ManagerDown
+from tinyci.systemd.managers import Managers
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 
@@ -46,8 +46,8 @@ async def running(
     redis: Redis, store: Store, managers: Stuck, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
-    settings = config.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, settings, Repos(), lambda *_: None, lambda: None, Host(jobs=tmp_path))
+    configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
+    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, Host(jobs=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from people import ID, NEW_ID, Work, api_of, on_bus
 from servers import TREE, MessageBus, Redis
-from tinyci import eventreading
-from tinyci.api import Api
-from tinyci.eventreading import EventReaders
-from tinyci.reading import PositionError
-from tinyci.store import Store
+from tinyci.api import eventreader
+from tinyci.api.eventreader import EventReaders
+from tinyci.api.objects import Api
+from tinyci.api.outputreader import PositionError
+from tinyci.store.writer import Store
 
 
 @pytest_asyncio.fixture
@@ -74,7 +74,7 @@ async def test_who_waits_is_answered_as_soon_as_something_happens(readers: Both,
 
 
 async def test_who_waits_in_vain_is_told_so(readers: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventreading, "PATIENCE", 0.1)
+    monkeypatch.setattr(eventreader, "PATIENCE", 0.1)
     reading, store = readers
     await store.update("x", {"state": "queued"})
     position, missed, events = await reading.read("", wait=True)

@@ -13,7 +13,7 @@ import pytest
 from gitrepos import Clone
 from hookhost import Host
 from servers import MessageBus, Redis
-from tinyci.job import Job
+from tinyci.model.job import Job
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 ZERO = "0" * 40

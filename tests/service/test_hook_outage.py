@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hookhost import Host
 from servers import Peer, Redis
-from tinyci import spool
-from tinyci.job import Job
+from tinyci.daemon import spool
+from tinyci.model.job import Job
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 BLOCKED = 4.0

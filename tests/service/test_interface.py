@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from people import ID, JOB_PATH, MANAGER, Client, Polkit, Work, api_of, on_bus
 from servers import TREE, MessageBus
-from tinyci.api import Api
-from tinyci.bus import Bus, BusError, Variant
-from tinyci.interface import EMITS_CHANGED
-from tinyci.jobobject import path_of
+from tinyci.api.jobobject import path_of
+from tinyci.api.objects import Api
+from tinyci.dbus.bus import Bus, BusError, Variant
+from tinyci.dbus.interface import EMITS_CHANGED
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 JOB = (JOB_PATH, "org.tinyci1.Job")
@@ -96,7 +96,11 @@ async def test_the_manual_page_says_what_is_constant(client: Client) -> None:
 
 
 def test_the_manual_page_has_every_error() -> None:
-    code = "\n".join(path.read_text(encoding="utf-8") for path in (TREE / "daemon" / "tinyci").glob("*.py"))
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for room in ("api", "daemon")
+        for path in (TREE / "daemon" / "tinyci" / room).glob("*.py")
+    )
     ours = re.findall(r'RequestError\(\s*"(\w+)"', code) + re.findall(r"\.Error\.([A-Z]\w+)", code)
     freedesktop = {"AccessDenied", "InteractiveAuthorizationRequired", "InvalidArgs"}
     told = re.findall(r"^\*\*org\.(?:tinyci1|freedesktop\.DBus)\.Error\.(\w+)\*\*$", PAGE, re.M)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import Memory, MemoryStore
 from servers import Gap, Redis
-from tinyci.job import State
-from tinyci.store import Store
+from tinyci.model.job import State
+from tinyci.store.writer import Store
 
 ids = st.sampled_from("abcd")
 fields = st.fixed_dictionaries(

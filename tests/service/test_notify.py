@@ -16,9 +16,9 @@ from servers import LIMIT, TREE, Redis
 
 # As it is, but in a hurry.
 MAIN = """
-from tinyci.notify import queue, teller
+from tinyci.notify import queue, service
 queue.GATHER, queue.BACKOFF = (0.3, 0.3), (0.2, 1.0)
-teller.main()
+service.main()
 """
 REPO = 'repository = "/srv/git/web.git"\nuser = "web"\n'
 
@@ -292,7 +292,7 @@ async def test_a_test_says_of_each_url_whether_it_works(tmp_path: Path, post: Po
         f"ntfy://127.0.0.1:{post.port}/s3cret\njson://127.0.0.1:1/s3cret\nslack://s3cret\n"
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tinyci.notify.teller", "--test"),
+        *(sys.executable, "-m", "tinyci.notify.service", "--test"),
         env={**os.environ, "TINYCI_ETC": str(tmp_path), "PYTHONPATH": str(TREE / "daemon")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from servers import Gap, Redis
-from tinyci import store as store_module
-from tinyci.store import Store
+from tinyci.store import writer as store_module
+from tinyci.store.writer import Store
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dbus_next import Message, MessageType
 from servers import Peer
-from tinyci import bus as bus_module
-from tinyci.bus import Bus, BusGone
+from tinyci.dbus import bus as bus_module
+from tinyci.dbus.bus import Bus, BusGone
 
 PATIENCE = 0.3
 FLOOD = 1.5

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Polkit, Work, api_of, on_bus
 from servers import MessageBus
-from tinyci.api import Api
-from tinyci.bus import Bus, BusError
-from tinyci.request import RequestError
+from tinyci.api.objects import Api
+from tinyci.api.requests import RequestError
+from tinyci.dbus.bus import Bus, BusError
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 ME = pwd.getpwuid(os.geteuid()).pw_name

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from servers import Redis
-from tinyci import store as store_module
-from tinyci.job import FINAL, State
-from tinyci.store import Store, StoreError
+from tinyci.model.job import FINAL, State
+from tinyci.store import writer as store_module
+from tinyci.store.writer import Store, StoreError
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
 

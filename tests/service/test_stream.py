@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from servers import Redis
-from tinyci.notify import stream as stream_module
-from tinyci.notify.stream import Stream, StreamError
+from tinyci.store import eventgroup as stream_module
+from tinyci.store.eventgroup import Stream, StreamError
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from servers import LIMIT, Redis
-from tinyci.archive import Archive
+from tinyci.store.viewer import Archive
 from tinyci.web import live
 from tinyci.web.live import Live
 from webserver import Jobs, Stream, Web, running

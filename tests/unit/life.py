@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from memory import MemoryStore
-from tinyci.config import Config
-from tinyci.desk import Desk
-from tinyci.dispatch import Dispatch
-from tinyci.host import Host
-from tinyci.journal import Lines
-from tinyci.manager import Manager, ManagerGone
-from tinyci.managers import Managers
-from tinyci.repos import Repos
+from tinyci.daemon.dispatch import Dispatch
+from tinyci.daemon.hostaccess import Host
+from tinyci.daemon.requests import Desk
+from tinyci.model.repos import Repos
+from tinyci.model.settings import Config
 from tinyci.stage.build import tip_line
+from tinyci.systemd.journal import Lines
+from tinyci.systemd.manager import Manager, ManagerGone
+from tinyci.systemd.managers import Managers
 from virtual import Hangs
 from wire import Wire
 from world import World

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from tinyci.job import FINAL
-from tinyci.retention import Kept
+from tinyci.model.job import FINAL
+from tinyci.model.retention import Kept
 
 T = TypeVar("T")
 

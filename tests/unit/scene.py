@@ -10,11 +10,11 @@ from typing import Any
 
 from life import Killed, Life
 from servicemanager import STAGE
-from tinyci.config import Config
-from tinyci.job import FINAL, State, stamp
-from tinyci.repo import Repo
-from tinyci.repos import Repos
-from tinyci.request import RequestError
+from tinyci.api.requests import RequestError
+from tinyci.model.job import FINAL, State, stamp
+from tinyci.model.repo import Repo
+from tinyci.model.repos import Repos
+from tinyci.model.settings import Config
 from truth import Truth
 from virtual import VirtualLoop
 from world import World

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tinyci.bus import BusError
+from tinyci.dbus.bus import BusError
 
 if TYPE_CHECKING:
     from wire import Wire

@@ -14,7 +14,7 @@ import pytest
 
 TREE = Path(__file__).resolve().parents[2]
 HOST = TREE / "tests/host"
-SOURCES = (*sorted((TREE / "daemon/tinyci/doctor").glob("*.py")), TREE / "daemon/tinyci/diagnosis.py")
+SOURCES = (*sorted((TREE / "daemon/tinyci/doctor").glob("*.py")), TREE / "daemon/tinyci/daemon/diagnosis.py")
 # Makers of findings, and which of their arguments are the check and the sentence.
 MAKERS = {"wrong": (0, 1), "Row": (0, 2)}
 # What gets its check as an argument, and where.

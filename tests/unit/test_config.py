@@ -1,14 +1,14 @@
 """tinyci.toml: every key has a default, and a wrong one is named."""
 
 import pytest
-from tinyci import config
-from tinyci.table import TableError
+from tinyci.model import settings
+from tinyci.model.toml import TableError
 
 FILE = "/etc/tinyci/tinyci.toml"
 
 
 def test_an_empty_file_is_a_whole_configuration() -> None:
-    found = config.parse(FILE, "", cpus=3)
+    found = settings.parse(FILE, "", cpus=3)
     assert found.redis_socket == "/run/redis-tinyci/redis.sock"
     assert found.parallel == 3
     assert (found.log_max, found.output_max) == (64 << 20, 64 << 10)
@@ -32,7 +32,7 @@ def test_every_key_is_taken_from_the_file() -> None:
         [notify]
         on = ["deploy"]
     """
-    found = config.parse(FILE, text, cpus=1)
+    found = settings.parse(FILE, text, cpus=1)
     assert (found.redis_socket, found.parallel, found.log_max, found.output_max) == ("/tmp/r.sock", 7, 2048, 4096)
     assert (found.keep_jobs, found.keep_age) == (5, 7200)
     assert (found.web_url, found.notify_on) == ("https://example.org/ci/", ("deploy",))
@@ -63,7 +63,7 @@ def test_every_key_is_taken_from_the_file() -> None:
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, key: str, expected: str) -> None:
     with pytest.raises(TableError) as caught:
-        config.parse(FILE, text, cpus=1)
+        settings.parse(FILE, text, cpus=1)
     assert str(caught.value).startswith(f"{FILE}: {key}: expected {expected}, but found ")
 
 
@@ -77,10 +77,10 @@ def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, ke
 )
 def test_a_misspelt_key_is_told_with_the_ones_there_are(text: str, key: str, known: str) -> None:
     with pytest.raises(TableError) as caught:
-        config.parse(FILE, text, cpus=1)
+        settings.parse(FILE, text, cpus=1)
     assert str(caught.value) == f"{FILE}: {key}: no such key; expected one of {known}"
 
 
 def test_what_is_not_toml_is_told_with_its_line() -> None:
     with pytest.raises(TableError, match=rf"^{FILE}: not TOML: .*line 2"):
-        config.parse(FILE, "parallel = 1\n[redis\n", cpus=1)
+        settings.parse(FILE, "parallel = 1\n[redis\n", cpus=1)

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from tinyci.diagnosis import Diagnosis, Row
-from tinyci.dispatch import Dispatch, Repos
-from tinyci.repo import Repo
-from tinyci.request import RequestError
-from tinyci.store import Store
+from tinyci.api.requests import RequestError
+from tinyci.daemon.diagnosis import Diagnosis, Row
+from tinyci.daemon.dispatch import Dispatch, Repos
+from tinyci.model.repo import Repo
+from tinyci.store.writer import Store
 
 
 class Counting(Diagnosis):

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from tinyci import repo
 from tinyci.doctor import (
     accounts,
     code,
@@ -28,7 +27,8 @@ from tinyci.doctor.examination import NoSuchSubject, subjects
 from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled, judge_service
 from tinyci.doctor.system import File, Ran, parse_properties
-from tinyci.repo import Repo
+from tinyci.model import repo
+from tinyci.model.repo import Repo
 
 TREE = Path(__file__).resolve().parents[2]
 WELL = Ran(0, "", "")

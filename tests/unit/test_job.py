@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.job import FINAL, NEXT, Job, JobError, State, check_step, is_id, is_revision, now
+from tinyci.model.job import FINAL, NEXT, Job, JobError, State, check_step, is_id, is_revision, now
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.journal import Joiner, readable
+from tinyci.systemd.journal import Joiner, readable
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")))
 

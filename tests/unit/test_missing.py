@@ -1,8 +1,8 @@
 """Why a user's manager cannot be reached is told with the command that mends it."""
 
 import pytest
-from tinyci.manager import Unit
-from tinyci.managers import missing
+from tinyci.systemd.manager import Unit
+from tinyci.systemd.managers import missing
 
 
 def unit(name: str, state: str = "active", load: str = "loaded", result: str = "success") -> Unit:

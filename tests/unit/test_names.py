@@ -5,8 +5,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.cli.names import Row, find, short
-from tinyci.cli.outcome import UNKNOWN, Failure
+from tinyci.cli.exitstatus import UNKNOWN, Failure
+from tinyci.cli.jobnames import Row, find, short
 
 JOBS = [
     Row("0d313b1e-cca8-41ec-8c59-67453021b8a9", "web", "refs/heads/main", "failed", "/1"),

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.job import FINAL, State
+from tinyci.model.job import FINAL, State
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNNAMED, Event
-from tinyci.notify.judgement import FAILURES, Judgement
 from tinyci.notify.memory import Memory, Unreadable, number
+from tinyci.notify.policy import FAILURES, Judgement
 from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, Queue
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"

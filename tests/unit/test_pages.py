@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tinyci import config, repo, span
-from tinyci.archive import Archive
-from tinyci.cli import outcome
+from tinyci.cli import exitstatus
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.job import FINAL, State
-from tinyci.repo import Repo
+from tinyci.model import repo, settings, timespan
+from tinyci.model.job import FINAL, State
+from tinyci.model.repo import Repo
+from tinyci.store.viewer import Archive
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
 from tinyci.web.main import parser as web_parser
@@ -139,16 +139,16 @@ def test_the_page_has_the_options_of_all_commands() -> None:
 
 def test_the_page_has_every_exit_status() -> None:
     told = {int(number) for number in re.findall(r"\*\*(\d+)\*\*", section("EXIT STATUS"))}
-    named = {value for name, value in vars(outcome).items() if name.isupper() and isinstance(value, int)}
-    assert told == named | set(outcome.OF_STATE.values())
+    named = {value for name, value in vars(exitstatus).items() if name.isupper() and isinstance(value, int)}
+    assert told == named | set(exitstatus.OF_STATE.values())
 
 
 def test_states_and_their_exit_statuses_are_those_of_jobs() -> None:
-    assert set(outcome.OF_STATE) == {str(state) for state in FINAL}
-    assert {*outcome.LIVE, *outcome.OF_STATE} == {str(state) for state in State}
-    assert len(set(outcome.OF_STATE.values())) == len(outcome.OF_STATE)
+    assert set(exitstatus.OF_STATE) == {str(state) for state in FINAL}
+    assert {*exitstatus.LIVE, *exitstatus.OF_STATE} == {str(state) for state in State}
+    assert len(set(exitstatus.OF_STATE.values())) == len(exitstatus.OF_STATE)
     words = re.findall(r"(?<!\*)\*([a-z-]+)\*(?!\*)", section("EXIT STATUS").partition("**15**")[2])
-    assert [outcome.OF_STATE[word] for word in words] == [10, 11, 12, 13, 14, 15]
+    assert [exitstatus.OF_STATE[word] for word in words] == [10, 11, 12, 13, 14, 15]
 
 
 # -- the page of the configuration -------------------------------------------------------------------------------
@@ -170,19 +170,19 @@ def test_the_page_has_every_key_of_a_repo_with_its_default() -> None:
     assert list(told) == [field for field in Repo._fields if field != "name"]
     plain = repo.parse("web.toml", 'repository = "/srv/git/web.git"\nuser = "web"')
     for key in ("timeout", "restart_timeout", "settle", "verify_timeout"):
-        assert span.parse(told[key]) == getattr(plain, key), key
+        assert timespan.parse(told[key]) == getattr(plain, key), key
     assert (told["script"], int(told["keep_images"])) == (plain.script, plain.keep_images)
 
 
 def test_the_page_has_every_key_of_the_daemon_with_its_default() -> None:
     told = terms("THE DAEMON")
-    plain = config.parse("tinyci.toml", "", cpus=7)
+    plain = settings.parse("tinyci.toml", "", cpus=7)
     assert len(told) == len(plain)
     assert told["[redis] socket"] == plain.redis_socket
     assert int(told["[limits] log"]) == plain.log_max
     assert int(told["[limits] output"]) == plain.output_max
     assert int(told["[keep] jobs"]) == plain.keep_jobs
-    assert span.parse(told["[keep] age"]) == plain.keep_age
+    assert timespan.parse(told["[keep] age"]) == plain.keep_age
     assert "parallel" in told
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.jobobject import path_of, value_of
+from tinyci.api.jobobject import path_of, value_of
 
 RANGES = {"u": (0, 2**32 - 1), "i": (-(2**31), 2**31 - 1)}
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci import repo
-from tinyci.repo import Repo
-from tinyci.table import TableError
+from tinyci.model import repo
+from tinyci.model.repo import Repo
+from tinyci.model.toml import TableError
 
 FILE = "/etc/tinyci/repos.d/web.toml"
 LEAST = {"repository": '"/srv/git/web.git"', "user": '"web"'}

@@ -2,9 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci import retention
-from tinyci.job import FINAL
-from tinyci.retention import Kept
+from tinyci.model import retention
+from tinyci.model.job import FINAL
+from tinyci.model.retention import Kept
 
 NOW = 1_000_000.0
 DAY = 86400.0

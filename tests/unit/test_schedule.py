@@ -5,8 +5,8 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci import schedule
-from tinyci.job import Job
+from tinyci.model import schedule
+from tinyci.model.job import Job
 
 REPOS = ("alpha", "beta", "gamma", "delta")
 

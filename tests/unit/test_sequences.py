@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from scene import MAIN, NEXT, Scene
-from tinyci.job import FINAL, State
+from tinyci.model.job import FINAL, State
 
 
 @pytest.fixture

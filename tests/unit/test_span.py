@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci import span
+from tinyci.model import timespan
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from tinyci import span
     ],
 )
 def test_a_span_is_read_as_systemd_reads_it(text: str, seconds: float) -> None:
-    assert span.parse(text) == pytest.approx(seconds)
+    assert timespan.parse(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_span_is_read_as_systemd_reads_it(text: str, seconds: float) -> None:
 )
 def test_anything_else_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="not a"):
-        span.parse(text)
+        timespan.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -61,23 +61,25 @@ def test_anything_else_is_a_value_error(text: str) -> None:
     ],
 )
 def test_a_span_is_shown_for_a_person(seconds: float, text: str) -> None:
-    assert span.show(seconds) == text
+    assert timespan.show(seconds) == text
 
 
 @given(st.floats(min_value=0, max_value=1e9))
 def test_what_is_shown_can_be_read_again(seconds: float) -> None:
     rounding = 0.0005 if seconds < 60 else 0.5
-    assert span.parse(span.show(seconds)) == pytest.approx(seconds, abs=rounding * 1.001, rel=0)
+    assert timespan.parse(timespan.show(seconds)) == pytest.approx(seconds, abs=rounding * 1.001, rel=0)
 
 
 @given(st.text(alphabet="0123456789.smhµ -\n٣x", max_size=12))
 def test_no_text_leads_to_another_error(text: str) -> None:
     with suppress(ValueError):
-        assert span.parse(text) >= 0
+        assert timespan.parse(text) >= 0
 
 
 def test_a_long_wrong_number_is_refused_at_once() -> None:
-    program = "from tinyci import span\ntry: span.parse('1' * 40 + '!')\nexcept ValueError: print('refused')"
+    program = (
+        "from tinyci.model import timespan\ntry: timespan.parse('1' * 40 + '!')\nexcept ValueError: print('refused')"
+    )
     done = subprocess.run([sys.executable, "-c", program], env=_path(), capture_output=True, text=True, timeout=2)
     assert done.stdout == "refused\n"
 
@@ -91,4 +93,4 @@ def _path() -> dict[str, str]:
     [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (86400 * 3, "3 days")],
 )
 def test_a_span_is_as_short_as_it_is_useful(seconds: float, said: str) -> None:
-    assert span.brief(seconds) == said
+    assert timespan.brief(seconds) == said

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tinyci import spool
+from tinyci.daemon import spool
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 

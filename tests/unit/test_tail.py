@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.output import Tail
+from tinyci.daemon.output import Tail
 
 CUT = "[tinyci: cut; the whole output is in the job's log]\n"
 LINES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=30))

@@ -7,16 +7,16 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tinyci.archive import Counts
-from tinyci.job import FINAL, NEXT, State
-from tinyci.web import ansi, badge, facts, metrics, trend
-from tinyci.web.answer import json_of
+from tinyci.model.job import FINAL, NEXT, State
+from tinyci.store.viewer import Counts
+from tinyci.web import ansi, badge, jobfields, metrics, trend
 from tinyci.web.assets import Assets
+from tinyci.web.jobcache import Kept
+from tinyci.web.jobview import SHOWN, SIGNS, STATES, Row
 from tinyci.web.listing import GROUPS, Query, QueryError, page
 from tinyci.web.render import Renderer, root
-from tinyci.web.row import SHOWN, SIGNS, STATES, Row
-from tinyci.web.shelf import Kept
-from tinyci.web.standing import newest, standings
+from tinyci.web.repostatus import newest, standings
+from tinyci.web.responses import json_of
 
 ID = "0d313b1e-cca8-41ec-8c59-67453021b8a9"
 RENDERER = Renderer(Assets())
@@ -73,10 +73,10 @@ def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
     return outline(
         "job.html",
         row=row,
-        facts=facts.facts(row),
-        times=facts.times(row),
-        stages=facts.stages(row),
-        title=facts.title(row),
+        facts=jobfields.facts(row),
+        times=jobfields.times(row),
+        stages=jobfields.stages(row),
+        title=jobfields.title(row),
         lines=[(number, ansi.spans(line)) for number, line in enumerate(lines, 1)],
         last=len(lines),
         earlier=1,
@@ -152,7 +152,7 @@ def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None
 @given(KEPT)
 def test_any_list_of_jobs_is_json_and_figures(given: list[tuple[str, dict[str, str] | None, float]]) -> None:
     kept = shelf(given)
-    body = json_of([facts.as_json(each.row) for each in kept]).body
+    body = json_of([jobfields.as_json(each.row) for each in kept]).body
     assert isinstance(body, bytes)
     assert len(json.loads(body)) == len(kept)
     metrics.Figures(kept, Counts(1, None, False), 1, 1).text().decode()
@@ -181,7 +181,7 @@ def test_every_state_has_a_sign_and_a_group() -> None:
 
 
 def stages_of(**fields: str) -> list[str]:
-    return [f"{each['name']} {each['status']}" for each in facts.stages(Row.of(ID, fields))]
+    return [f"{each['name']} {each['status']}" for each in jobfields.stages(Row.of(ID, fields))]
 
 
 AT = "2026-01-01T00:00:00.000000Z"
@@ -213,7 +213,7 @@ def test_stages_say_how_far_a_job_is(fields: dict[str, str], told: str) -> None:
 def test_stages_of_a_success_are_those_that_there_were() -> None:
     built = {"state": "succeeded", "created": AT, "started": AT, "build_duration": "12.34"}
     assert stages_of(**built) == ["queue done", "build done", "restart skipped", "verify skipped", "rollback skipped"]
-    lengths = [each["took"] for each in facts.stages(Row.of(ID, built))]
+    lengths = [each["took"] for each in jobfields.stages(Row.of(ID, built))]
     assert lengths == ["0.0 s", "12.3 s", "", "", ""]
 
 

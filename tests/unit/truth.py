@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from tinyci.job import FINAL, NEXT, State
-from tinyci.repo import Repo
+from tinyci.model.job import FINAL, NEXT, State
+from tinyci.model.repo import Repo
 from world import Run, World
 
 _FAILED = ("failed", "refused", "oom", "killed")

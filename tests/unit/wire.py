@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from servicemanager import ServiceManager
-from tinyci.bus import BusError, BusGone
+from tinyci.dbus.bus import BusError, BusGone
 
 Handler = Callable[[str, str, str, list[Any]], None]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from memory import Memory
 from servicemanager import EPOCH, STAGE, ServiceManager, Unit
-from tinyci.job import TIP
-from tinyci.repo import Repo
+from tinyci.model.job import TIP
+from tinyci.model.repo import Repo
 from virtual import VirtualLoop
 
 

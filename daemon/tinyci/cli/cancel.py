@@ -4,8 +4,8 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.names import short
-from tinyci.cli.outcome import OK
+from tinyci.cli.exitstatus import OK
+from tinyci.cli.jobnames import short
 from tinyci.cli.terminal import Progress, safe
 
 

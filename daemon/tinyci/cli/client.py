@@ -5,11 +5,11 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tinyci.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGone
 from tinyci.cli import agent
-from tinyci.cli.names import Row, find
-from tinyci.cli.outcome import FAILED, NO_DAEMON, REFUSED, UNKNOWN, Failure
+from tinyci.cli.exitstatus import FAILED, NO_DAEMON, REFUSED, UNKNOWN, Failure
+from tinyci.cli.jobnames import Row, find
 from tinyci.cli.terminal import safe
+from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGone
 
 NAME = "org.tinyci1"
 PATH = "/org/tinyci1"
@@ -86,7 +86,7 @@ class Client:
 
     async def find(self, name: str) -> Row:
         """The job that a person means: see names.find(). A whole id may also be one that the daemon only keeps."""
-        from tinyci.job import is_id
+        from tinyci.model.job import is_id
 
         jobs = await self.jobs()
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.cli.outcome import Failure
+from tinyci.cli.exitstatus import Failure
 
 _PATIENCE = 2.0
 """Seconds that somebody who pressed the tab key may wait for the daemon."""
@@ -72,7 +72,7 @@ def _values(action: argparse.Action, given: Sequence[str], begun: str) -> Iterat
 async def _ask(kind: str, given: Sequence[str], begun: str) -> list[tuple[str, str]]:
     """Candidates that the daemon knows."""
     from tinyci.cli.client import MANAGER, PATH, Client
-    from tinyci.cli.names import branch, short
+    from tinyci.cli.jobnames import branch, short
 
     async with asyncio.timeout(_PATIENCE):
         daemon = await Client.connect()

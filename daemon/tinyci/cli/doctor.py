@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 
-from tinyci.cli.outcome import FAILED, OK, UNKNOWN, Failure
+from tinyci.cli.exitstatus import FAILED, OK, UNKNOWN, Failure
 from tinyci.cli.terminal import has_colours
 from tinyci.doctor import report
 from tinyci.doctor.examination import NoSuchSubject, examine

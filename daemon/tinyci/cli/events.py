@@ -13,8 +13,8 @@ from datetime import datetime
 
 from tinyci.cli import client, terminal
 from tinyci.cli.client import MANAGER, PATH, Client, is_lost
-from tinyci.cli.names import branch, short
-from tinyci.cli.outcome import OK, Failure
+from tinyci.cli.exitstatus import OK, Failure
+from tinyci.cli.jobnames import branch, short
 from tinyci.cli.terminal import safe
 
 _SHOWN = 20

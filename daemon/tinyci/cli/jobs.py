@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from tinyci.cli import client
 from tinyci.cli.client import JOB, Client
-from tinyci.cli.names import Row, branch, short
-from tinyci.cli.outcome import LIVE, OF_STATE, OK
+from tinyci.cli.exitstatus import LIVE, OF_STATE, OK
+from tinyci.cli.jobnames import Row, branch, short
 from tinyci.cli.terminal import table
-from tinyci.span import brief
+from tinyci.model.timespan import brief
 
 _ON_A_TERMINAL = 20
 
@@ -75,7 +75,7 @@ async def _table(daemon: Client, jobs: Sequence[Row], everything: Sequence[Row])
 
 
 def _age(created: str) -> str:
-    from tinyci.job import seconds
+    from tinyci.model.job import seconds
 
     since = seconds(created)
     return brief(max(0.0, time.time() - since)) if since else ""

@@ -4,7 +4,7 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.following import Following, Reader
+from tinyci.cli.follow import Following, Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.cli.outcome import INTERRUPTED, NOT_READ, Failure
+from tinyci.cli.exitstatus import INTERRUPTED, NOT_READ, Failure
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import sys
 
 from tinyci.cli import client
 from tinyci.cli.client import MANAGER, PATH, Client
-from tinyci.cli.names import branch
-from tinyci.cli.outcome import OK
+from tinyci.cli.exitstatus import OK
+from tinyci.cli.jobnames import branch
 from tinyci.cli.terminal import table
 
 

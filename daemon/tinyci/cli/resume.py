@@ -4,7 +4,7 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.outcome import OK
+from tinyci.cli.exitstatus import OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

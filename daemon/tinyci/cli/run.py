@@ -2,7 +2,7 @@
 
 import argparse
 
-from tinyci.cli import asking
+from tinyci.cli import newjob
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,11 +10,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "ref", nargs="?", default="", metavar="REF", help="the ref, such as refs/heads/main, or a branch"
     )
-    asking.add_wait(parser)
+    newjob.add_wait(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     ref = arguments.ref
     if ref and not ref.startswith("refs/"):
         ref = f"refs/heads/{ref}"
-    return asking.for_a_job(arguments, "Run", ref, repo=arguments.repo)
+    return newjob.for_a_job(arguments, "Run", ref, repo=arguments.repo)

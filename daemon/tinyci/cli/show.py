@@ -5,7 +5,7 @@ import sys
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.outcome import OK
+from tinyci.cli.exitstatus import OK
 from tinyci.cli.terminal import has_colours, safe, state
 
 _DURATIONS = ("BuildDuration", "RestartDuration", "VerifyDuration")

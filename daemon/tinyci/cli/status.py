@@ -5,8 +5,8 @@ import sys
 
 from tinyci.cli import client
 from tinyci.cli.client import MANAGER, PATH, Client
-from tinyci.cli.names import branch, short
-from tinyci.cli.outcome import LIVE, OK
+from tinyci.cli.exitstatus import LIVE, OK
+from tinyci.cli.jobnames import branch, short
 from tinyci.cli.terminal import table
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TextIO, TypeVar
 
-from tinyci.span import brief
+from tinyci.model.timespan import brief
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.following import Following, Quiet
+from tinyci.cli.follow import Following, Quiet
 from tinyci.cli.terminal import Progress
 
 

@@ -4,12 +4,12 @@ import os
 import shlex
 from collections.abc import Mapping
 
-from tinyci import config, repo, table
-from tinyci.config import Config
 from tinyci.doctor.finding import Finding, ok, wrong
 from tinyci.doctor.system import File, System
-from tinyci.repo import Repo
-from tinyci.table import TableError
+from tinyci.model import repo, settings, toml
+from tinyci.model.repo import Repo
+from tinyci.model.settings import Config
+from tinyci.model.toml import TableError
 
 ETC = "/etc/tinyci"
 
@@ -20,17 +20,17 @@ class Configured:
     def __init__(self, etc: str = ETC) -> None:
         self.repos: dict[str, Repo] = {}
         self.wrong: dict[str, str] = {}
-        self.config: Config = config.parse("", "", 1)
+        self.config: Config = settings.parse("", "", 1)
         self.paths = [etc, f"{etc}/repos.d", f"{etc}/tinyci.toml"]
         path = self.paths[2]
         try:
-            self.config = config.parse(path, table.read(path) if os.path.exists(path) else "", 1)
+            self.config = settings.parse(path, toml.read(path) if os.path.exists(path) else "", 1)
         except (TableError, OSError) as error:
             self.wrong[path] = str(error)
         for path in _files(self.paths[1]):
             self.paths.append(path)
             try:
-                one = repo.parse(path, table.read(path))
+                one = repo.parse(path, toml.read(path))
                 self.repos[one.name] = one
             except (TableError, OSError) as error:
                 self.wrong[path] = str(error)

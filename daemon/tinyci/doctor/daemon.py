@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tinyci.api.jobobject import PATH
+from tinyci.api.polkit import NAME
 from tinyci.doctor import files, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
-from tinyci.jobobject import PATH
-from tinyci.polkit import NAME
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"

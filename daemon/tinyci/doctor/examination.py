@@ -22,7 +22,7 @@ from tinyci.doctor import (
 from tinyci.doctor.configuration import ETC, Configured
 from tinyci.doctor.finding import Finding, of
 from tinyci.doctor.system import System, user_entry
-from tinyci.repo import Repo
+from tinyci.model.repo import Repo
 
 
 class NoSuchSubject(Exception):

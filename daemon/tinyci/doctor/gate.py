@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from tinyci.bus import Bus
+from tinyci.dbus.bus import Bus
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import BusError, BusGone, System, Unit, own_drop_ins, user_entry
-from tinyci.manager import GATES
+from tinyci.systemd.manager import GATES
 
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"

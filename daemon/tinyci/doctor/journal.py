@@ -1,9 +1,9 @@
 """The journal's limits: what a build prints is a job's output only as far as journald keeps it."""
 
-from tinyci import span
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import System, Unit, own_drop_ins
+from tinyci.model import timespan
 
 LEAST = 10_000.0
 """Lines in a second that must be let through; journald's own limit is 10,000 in 30 s (journald.conf(5))."""
@@ -44,7 +44,7 @@ def judge_root(unit: Unit, spoiled: list[str]) -> Finding:
 
 def _configured(unit: Unit) -> float:
     try:
-        interval = span.parse(unit.get("LogRateLimitIntervalUSec", ""))
+        interval = timespan.parse(unit.get("LogRateLimitIntervalUSec", ""))
         return rate(interval, float(unit.get("LogRateLimitBurst", "") or 0))
     except ValueError:
         return rate(0, 0)

@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Collection, Mapping
 
-from tinyci.bus import Variant
+from tinyci.api.polkit import NAME
+from tinyci.dbus.bus import Variant
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
-from tinyci.polkit import NAME
-from tinyci.repo import Repo
-from tinyci.stageunit import INSTANCES
+from tinyci.model.repo import Repo
+from tinyci.systemd.stageunit import INSTANCES
 
 _POLKIT = ("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority")
 _MANAGE = "org.freedesktop.systemd1.manage-units"

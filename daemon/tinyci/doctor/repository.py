@@ -7,7 +7,7 @@ import shutil
 from tinyci.doctor import files, packages
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import TOO_LATE, File, Ran, System, group_of, user_entry
-from tinyci.repo import Repo
+from tinyci.model.repo import Repo
 
 HOOKS = os.path.dirname(files.HOOK)
 _NO_SHELLS = ("nologin", "false")

@@ -3,10 +3,10 @@
 import os
 from typing import NamedTuple
 
-from tinyci.config import SPOOL
 from tinyci.doctor import redis
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import System
+from tinyci.model.settings import SPOOL
 
 _MIB = 1024 * 1024
 _FILES = 1000

@@ -3,10 +3,10 @@
 import os
 import time
 
-from tinyci.config import SPOOL
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import File, System
+from tinyci.model.settings import SPOOL
 
 RIGHTS = "1730 tinyci:tinyci-push"
 LATE = 60.0

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tinyci.bus import Bus, BusError, BusGone
+from tinyci.dbus.bus import Bus, BusError, BusGone
 
 LIMIT = 20.0
 """Seconds that a command may take."""

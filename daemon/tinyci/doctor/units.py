@@ -3,12 +3,12 @@
 import os
 from collections.abc import Sequence
 
-from tinyci import span
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import Ran, System, Unit, user_entry
-from tinyci.repo import Repo
-from tinyci.stageunit import INSTANCES
+from tinyci.model import timespan
+from tinyci.model.repo import Repo
+from tinyci.systemd.stageunit import INSTANCES
 
 
 def command(user: str) -> str:
@@ -72,15 +72,14 @@ def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
 def judge_limit(repo: Repo, build: Unit) -> Finding:
     """`build`: an instance of the template of builds."""
     try:
-        limit = span.parse(build.get("TimeoutStartUSec", ""))
+        limit = timespan.parse(build.get("TimeoutStartUSec", ""))
     except ValueError:  # infinity
         return ok("build-limit", "nothing but the repo's own limit ends a build")
     if limit < repo.timeout:
-        needed, systemctl = span.show(repo.timeout + 600), command(repo.user)
+        needed, systemctl = timespan.show(repo.timeout + 600), command(repo.user)
         directory = f"/etc/systemd/{'system' if repo.is_root else 'user'}/tinyci-build@.service.d"
-        text = (
-            f"tinyci-build@.service ends a build after {span.show(limit)}, before the {span.show(repo.timeout)} of the"
-        )
+        ends, timeout = timespan.show(limit), timespan.show(repo.timeout)
+        text = f"tinyci-build@.service ends a build after {ends}, before the {timeout} of the"
         write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{needed}' >{directory}/zz-timeout.conf"
         mend = f"mkdir -p {directory} && {write} && {systemctl} daemon-reload"
         return wrong("build-limit", f"{text} repo's 'timeout'", mend)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.system import PATIENCE, TOO_LATE, File, Ran, System, group_of, user_entry
-from tinyci.managers import lingers
+from tinyci.systemd.managers import lingers
 
 COUNT = 65536
 """Subordinate ids that a container's own users need."""

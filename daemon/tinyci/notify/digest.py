@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinyci.job import State
+from tinyci.model.job import State
 from tinyci.notify.event import Event
-from tinyci.notify.judgement import FAILURES
+from tinyci.notify.policy import FAILURES
 
 
 class Digest(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinyci.job import FINAL, is_id, seconds
+from tinyci.model.job import FINAL, is_id, seconds
+from tinyci.model.repo import is_name
 from tinyci.notify.plain import line, tail
-from tinyci.repo import is_name
 
 UNNAMED = "?"
 """Instead of the name of a repo that is none: no repo is called so."""

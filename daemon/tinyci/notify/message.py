@@ -3,10 +3,10 @@
 import json
 from typing import NamedTuple
 
-from tinyci.job import State
+from tinyci.model.job import State
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import Event
-from tinyci.notify.judgement import FAILURES
+from tinyci.notify.policy import FAILURES
 
 MOST = 3500
 """Bytes of a body as JSON: above 4096 ntfy makes a file of it, and Apprise of 8000 with its escapes."""

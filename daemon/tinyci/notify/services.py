@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tinyci.repo import is_name
+from tinyci.model.repo import is_name
 
 _LINE = re.compile(r"(?:(?P<repos>[^=:/?#]+)=)?\s*(?P<url>(?P<scheme>[A-Za-z][A-Za-z0-9]{0,19})://\S.*)", re.ASCII)
 

@@ -11,8 +11,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tinyci.job import TIP
-from tinyci.repo import Repo
+from tinyci.model.job import TIP
+from tinyci.model.repo import Repo
 from tinyci.stage import checkout, order, podman
 from tinyci.stage.images import Images
 from tinyci.stage.order import Order, Refused

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tinyci.repo import Repo
+from tinyci.model.repo import Repo
 from tinyci.stage import podman
 from tinyci.stage.order import Refused
 from tinyci.stage.podman import Container, PodmanError

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tinyci import repo, table
-from tinyci.job import Job, JobError
-from tinyci.repo import Repo
+from tinyci.model import repo, toml
+from tinyci.model.job import Job, JobError
+from tinyci.model.repo import Repo
+from tinyci.model.toml import TableError
 from tinyci.stage.podman import PodmanError
-from tinyci.table import TableError
 
 JOBS = "/run/tinyci/jobs"
 STATUS_MAX = 3000
@@ -55,7 +55,7 @@ def load(hex_id: str) -> Order:
         raise Refused(f"the job file {path} is that of another job, {job.id}")
     file = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci")) / "repos.d" / f"{job.repo}.toml"
     try:
-        found = repo.parse(str(file), table.read(str(file)))
+        found = repo.parse(str(file), toml.read(str(file)))
     except (OSError, TableError) as error:
         raise Refused(f"the repo {job.repo} is not configured: {error}") from None
     me = pwd.getpwuid(os.geteuid()).pw_name

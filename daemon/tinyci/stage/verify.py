@@ -11,8 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-from tinyci import span
-from tinyci.repo import Repo
+from tinyci.model import timespan
+from tinyci.model.repo import Repo
 from tinyci.stage import order, podman
 from tinyci.stage.images import Images
 from tinyci.stage.order import Order, Refused
@@ -50,7 +50,7 @@ def _await(deadline: float, repo: Repo, look: Callable[[], str]) -> None:
     """Look until it returns an empty string, and refuse with what it returned last when time is up."""
     while problem := look():
         if time.monotonic() + _INTERVAL > deadline:
-            raise Refused(f"{problem}, after {span.show(repo.verify_timeout)} (verify_timeout)")
+            raise Refused(f"{problem}, after {timespan.show(repo.verify_timeout)} (verify_timeout)")
         time.sleep(_INTERVAL)
 
 

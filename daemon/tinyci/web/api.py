@@ -4,16 +4,16 @@ from typing import Any
 
 from aiohttp import web
 
-from tinyci.archive import Archive
-from tinyci.repo import is_name
-from tinyci.web import facts
-from tinyci.web.answer import Wrong, json_of, not_found
-from tinyci.web.facts import as_json
+from tinyci.model.repo import is_name
+from tinyci.store.viewer import Archive
+from tinyci.web import jobfields
+from tinyci.web.jobcache import Shelf
+from tinyci.web.jobfields import as_json
+from tinyci.web.jobview import Row
 from tinyci.web.listing import Query, page
 from tinyci.web.pages import Pages, job_fields, number
-from tinyci.web.row import Row
-from tinyci.web.shelf import Shelf
-from tinyci.web.standing import Standing, standings
+from tinyci.web.repostatus import Standing, standings
+from tinyci.web.responses import Wrong, json_of, not_found
 from tinyci.web.text import iso, sendable
 
 
@@ -33,7 +33,7 @@ class Api:
     async def job(self, request: web.Request) -> web.Response:
         job_id = await self._pages.found(request)
         fields = await job_fields(self._archive, job_id)
-        return json_of(facts.whole(Row.of(job_id, fields), fields))
+        return json_of(jobfields.whole(Row.of(job_id, fields), fields))
 
     async def output(self, request: web.Request) -> web.Response:
         """Some lines after a number, as the build printed them; `next` is the number of the last one."""

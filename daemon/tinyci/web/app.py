@@ -6,15 +6,15 @@ from contextlib import suppress
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from tinyci.archive import Archive, ArchiveError, Counts
-from tinyci.web.answer import Handler, Wrong, add_headers, errors
+from tinyci.store.viewer import Archive, ArchiveError, Counts
 from tinyci.web.api import Api
 from tinyci.web.assets import Assets
+from tinyci.web.jobcache import Kept, Shelf
 from tinyci.web.live import Live
 from tinyci.web.metrics import Figures
 from tinyci.web.pages import Pages
 from tinyci.web.render import Renderer
-from tinyci.web.shelf import Kept, Shelf
+from tinyci.web.responses import Handler, Wrong, add_headers, errors
 from tinyci.web.streams import Streams
 
 

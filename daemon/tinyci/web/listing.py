@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from tinyci.web.row import LIVE, STATES, Row
-from tinyci.web.shelf import Kept
+from tinyci.web.jobcache import Kept
+from tinyci.web.jobview import LIVE, STATES, Row
 
 GROUPS: Mapping[str, frozenset[str]] = {
     "live": frozenset(LIVE),

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tinyci.archive import Archive, ArchiveError, Line
-from tinyci.web import ansi, facts
-from tinyci.web.row import SHOWN, Row
+from tinyci.store.viewer import Archive, ArchiveError, Line
+from tinyci.web import ansi, jobfields
+from tinyci.web.jobview import SHOWN, Row
 
 log = logging.getLogger("tinyci.web")
 
@@ -292,7 +292,7 @@ class Live:
         """Read the hash, and when it says that the job has ended, the rest of its output before that is told."""
         fields = await self._archive.job(channel.job_id, SHOWN)
         row = Row.of(channel.job_id, fields)
-        told = event("state", facts.told(row))
+        told = event("state", jobfields.told(row))
         is_over = row.is_final or not fields
         while is_over and (lines := await self._archive.after(channel.job_id, channel.last)):
             channel.add(lines)

@@ -15,9 +15,11 @@ from aiohttp import web
 from sdnotify import SystemdNotifier
 from systemd import daemon
 
-from tinyci import __version__, config, journal, table
-from tinyci.archive import Archive
-from tinyci.table import TableError
+from tinyci import __version__
+from tinyci.model import settings, toml
+from tinyci.model.toml import TableError
+from tinyci.store.viewer import Archive
+from tinyci.systemd import journal
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
 
@@ -116,12 +118,12 @@ def main() -> None:
     try:
         password = (credentials / "redis-password").read_text(encoding="utf-8").strip()
         file = etc / "tinyci.toml"
-        text = table.read(str(file)) if file.exists() else ""
-        settings = config.parse(str(file), text, os.cpu_count() or 1)
+        text = toml.read(str(file)) if file.exists() else ""
+        configured = settings.parse(str(file), text, os.cpu_count() or 1)
         sockets = [bound(arguments.listen)] if arguments.listen else inherited()
         if not sockets:
             raise WebError("there is no socket: it is started by tinyci-web.socket, or with --listen HOST:PORT")
-        asyncio.run(serve(Archive(settings.redis_socket, "web", password), sockets, arguments.idle_exit))
+        asyncio.run(serve(Archive(configured.redis_socket, "web", password), sockets, arguments.idle_exit))
     except OSError as error:
         sys.exit(f"tinyci-web: {error.filename}: {error.strerror}; it runs as tinyci-web.service")
     except (TableError, WebError) as error:

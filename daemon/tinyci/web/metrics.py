@@ -9,11 +9,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tinyci import __version__
-from tinyci.archive import Counts
-from tinyci.repo import is_name
-from tinyci.web.row import Row
-from tinyci.web.shelf import Kept
-from tinyci.web.standing import TELLING
+from tinyci.model.repo import is_name
+from tinyci.store.viewer import Counts
+from tinyci.web.jobcache import Kept
+from tinyci.web.jobview import Row
+from tinyci.web.repostatus import TELLING
 
 
 class Figures(Collector):

@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from tinyci.archive import Archive, Fields, Line
-from tinyci.job import is_id
-from tinyci.repo import is_name
-from tinyci.web import ansi, badge, facts, trend
-from tinyci.web.answer import Wrong, not_found
+from tinyci.model.job import is_id
+from tinyci.model.repo import is_name
+from tinyci.store.viewer import Archive, Fields, Line
+from tinyci.web import ansi, badge, jobfields, trend
+from tinyci.web.jobcache import Shelf
+from tinyci.web.jobview import SHOWN, Row
 from tinyci.web.listing import GROUPS, Query, page
 from tinyci.web.render import Renderer
-from tinyci.web.row import SHOWN, Row
-from tinyci.web.shelf import Shelf
-from tinyci.web.standing import newest, standings
+from tinyci.web.repostatus import newest, standings
+from tinyci.web.responses import Wrong, not_found
 
 SHOWN_LINES = 2000
 """Lines of output on a page."""
@@ -72,10 +72,10 @@ class Pages:
         return self._html(
             *(request, "job.html"),
             row=row,
-            facts=facts.facts(row),
-            times=facts.times(row),
-            stages=facts.stages(row),
-            title=facts.title(row),
+            facts=jobfields.facts(row),
+            times=jobfields.times(row),
+            stages=jobfields.stages(row),
+            title=jobfields.title(row),
             lines=shown,
             last=lines[-1][0] if lines else 0,
             earlier=lines[0][0] if lines and lines[0][0] > 1 else None,

@@ -7,11 +7,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tinyci import __version__
-from tinyci.job import is_id
+from tinyci.model.job import is_id
 from tinyci.web import text
 from tinyci.web.assets import Assets
-from tinyci.web.facts import LABELS
-from tinyci.web.row import SIGNS, STATES
+from tinyci.web.jobfields import LABELS
+from tinyci.web.jobview import SIGNS, STATES
 
 
 class Renderer:

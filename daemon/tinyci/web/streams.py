@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tinyci.archive import Archive
-from tinyci.web.answer import Wrong
+from tinyci.store.viewer import Archive
 from tinyci.web.live import Live, TooMany, event
 from tinyci.web.pages import Pages, job_fields, number
+from tinyci.web.responses import Wrong
 
 _EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 _BUFFER = 16 * 1024

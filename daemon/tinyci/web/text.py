@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from tinyci.span import brief
+from tinyci.model.timespan import brief
 
 # C0 and C1, DEL, what turns the direction of text or cannot be seen, what ends a line, and bytes that were not UTF-8.
 CONTROL = re.compile(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tinyci.web.row import Row
-from tinyci.web.standing import TELLING
+from tinyci.web.jobview import Row
+from tinyci.web.repostatus import TELLING
 
 MOST = 40
 WIDTH, HEIGHT = 720, 96

@@ -1,0 +1,61 @@
+"""Shows who pushes with `git push -o follow` the jobs of the push: what the hook does after it has made them.
+
+Everything goes to stdout, which git brings to the pusher, a line at a time and at once. When the pusher is gone, so are
+we; the jobs are the daemon's.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tinyci.cli.client import Client
+from tinyci.cli.exitstatus import Failure
+from tinyci.cli.follow import Following
+from tinyci.cli.jobnames import Row, branch, short
+from tinyci.cli.terminal import safe
+
+
+class Pusher:
+    """Somebody at the other end of a push, whose terminal is not known: no colours."""
+
+    def lines(self, lines: Sequence[str]) -> None:
+        _write("".join(f"{safe(line)}\n" for line in lines))
+
+    def stage(self, job: Row, state: str) -> None:
+        self.note(state)
+
+    def note(self, sentence: str) -> None:
+        _write(f"== {safe(sentence)}\n")
+
+    def ended(self, sentence: str) -> None:
+        self.note(sentence)
+
+
+def follow(jobs: Sequence[tuple[str, str, str]]) -> None:
+    """Follow jobs (id, repo, ref) in turn, to the end of the last one."""
+    with suppress(BrokenPipeError):
+        for job_id, repo, ref in jobs:
+            name = short(job_id)
+            _write(
+                f"== job {name} of {safe(repo)}, {safe(branch(ref))}\n"
+                f"== Ctrl-C leaves it running; 'tinyci log -f {name}' on the server shows it again\n"
+            )
+            try:
+                asyncio.run(_follow(Row(job_id, repo, ref, "queued", "")))
+            except Failure as failure:
+                _write(f"== job {name} cannot be followed: {safe(str(failure))}. It is not lost.\n")
+
+
+async def _follow(job: Row) -> None:
+    daemon = await Client.connect()
+    try:
+        await Following(daemon, job, Pusher()).follow()
+    finally:
+        await daemon.close()
+
+
+def _write(text: str) -> None:
+    sys.stdout.buffer.write(os.fsencode(text))
+    sys.stdout.buffer.flush()

@@ -1,0 +1,35 @@
+"""Which event is worth a message."""
+
+from collections.abc import Collection
+
+from tinyci.model.job import State
+from tinyci.notify.event import Event
+
+FAILURES = frozenset({State.FAILED, State.TIMED_OUT, State.ROLLED_BACK, State.REJECTED})
+
+
+class Judgement:
+    """Knows which repos are in trouble: their last deploy that came to an end of its own has failed. One that was
+    cancelled or superseded says nothing of a repo."""
+
+    def __init__(self, troubled: Collection[str] = ()) -> None:
+        self.troubled = set(troubled)
+
+    def judge(self, event: Event, words: Collection[str]) -> str:
+        """For which of NOTICES (repo.py) people are to be told of this event; empty when for none of `words`."""
+        if event.state == State.SUPERSEDED:
+            return ""
+        found = []
+        if event.state in FAILURES:
+            self.troubled.add(event.repo)
+            found = ["failure"]
+        elif event.state == State.SUCCEEDED and event.repo in self.troubled:
+            self.troubled.discard(event.repo)
+            found = ["recovery"]
+        if "never" in words:
+            return ""
+        return next((word for word in (*found, "deploy") if word in words), "")
+
+    def forget_all_but(self, repos: Collection[str]) -> None:
+        """What is no repo any more is not remembered."""
+        self.troubled &= set(repos)

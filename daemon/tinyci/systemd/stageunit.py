@@ -1,0 +1,101 @@
+"""A stage of a job as systemd has it: a unit that is started, awaited, and cleared away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tinyci.systemd.manager import Manager, ManagerDown, ManagerError, Unit
+from tinyci.systemd.managers import Managers
+
+STOP_LIMIT = 30.0
+"""Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
+
+
+INSTANCES = tuple(f"tinyci-{stage}@{'0' * 32}.service" for stage in ("build", "verify", "rollback"))
+"""What is asked for to know whether a manager has the templates: no job has that id."""
+
+
+class StageUnit:
+    """One unit, in the manager of that user."""
+
+    def __init__(self, name: str, user: str, managers: Managers) -> None:
+        self.name = name
+        self._user = user
+        self._managers = managers
+
+    async def run(self) -> Unit:
+        """Run it anew and return it when it is over; for stages that may run twice. Raises ManagerError."""
+        await self.clear()
+
+        async def once(manager: Manager) -> Unit:
+            unit = await manager.unit(self.name)
+            if not unit.is_loaded:
+                raise unknown(self._user, self.name)
+            if unit.is_unknown:
+                await manager.start(self.name)
+            return await manager.until(self.name, lambda unit: unit.is_over)
+
+        return await self._managers.ask(self._user, once)
+
+    async def stop(self) -> None:
+        """Stop it, as far as that can be done in time; clear() sees to it once more."""
+        await self._in_time(_stop)
+
+    async def clear(self) -> bool:
+        """Leave nothing of it in systemd. False when that could not be done in time: a manager that stays away may
+        have it still, as it has behind a gate that is down. One that does not run has nothing."""
+        return await self._in_time(_clear)
+
+    async def be_gone(self) -> None:
+        """Leave nothing of it in systemd, however long its manager stays away. Raises ManagerError."""
+        await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
+
+    async def _in_time(self, do: Callable[[Manager, str], Awaitable[None]]) -> bool:
+        try:
+            async with asyncio.timeout(STOP_LIMIT):
+                await self._managers.ask(self._user, lambda manager: do(manager, self.name))
+        except ManagerDown:
+            return True
+        except (ManagerError, TimeoutError):
+            return False
+        return True
+
+
+async def _stop(manager: Manager, name: str) -> None:
+    unit = await manager.unit(name)
+    if not unit.is_over or unit.active_state == "active":
+        await manager.result(name, await manager.stop(name))
+
+
+async def _clear(manager: Manager, name: str) -> None:
+    await _stop(manager, name)
+    await manager.reset_failed(name)
+
+
+def said(unit: Unit, verdict: str) -> str:
+    """What the Status of a stage says under that heading (stage/order.py), if it does."""
+    found, _, sentence = unit.status_text.partition(": ")
+    return sentence if found == verdict else ""
+
+
+def trouble(unit: Unit) -> str:
+    """Why a stage that is over did not succeed, in one sentence; empty when it did."""
+    if unit.active_state == "active":
+        return ""
+    for verdict in ("rejected", "failed", "nothing"):
+        if sentence := said(unit, verdict):
+            return sentence
+    stage = unit.name.removeprefix("tinyci-").partition("@")[0]
+    if unit.result == "timeout":
+        return f"the {stage} was stopped by TimeoutStartSec= of {unit.name}"
+    if unit.result == "oom-kill":
+        return f"the {stage} ran out of memory (MemoryMax= of {unit.name} or the host's)"
+    if unit.active_state == "inactive":
+        return f"{unit.name} was stopped by somebody"
+    return f"the {stage} ended with {unit.result}, status {unit.exit_status}"
+
+
+def unknown(user: str, name: str) -> ManagerError:
+    """The manager does not know the template of a stage."""
+    return ManagerError(
+        f"the manager of {user} does not know {name}: is tinyci installed, and was the manager told (daemon-reload)?"
+    )
