@@ -10,6 +10,7 @@ from tinyci.model.job import FINAL, State
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNNAMED, Event
 from tinyci.notify.memory import Memory, Unreadable, number
+from tinyci.notify.message import Message
 from tinyci.notify.policy import FAILURES, Judgement
 from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, Queue
 
@@ -108,6 +109,16 @@ def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> N
     if states[-1] == "succeeded":
         assert whole.is_recovery == bool(failed)
     assert Digest.load(json.loads(json.dumps(whole.dump()))) == whole
+
+
+def test_a_cancelled_deploy_takes_no_recovery_back() -> None:
+    judgement, whole = Judgement(), None
+    for place, state in enumerate(["failed", "succeeded", "cancelled", "succeeded"]):
+        one = event(state, job=f"{place}")
+        part = Digest.of(one, judgement.judge(one, ("failure", "recovery", "deploy")), float(place))
+        whole = whole.then(part) if whole else part
+    assert whole and whole.is_recovery
+    assert "recovered" in Message.of(whole, "").title
 
 
 @pytest.mark.parametrize("kept", [None, [], {}, {"repo": "web"}, "x", {**digest().dump(), "last": {"x": "y"}}])

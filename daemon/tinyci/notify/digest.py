@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinyci.model.job import State
 from tinyci.notify.event import Event
 from tinyci.notify.policy import FAILURES
 
@@ -18,7 +17,7 @@ class Digest(NamedTuple):
     failure: Event | None
     """The last one that failed."""
     is_recovery: bool
-    """The last one is the first success after a failure, whether that failure was told before or is in here."""
+    """The last success is the first after a failure, told before or in here, and no failure came after it."""
     since: str
     """When the first of them was."""
     until: float
@@ -39,7 +38,8 @@ class Digest(NamedTuple):
         counts = dict(self.counts)
         for state, count in later.counts.items():
             counts[state] = counts.get(state, 0) + count
-        was_recovery = self.is_recovery and later.failure is None and later.last.state == State.SUCCEEDED
+        # A cancelled deploy between two good ones takes no recovery back.
+        was_recovery = self.is_recovery and later.failure is None
         return Digest(
             self.repo,
             counts,

@@ -52,14 +52,19 @@ class Message(NamedTuple):
 def _title(digest: Digest) -> str:
     last = digest.last
     if digest.total > 1:
-        end = "recovered" if digest.is_recovery else last.state
+        end = _outcome(digest)
         before = ", then" if digest.total == 2 and digest.failure and digest.is_recovery else ""
         what = f"{digest.failure.state}{before} {end}" if before and digest.failure else ""
         what = what or f"{digest.total} deploys, last {end}"
     else:
-        what = "recovered" if digest.is_recovery else last.state
+        what = _outcome(digest)
     at = f" at {last.revision[:7]}" if last.revision and last.revision != "tip" else ""
     return f"{digest.repo}: {what} – {_branch(last.ref)}{at}"[:200]  # noqa: RUF001 - the dash is meant
+
+
+def _outcome(digest: Digest) -> str:
+    """The state of the last deploy in a word."""
+    return "recovered" if digest.is_recovery and digest.last.state == State.SUCCEEDED else digest.last.state
 
 
 def _body(digest: Digest) -> str:
