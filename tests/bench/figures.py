@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
-from box import Box, Work
+from testhost import TestHost, Work
 
 COUNT = 20
 
 
 def main() -> None:
-    box = Box(sys.argv[1])
+    box = TestHost(sys.argv[1])
     with tempfile.TemporaryDirectory() as directory:
         work = Work(Path(directory), "probe")
         work.commit({f"files/{number // 50}/{number}": f"{number}\n" * 50 for number in range(1000)})

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from box import Box
+from testhost import TestHost
 
 USER = REPO = "probe-other"
 REPOSITORY = f"/srv/git/{REPO}.git"
@@ -97,7 +97,7 @@ timeout 60 systemctl restart {REDIS} tinyci && {UP}
 
 
 @contextmanager
-def broken(box: Box, breaks: Sequence[Broken]) -> Iterator[None]:
+def broken(box: TestHost, breaks: Sequence[Broken]) -> Iterator[None]:
     """Something is wrong, and afterwards all is as it was."""
     begin = f"export uid=$(id -u {USER})"
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
-from box import HERE, TREE, Box, Work
+from testhost import HERE, TREE, TestHost, Work
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,12 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def box() -> Iterator[Box]:
+def box() -> Iterator[TestHost]:
     given = os.environ.get("TINYCI_TEST_HOST")
     if given:
-        yield Box(given)
+        yield TestHost(given)
         return
-    made = Box(f"tests-{os.getpid()}")
+    made = TestHost(f"tests-{os.getpid()}")
     try:
         made.host("up", made.name)
         yield made
@@ -38,7 +38,7 @@ def box() -> Iterator[Box]:
 
 
 @pytest.fixture(scope="session")
-def server(box: Box) -> testinfra.host.Host:
+def server(box: TestHost) -> testinfra.host.Host:
     """The host to pytest-testinfra, over SSH as its admin."""
     config = HERE / "host"
     path = os.popen(f"{config} ssh-config {box.name}").read().strip()

@@ -3,8 +3,8 @@
 import json
 from typing import NamedTuple
 
-from box import Box
 from breaking import Broken
+from testhost import TestHost
 
 
 class Seen(NamedTuple):
@@ -17,7 +17,7 @@ class Seen(NamedTuple):
     mend: str
 
 
-def doctor(box: Box, subject: str, user: str = "root") -> list[Seen]:
+def doctor(box: TestHost, subject: str, user: str = "root") -> list[Seen]:
     done = box.run(f"tinyci doctor {subject} --json", user)
     told = json.loads(done.out)
     seen = [Seen(**finding) for finding in told["findings"]]
@@ -43,7 +43,7 @@ def named(seen: list[Seen], each: Broken) -> Seen:
     return found[0]
 
 
-def mend(box: Box, seen: list[Seen]) -> None:
+def mend(box: TestHost, seen: list[Seen]) -> None:
     """Run what is printed, from the top, each command once."""
     commands = dict.fromkeys(each.mend for each in wrong(seen) if each.mend)
     box.sh("\n".join(("set -ex", *commands)))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from box import HOST, Box, Work
+from testhost import HOST, TestHost, Work
 
 LIMIT = 90.0
 
@@ -73,7 +73,7 @@ class Follower:
 
 
 @contextmanager
-def following(box: Box, work: Work, *arguments: str) -> Iterator[Follower]:
+def following(box: TestHost, work: Work, *arguments: str) -> Iterator[Follower]:
     """Push with `-o follow`; nothing of it is left afterwards."""
     command = [HOST, "push", box.name, str(work.path), work.repo, "--force", "--push-option=follow", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -69,7 +69,7 @@ true
 
 
 @pytest.fixture
-def users(box: Box, work: Clone) -> Iterator[dict[str, str]]:
+def users(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
     """A user and a repo for each way of not being there; the uids by the name that both have."""
     work("probe-root").script("true")
     box.wait(box.push(work("probe-root")).job)
@@ -93,7 +93,7 @@ def users(box: Box, work: Clone) -> Iterator[dict[str, str]]:
         box.sh("systemctl reload tinyci")
 
 
-def test_who_is_not_there_is_named_and_nobody_else_waits(box: Box, work: Clone, users: dict[str, str]) -> None:
+def test_who_is_not_there_is_named_and_nobody_else_waits(box: TestHost, work: Clone, users: dict[str, str]) -> None:
     revision = work("probe-root").git("rev-parse", "HEAD")
 
     def queue(repo: str) -> str:
@@ -140,7 +140,7 @@ def test_who_is_not_there_is_named_and_nobody_else_waits(box: Box, work: Clone, 
     assert {job["state"] for job in mended.values()} == {"succeeded"}, mended
 
 
-def test_what_an_ended_job_left_is_cleared_away_when_its_manager_is_back(box: Box, work: Clone) -> None:
+def test_what_an_ended_job_left_is_cleared_away_when_its_manager_is_back(box: TestHost, work: Clone) -> None:
     """It ended, and its user's manager is away before the rest is cleared away: others' jobs do not wait for that."""
     box.fifo("/tmp/absence.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/absence.fifo")

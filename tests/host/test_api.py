@@ -10,7 +10,7 @@ from datetime import datetime
 from xml.etree import ElementTree
 
 import pytest
-from box import HOST, TREE, Box, Work
+from testhost import HOST, TREE, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -23,7 +23,7 @@ def path_of(job_id: str) -> str:
 
 
 @contextmanager
-def building(box: Box, work: Work) -> Iterator[str]:
+def building(box: TestHost, work: Work) -> Iterator[str]:
     """The id of a job of that repo whose build goes on until the block ends."""
     fifo = f"/tmp/api-{work.repo}.fifo"
     box.fifo(fifo)
@@ -39,7 +39,7 @@ def building(box: Box, work: Work) -> Iterator[str]:
 
 
 @contextmanager
-def monitored(box: Box, *arguments: str) -> Iterator[list[str]]:
+def monitored(box: TestHost, *arguments: str) -> Iterator[list[str]]:
     """What `busctl monitor org.tinyci1` says while the block runs; there when it has ended."""
     said: list[str] = []
     busctl = f"exec stdbuf -oL busctl monitor {' '.join(arguments)} org.tinyci1 2>&1"
@@ -65,7 +65,7 @@ def monitored(box: Box, *arguments: str) -> Iterator[list[str]]:
 # -- what it says of itself --------------------------------------------------------------------------------------
 
 
-def test_the_installed_interfaces_are_what_the_daemon_says(box: Box, work: Clone) -> None:
+def test_the_installed_interfaces_are_what_the_daemon_says(box: TestHost, work: Clone) -> None:
     with building(box, work("probe")) as job_id:
         for interface, path in (("Manager", "/org/tinyci1"), ("Job", path_of(job_id))):
             said = box.sh(f"busctl introspect --xml-interface org.tinyci1 {path}", "nobody")
@@ -77,7 +77,7 @@ def test_the_installed_interfaces_are_what_the_daemon_says(box: Box, work: Clone
             )
 
 
-def test_busctl_shows_a_job_while_it_runs_and_after(box: Box, work: Clone) -> None:
+def test_busctl_shows_a_job_while_it_runs_and_after(box: TestHost, work: Clone) -> None:
     with building(box, work("probe")) as job_id:
         path = path_of(job_id)
         assert path in box.sh("busctl tree --list org.tinyci1", "nobody").split()
@@ -91,7 +91,7 @@ def test_busctl_shows_a_job_while_it_runs_and_after(box: Box, work: Clone) -> No
     assert re.search(r'^\.State +property +s +"succeeded" +emits-change$', shown, re.M)
 
 
-def test_busctl_monitor_follows_a_deploy(box: Box, work: Clone) -> None:
+def test_busctl_monitor_follows_a_deploy(box: TestHost, work: Clone) -> None:
     work("probe").script("echo a line")
     with monitored(box) as said:
         job_id = box.deploy(work("probe"))["id"]
@@ -106,7 +106,7 @@ def test_busctl_monitor_follows_a_deploy(box: Box, work: Clone) -> None:
 
 
 @pytest.fixture
-def lea(box: Box) -> Iterator[str]:
+def lea(box: TestHost) -> Iterator[str]:
     """An ordinary person, in a group of people."""
     box.sh("groupadd --force web-people; id lea || useradd --create-home --groups web-people lea")
     yield "lea"
@@ -114,7 +114,7 @@ def lea(box: Box) -> Iterator[str]:
 
 
 @contextmanager
-def rule_of_the_man_page(box: Box, repo: str) -> Iterator[None]:
+def rule_of_the_man_page(box: TestHost, repo: str) -> Iterator[None]:
     """The rule that tinyci.service(8) shows, for that repo instead of its own."""
     (rule,) = re.findall(r"```\n(polkit\.addRule.*?)```", PEOPLE.read_text(encoding="utf-8"), re.S)
     assert rule.count('"web"') == 1
@@ -126,7 +126,7 @@ def rule_of_the_man_page(box: Box, repo: str) -> Iterator[None]:
         box.sh(f"rm {file}; systemctl restart polkit")
 
 
-def test_who_is_nobody_reads_and_is_refused_in_a_sentence(box: Box, work: Clone, lea: str) -> None:
+def test_who_is_nobody_reads_and_is_refused_in_a_sentence(box: TestHost, work: Clone, lea: str) -> None:
     with building(box, work("probe")) as job_id:
         assert job_id in box.sh(f"{CALL} ListJobs", lea)
         for ask in (f"{CALL} Cancel s {job_id}", f"busctl call org.tinyci1 {path_of(job_id)} org.tinyci1.Job Cancel"):
@@ -138,7 +138,7 @@ def test_who_is_nobody_reads_and_is_refused_in_a_sentence(box: Box, work: Clone,
     assert box.job(job_id)["state"] == "succeeded"
 
 
-def test_a_rule_for_a_group_and_one_repo_allows_just_that(box: Box, work: Clone, lea: str) -> None:
+def test_a_rule_for_a_group_and_one_repo_allows_just_that(box: TestHost, work: Clone, lea: str) -> None:
     with rule_of_the_man_page(box, "probe"):
         with building(box, work("probe")) as allowed, building(box, work("probe-other")) as refused:
             for job_id in (allowed, refused):
@@ -156,7 +156,7 @@ def test_a_rule_for_a_group_and_one_repo_allows_just_that(box: Box, work: Clone,
 
 
 @pytest.fixture
-def two_thousand(box: Box) -> Iterator[list[str]]:
+def two_thousand(box: TestHost) -> Iterator[list[str]]:
     """Jobs that were kept long since, of repos that are gone; oldest first."""
     ids = [str(uuid.uuid4()) for _ in range(2000)]
     old = time.time() - 86400
@@ -174,14 +174,14 @@ def two_thousand(box: Box) -> Iterator[list[str]]:
     box.sh("systemctl restart tinyci")
 
 
-def timed(box: Box, script: str) -> tuple[float, str]:
+def timed(box: TestHost, script: str) -> tuple[float, str]:
     """Seconds on the host that a script takes there, without the way to it, and what it prints."""
     said = box.sh(f"begin=$(date +%s%N); {script}; echo $(($(date +%s%N) - begin))", "nobody")
     *lines, took = said.splitlines()
     return int(took) / 1e9, "\n".join(lines)
 
 
-def test_two_thousand_kept_jobs_slow_nobody_down(box: Box, work: Clone, two_thousand: list[str]) -> None:
+def test_two_thousand_kept_jobs_slow_nobody_down(box: TestHost, work: Clone, two_thousand: list[str]) -> None:
     took, listed = timed(box, f"{CALL} ListJobs")
     jobs = re.findall(r"/org/tinyci1/job/_[0-9a-f]{32}", listed)
     print(f"ListJobs of {len(jobs)} jobs on the bus, {len(two_thousand)} kept: {took:.3f} s, with busctl's start")
@@ -208,7 +208,7 @@ def test_two_thousand_kept_jobs_slow_nobody_down(box: Box, work: Clone, two_thou
     assert max(late.values()) < 2
 
 
-def told_in_redis(box: Box, job_id: str) -> dict[str, float]:
+def told_in_redis(box: TestHost, job_id: str) -> dict[str, float]:
     """When each state of the job was written, in seconds since the epoch."""
     found = {}
     entries = box.redis_json("xrange tinyci:events - +")
@@ -262,7 +262,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(box: Box, work: Clone) -> None:
+def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(box: TestHost, work: Clone) -> None:
     with building(box, work("probe")) as job_id:
         box.sh("cat >/tmp/readers.py", stdin=READERS)
         read = f"/opt/tinyci/bin/python3 /tmp/readers.py {path_of(job_id)}"
@@ -281,7 +281,7 @@ def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(box: Box, work: 
 
 
 def test_a_burst_of_messages_while_the_bus_is_stopped_costs_no_connection(
-    box: Box, pytestconfig: pytest.Config
+    box: TestHost, pytestconfig: pytest.Config
 ) -> None:
     """Each job of a repo that is not there is three: it is new, it changes, it has ended."""
     ids = [str(uuid.uuid4()) for _ in range(min(max(200, pytestconfig.getoption("jobs")), 1000))]
@@ -309,7 +309,7 @@ def test_a_burst_of_messages_while_the_bus_is_stopped_costs_no_connection(
 # -- the journal -------------------------------------------------------------------------------------------------
 
 
-def test_the_journal_explains_what_the_daemon_says(box: Box, work: Clone) -> None:
+def test_the_journal_explains_what_the_daemon_says(box: TestHost, work: Clone) -> None:
     work("probe").script("exit 3")
     job_id = box.deploy(work("probe"))["id"]
     shown = box.sh(f"journalctl -x -u tinyci TINYCI_JOB={job_id} --no-pager")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -13,7 +13,7 @@ FILE = "/etc/tinyci/repos.d/probe.toml"
 
 
 @contextmanager
-def paused(box: Box) -> Iterator[None]:
+def paused(box: TestHost) -> Iterator[None]:
     """What is pushed meanwhile waits, and what is changed meanwhile is changed under it."""
     box.sh(f"busctl call {MANAGER} Pause")
     try:
@@ -23,14 +23,14 @@ def paused(box: Box) -> Iterator[None]:
 
 
 @pytest.fixture
-def kept(box: Box) -> Iterator[None]:
+def kept(box: TestHost) -> Iterator[None]:
     """The repo's file is as it was afterwards."""
     box.sh(f"cp {FILE} /root/probe.toml")
     yield
     box.sh(f"cp /root/probe.toml {FILE}; systemctl reload tinyci")
 
 
-def changed(box: Box, work: Clone, change: str) -> dict[str, str]:
+def changed(box: TestHost, work: Clone, change: str) -> dict[str, str]:
     """A job of the repo `probe` for which that was done while it waited; the next job in the queue has succeeded."""
     work("probe-other").script("echo the queue goes on")
     with paused(box):
@@ -55,20 +55,24 @@ def changed(box: Box, work: Clone, change: str) -> dict[str, str]:
     ],
     ids=["removed", "wrong", "another ref"],
 )
-def test_a_job_that_can_no_longer_run_is_rejected(box: Box, work: Clone, kept: None, change: str, told: str) -> None:
+def test_a_job_that_can_no_longer_run_is_rejected(
+    box: TestHost, work: Clone, kept: None, change: str, told: str
+) -> None:
     work("probe").script("echo never")
     done = changed(box, work, change)
     assert (done["state"], done["success"], done["output"]) == ("rejected", "false", "")
     assert told in done["reason"]
 
 
-def test_a_job_runs_as_the_user_of_the_file_in_force(box: Box, work: Clone, kept: None) -> None:
+def test_a_job_runs_as_the_user_of_the_file_in_force(box: TestHost, work: Clone, kept: None) -> None:
     work("probe").script("id -un")
     done = changed(box, work, f"""sed -i 's/^user = .*/user = "root"/' {FILE}""")
     assert (done["state"], done["output"], done["user"]) == ("succeeded", "root\n", "root")
 
 
-def test_a_job_restarts_the_units_and_keeps_the_time_of_the_file_in_force(box: Box, work: Clone, kept: None) -> None:
+def test_a_job_restarts_the_units_and_keeps_the_time_of_the_file_in_force(
+    box: TestHost, work: Clone, kept: None
+) -> None:
     box.sh(
         "printf '[Service]\\nExecStart=sleep infinity\\n' | tee /etc/systemd/user/before.service "
         ">/etc/systemd/user/after.service; systemctl --user -M probe@ daemon-reload"
@@ -87,7 +91,7 @@ def test_a_job_restarts_the_units_and_keeps_the_time_of_the_file_in_force(box: B
         box.sh("systemctl --user -M probe@ stop before after; rm /etc/systemd/user/{before,after}.service")
 
 
-def test_a_job_goes_on_by_the_file_that_it_began_with(box: Box, work: Clone, kept: None) -> None:
+def test_a_job_goes_on_by_the_file_that_it_began_with(box: TestHost, work: Clone, kept: None) -> None:
     """Also when that is removed, and the daemon killed: what it runs is told by systemd, and it ends."""
     box.fifo("/tmp/changes.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/changes.fifo; echo over")
@@ -98,7 +102,7 @@ def test_a_job_goes_on_by_the_file_that_it_began_with(box: Box, work: Clone, kep
     assert (done["state"], done["output"]) == ("succeeded", "begun\nover\n")
 
 
-def test_a_running_job_whose_repo_is_gone_for_a_new_daemon_fails(box: Box, work: Clone, kept: None) -> None:
+def test_a_running_job_whose_repo_is_gone_for_a_new_daemon_fails(box: TestHost, work: Clone, kept: None) -> None:
     work("probe").script("echo begun; sleep 1000")
     job = box.push(work("probe")).job
     box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
@@ -114,7 +118,7 @@ def test_a_running_job_whose_repo_is_gone_for_a_new_daemon_fails(box: Box, work:
 
 
 @pytest.mark.parametrize("collected", [True, False])
-def test_a_revision_that_vanished_while_it_waited_is_rejected(box: Box, work: Clone, collected: bool) -> None:
+def test_a_revision_that_vanished_while_it_waited_is_rejected(box: TestHost, work: Clone, collected: bool) -> None:
     clone = work("probe")
     clone.script("echo kept")
     box.wait(box.push(clone).job)
@@ -136,7 +140,7 @@ def test_a_revision_that_vanished_while_it_waited_is_rejected(box: Box, work: Cl
     assert box.wait(other)["output"] == "the queue goes on\n"
 
 
-def test_of_two_forced_pushes_the_later_one_is_deployed(box: Box, work: Clone) -> None:
+def test_of_two_forced_pushes_the_later_one_is_deployed(box: TestHost, work: Clone) -> None:
     clone = work("probe")
     clone.script("echo kept")
     box.wait(box.push(clone).job)

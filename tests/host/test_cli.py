@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from box import HOST, Box, Work
+from testhost import HOST, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -28,7 +28,7 @@ print(*map(min, spent))
 
 
 @pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 12)])
-def test_it_starts_in_no_time(box: Box, command: str, most: int) -> None:
+def test_it_starts_in_no_time(box: TestHost, command: str, most: int) -> None:
     """0.15 s where an empty Python needs 0.0125: machines differ."""
     empty, needs = map(float, box.sh("python3 -", "nobody", stdin=NEEDED % command).split())
     print(f"tinyci {command}: {needs * 1000:.0f} ms of the processor, an empty Python {empty * 1000:.0f} ms")
@@ -39,7 +39,9 @@ def test_it_starts_in_no_time(box: Box, command: str, most: int) -> None:
     ("script", "status", "said"),
     [("echo built", 0, "succeeded"), ("echo broken; exit 3", 10, "failed")],
 )
-def test_commands_that_end_with_a_job_exit_by_it(box: Box, work: Clone, script: str, status: int, said: str) -> None:
+def test_commands_that_end_with_a_job_exit_by_it(
+    box: TestHost, work: Clone, script: str, status: int, said: str
+) -> None:
     work("probe").script(script)
     job = box.push(work("probe")).job
     followed = box.run(f"tinyci log -f {job}", "nobody")
@@ -54,7 +56,7 @@ def test_commands_that_end_with_a_job_exit_by_it(box: Box, work: Clone, script: 
     assert box.run(f"tinyci retry {job} --wait").status == status
 
 
-def test_a_cancelled_job_is_told_to_who_waits(box: Box, work: Clone) -> None:
+def test_a_cancelled_job_is_told_to_who_waits(box: TestHost, work: Clone) -> None:
     box.fifo("/tmp/waited.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/waited.fifo")
     job = box.push(work("probe")).job
@@ -64,7 +66,7 @@ def test_a_cancelled_job_is_told_to_who_waits(box: Box, work: Clone) -> None:
     assert f"cancelled job {job[:8]} of probe." in both.out
 
 
-def test_an_ordinary_user_sees_all_and_changes_nothing(box: Box, work: Clone) -> None:
+def test_an_ordinary_user_sees_all_and_changes_nothing(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     job = box.deploy(work("probe"))["id"]
     for command in ("jobs", "jobs probe --state succeeded", "status", "repos", f"show {job}", f"log {job}"):
@@ -84,7 +86,7 @@ def test_an_ordinary_user_sees_all_and_changes_nothing(box: Box, work: Clone) ->
 
 
 @pytest.mark.parametrize(("password", "status"), [("right", 0), ("wrong", 4)])
-def test_a_person_at_a_terminal_is_asked_for_a_password(box: Box, password: str, status: int) -> None:
+def test_a_person_at_a_terminal_is_asked_for_a_password(box: TestHost, password: str, status: int) -> None:
     """As by systemctl: polkit's question is answered where the command runs."""
     box.sh("echo admin:right | chpasswd; usermod --append --groups sudo admin")
     ours, its = pty.openpty()
@@ -112,7 +114,7 @@ def test_a_person_at_a_terminal_is_asked_for_a_password(box: Box, password: str,
     assert (b"paused: pushes are queued" in told) == (status == 0)
 
 
-def test_without_the_daemon_it_says_how_to_start_it(box: Box) -> None:
+def test_without_the_daemon_it_says_how_to_start_it(box: TestHost) -> None:
     box.sh("systemctl stop tinyci")
     try:
         for command in ("jobs", "log -f @", "pause"):
@@ -122,7 +124,7 @@ def test_without_the_daemon_it_says_how_to_start_it(box: Box) -> None:
         box.sh("systemctl start tinyci")
 
 
-def test_pages_and_completions_are_where_they_are_looked_for(box: Box) -> None:
+def test_pages_and_completions_are_where_they_are_looked_for(box: TestHost) -> None:
     for page in ("tinyci", "tinyci.toml", "tinyci.service", "org.tinyci1"):
         shown = box.run(f"man --warnings {page} | head -n 8")
         assert (shown.status, shown.err) == (0, "")

@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Callable
 
-from box import Box, Work
+from testhost import TestHost, Work
 from testinfra.host import Host
 
 Clone = Callable[[str], Work]
 
 
-def test_the_daemon_is_ready_and_not_root(box: Box, server: Host) -> None:
+def test_the_daemon_is_ready_and_not_root(box: TestHost, server: Host) -> None:
     service = server.service("tinyci")
     assert service.is_running
     assert service.is_enabled
@@ -26,7 +26,7 @@ def test_the_daemon_is_ready_and_not_root(box: Box, server: Host) -> None:
     assert re.search(r'Status: "idle, \d+ repos"', shown), shown
 
 
-def test_the_daemon_can_have_no_network_socket(box: Box) -> None:
+def test_the_daemon_can_have_no_network_socket(box: TestHost) -> None:
     """Its own filter, applied by systemd to a process that tries: the same properties as the unit has."""
     assert box.show("root", "tinyci.service", "RestrictAddressFamilies") == "AF_UNIX"
     properties = box.sh(
@@ -44,7 +44,7 @@ def test_the_daemon_can_have_no_network_socket(box: Box) -> None:
     assert box.sh("nsenter -t $(systemctl show -P MainPID tinyci) -n ss -Htuanp") == ""
 
 
-def test_its_exposure_is_small(box: Box) -> None:
+def test_its_exposure_is_small(box: TestHost) -> None:
     report = box.sh("systemd-analyze security --no-pager tinyci.service")
     print(report.splitlines()[-1])
     level = re.search(r"Overall exposure level for tinyci.service: ([0-9.]+)", report)
@@ -52,7 +52,7 @@ def test_its_exposure_is_small(box: Box) -> None:
     assert float(level[1]) <= 2.0
 
 
-def test_the_units_are_valid(box: Box) -> None:
+def test_the_units_are_valid(box: TestHost) -> None:
     stages = "tinyci-build@0.service tinyci-verify@0.service tinyci-rollback@0.service"
     names = f"tinyci.service tinyci-gate@1000.service {stages} tinyci.slice tinyci-build.slice"
     assert box.run(f"systemd-analyze verify --man=no {names}").text == ""
@@ -60,7 +60,7 @@ def test_the_units_are_valid(box: Box) -> None:
     assert user == ""
 
 
-def test_the_journal_tells_a_jobs_story_with_its_id(box: Box, work: Clone) -> None:
+def test_the_journal_tells_a_jobs_story_with_its_id(box: TestHost, work: Clone) -> None:
     work("probe").script("echo a line of the build")
     job = box.deploy(work("probe"))
     told = [
@@ -75,7 +75,7 @@ def test_the_journal_tells_a_jobs_story_with_its_id(box: Box, work: Clone) -> No
     assert "a line of the build" in box.sh("journalctl -o cat --no-pager -t tinyci-build")
 
 
-def test_the_bus_shows_the_job_while_it_runs(box: Box, work: Clone) -> None:
+def test_the_bus_shows_the_job_while_it_runs(box: TestHost, work: Clone) -> None:
     box.fifo("/tmp/bus.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/bus.fifo")
     job_id = box.push(work("probe")).job
@@ -97,7 +97,7 @@ def test_the_bus_shows_the_job_while_it_runs(box: Box, work: Clone) -> None:
     assert "no job that is kept has the id 'nonsense'" in missing.text
 
 
-def test_a_reload_reads_the_repos_again_and_one_wrong_file_stops_no_other(box: Box, work: Clone) -> None:
+def test_a_reload_reads_the_repos_again_and_one_wrong_file_stops_no_other(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     box.sh("echo 'user = 7' >/etc/tinyci/repos.d/wrong.toml; systemctl reload tinyci")
     try:
@@ -109,7 +109,7 @@ def test_a_reload_reads_the_repos_again_and_one_wrong_file_stops_no_other(box: B
         box.sh("rm /etc/tinyci/repos.d/wrong.toml; systemctl reload tinyci")
 
 
-def test_nothing_of_an_ended_job_is_left(box: Box, work: Clone) -> None:
+def test_nothing_of_an_ended_job_is_left(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     work("probe-root").script("exit 1")
     box.settled([box.push(work("probe")).job, box.push(work("probe-root")).job])

@@ -7,20 +7,20 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from box import HOST, Box, Work
 from breaking import ALL_UP, GATE, REPO, USER, Broken, broken
 from decisions import DECISIONS
 from examined import Seen, doctor, mend, named, wrong
 from rounds import ROUNDS, SET_UP
+from testhost import HOST, TestHost, Work
 
 
-def log_in_again(box: Box) -> None:
+def log_in_again(box: TestHost) -> None:
     """A connection that is kept has the groups that git was in when it was made."""
     config = subprocess.run([HOST, "ssh-config", box.name], capture_output=True, text=True, check=True).stdout.strip()
     subprocess.run(["ssh", "-F", config, "-l", "git", "-O", "exit", box.name], capture_output=True, check=False)
 
 
-def deploy(box: Box, clone: Work) -> None:
+def deploy(box: TestHost, clone: Work) -> None:
     """Push, and see it deployed."""
     clone.script("true")
     log_in_again(box)
@@ -28,7 +28,7 @@ def deploy(box: Box, clone: Work) -> None:
     assert job["state"] == "succeeded", job
 
 
-def test_a_fresh_host_is_well(box: Box) -> None:
+def test_a_fresh_host_is_well(box: TestHost) -> None:
     box.sh("rm -f /var/spool/tinyci/*.bad")  # of tests that put there what is no job
     seen = doctor(box, "")
     assert not wrong(seen)
@@ -38,7 +38,7 @@ def test_a_fresh_host_is_well(box: Box) -> None:
 
 
 @pytest.mark.parametrize("name", ROUNDS)
-def test_what_is_wrong_is_named_and_mended_as_printed(box: Box, name: str, work: Callable[[str], Work]) -> None:
+def test_what_is_wrong_is_named_and_mended_as_printed(box: TestHost, name: str, work: Callable[[str], Work]) -> None:
     breaks, subject, deploys = ROUNDS[name]
     with broken(box, breaks):
         seen = doctor(box, subject)
@@ -52,12 +52,12 @@ def test_what_is_wrong_is_named_and_mended_as_printed(box: Box, name: str, work:
     # That all is as before is seen once, after the last round: each look takes seconds.
 
 
-def test_after_all_rounds_the_host_is_well(box: Box) -> None:
+def test_after_all_rounds_the_host_is_well(box: TestHost) -> None:
     assert not wrong(doctor(box, ""))
 
 
 @pytest.mark.parametrize("name", DECISIONS)
-def test_what_a_person_has_to_decide_is_told_without_a_guess(box: Box, name: str) -> None:
+def test_what_a_person_has_to_decide_is_told_without_a_guess(box: TestHost, name: str) -> None:
     breaks, subject, _ = DECISIONS[name]
     with broken(box, breaks):
         seen = doctor(box, subject)
@@ -66,7 +66,7 @@ def test_what_a_person_has_to_decide_is_told_without_a_guess(box: Box, name: str
     assert not wrong(doctor(box, subject))
 
 
-def test_an_app_is_set_up_by_what_doctor_prints(box: Box, work: Callable[[str], Work]) -> None:
+def test_an_app_is_set_up_by_what_doctor_prints(box: TestHost, work: Callable[[str], Work]) -> None:
     """A repo's file alone: user, subordinate ids, manager, gate and repository come of mends."""
     name = "doctor-app"
     box.sh(
@@ -94,14 +94,14 @@ def test_an_app_is_set_up_by_what_doctor_prints(box: Box, work: Callable[[str], 
 
 
 @pytest.mark.parametrize("user", ["nobody", USER])
-def test_who_is_not_root_gets_no_false_alarm(box: Box, user: str) -> None:
+def test_who_is_not_root_gets_no_false_alarm(box: TestHost, user: str) -> None:
     seen = doctor(box, "", user)
     assert not wrong(seen)
     skipped = {each.sentence for each in seen if each.verdict == "unchecked"}
     assert skipped == {"needs root"}
 
 
-def test_who_is_not_root_sees_what_the_daemon_sees(box: Box) -> None:
+def test_who_is_not_root_sees_what_the_daemon_sees(box: TestHost) -> None:
     with broken(box, [Broken("gate", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}")]):
         found = {each.check: each for each in wrong(doctor(box, REPO, "nobody"))}
         assert found["gate"].mend.startswith("systemctl start tinyci-gate@")
@@ -109,13 +109,13 @@ def test_who_is_not_root_sees_what_the_daemon_sees(box: Box) -> None:
     assert not wrong(doctor(box, REPO, "nobody"))
 
 
-def test_what_does_not_exist_is_no_failure_of_the_host(box: Box) -> None:
+def test_what_does_not_exist_is_no_failure_of_the_host(box: TestHost) -> None:
     done = box.run("tinyci doctor nobody-knows-it")
     assert done.status == 3
     assert "there is no repo and no user nobody-knows-it: the repos are hello-generated, " in done.err
 
 
-def test_for_a_pipe_there_is_one_line_for_each_finding(box: Box) -> None:
+def test_for_a_pipe_there_is_one_line_for_each_finding(box: TestHost) -> None:
     lines = box.sh(f"tinyci doctor {REPO}").splitlines()
     assert all(len(line.split("\t")) == 5 for line in lines)
     assert f"ok\tuser {USER}\tgate" in [line.rpartition("\ttinyci-gate")[0] for line in lines]

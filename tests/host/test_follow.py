@@ -5,8 +5,8 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
 from follower import following
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -14,13 +14,13 @@ HELD = "timeout 60 cat /tmp/followed.fifo"
 
 
 @pytest.fixture
-def release(box: Box) -> Callable[[], str]:
+def release(box: TestHost) -> Callable[[], str]:
     """A build that says HELD waits for it."""
     box.fifo("/tmp/followed.fifo")
     return lambda: box.sh("timeout 20 sh -c ': >/tmp/followed.fifo'")
 
 
-def test_output_comes_while_the_build_runs(box: Box, work: Clone, release: Callable[[], str]) -> None:
+def test_output_comes_while_the_build_runs(box: TestHost, work: Clone, release: Callable[[], str]) -> None:
     work("probe").script(f"echo begun; {HELD}; echo over")
     with following(box, work("probe")) as push:
         push.until("begun")
@@ -41,7 +41,7 @@ def test_output_comes_while_the_build_runs(box: Box, work: Clone, release: Calla
     assert box.wait(job)["state"] == "succeeded"
 
 
-def test_a_failing_build_is_told_and_does_not_fail_the_push(box: Box, work: Clone) -> None:
+def test_a_failing_build_is_told_and_does_not_fail_the_push(box: TestHost, work: Clone) -> None:
     work("probe").script("echo something is wrong; exit 3")
     with following(box, work("probe")) as push:
         assert push.ended() == 0
@@ -54,7 +54,7 @@ def test_a_failing_build_is_told_and_does_not_fail_the_push(box: Box, work: Clon
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "the connection breaks"])
 def test_a_push_that_is_not_followed_to_its_end_leaves_the_job_running(
-    box: Box, work: Clone, release: Callable[[], str], how: int
+    box: TestHost, work: Clone, release: Callable[[], str], how: int
 ) -> None:
     work("probe").script(f"echo begun; {HELD}; echo over")
     with following(box, work("probe")) as push:
@@ -70,7 +70,7 @@ def test_a_push_that_is_not_followed_to_its_end_leaves_the_job_running(
     box.sh("timeout 60 sh -c 'while pgrep -f [h]ooks/post-receive; do sleep 0.1; done'")
 
 
-def test_several_jobs_of_a_push_are_followed_in_turn(box: Box, work: Clone) -> None:
+def test_several_jobs_of_a_push_are_followed_in_turn(box: TestHost, work: Clone) -> None:
     work("probe").script("echo this is $TINYCI_REF")
     with following(box, work("probe"), "HEAD:refs/heads/release-1", "HEAD:refs/heads/release-2") as push:
         assert push.ended() == 0
@@ -86,7 +86,7 @@ def test_several_jobs_of_a_push_are_followed_in_turn(box: Box, work: Clone) -> N
     box.push(work("probe"), ":refs/heads/release-1", ":refs/heads/release-2")
 
 
-def test_a_daemon_that_is_killed_is_waited_for(box: Box, work: Clone, release: Callable[[], str]) -> None:
+def test_a_daemon_that_is_killed_is_waited_for(box: TestHost, work: Clone, release: Callable[[], str]) -> None:
     work("probe").script(f"echo begun; {HELD}; echo over")
     with following(box, work("probe")) as push:
         push.until("begun")
@@ -98,14 +98,14 @@ def test_a_daemon_that_is_killed_is_waited_for(box: Box, work: Clone, release: C
     assert " of probe succeeded after " in push.lines[-1]
 
 
-def test_what_a_build_prints_is_not_obeyed(box: Box, work: Clone) -> None:
+def test_what_a_build_prints_is_not_obeyed(box: TestHost, work: Clone) -> None:
     work("probe").script(r"printf 'a\033[31mred\033[0m\033[2J\007\n'")
     with following(box, work("probe")) as push:
         assert push.ended() == 0
     assert r"ared\x1b[2J\x07" in push.lines
 
 
-def test_a_push_may_ask_for_no_job(box: Box, work: Clone) -> None:
+def test_a_push_may_ask_for_no_job(box: TestHost, work: Clone) -> None:
     work("probe").script("echo never")
     pushed = box.push(work("probe"), "--push-option=skip")
     assert pushed.jobs == []
@@ -116,14 +116,14 @@ def test_a_push_may_ask_for_no_job(box: Box, work: Clone) -> None:
     assert "no job for probe: the commit's message says [skip ci]" in pushed.text
 
 
-def test_an_option_that_is_not_known_is_named_and_the_push_goes_on(box: Box, work: Clone) -> None:
+def test_an_option_that_is_not_known_is_named_and_the_push_goes_on(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     pushed = box.push(work("probe"), "--push-option=folow")
     assert "there is no push option 'folow': expected follow or skip" in pushed.text
     assert box.wait(pushed.job)["state"] == "succeeded"
 
 
-def test_a_job_that_is_kept_for_later_cannot_be_followed_and_the_push_says_so(box: Box, work: Clone) -> None:
+def test_a_job_that_is_kept_for_later_cannot_be_followed_and_the_push_says_so(box: TestHost, work: Clone) -> None:
     work("probe").script("echo later")
     box.sh("systemctl stop redis-server@tinyci")
     try:

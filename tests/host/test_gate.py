@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 from testinfra.host import Host
 
 SYSTEMD = "org.freedesktop.systemd1"
@@ -27,7 +27,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def ask(box: Box, member: str, signature: str, body: str, user: str = "tinyci", target: str = "probe") -> str:
+def ask(box: TestHost, member: str, signature: str, body: str, user: str = "tinyci", target: str = "probe") -> str:
     """Call a method of the manager of `target` through its gate, as `user`."""
     uid = box.sh(f"id -u {target}").strip()
     interface = f"{SYSTEMD}.Manager"
@@ -50,11 +50,11 @@ def ask(box: Box, member: str, signature: str, body: str, user: str = "tinyci", 
         ("Exit", "", "()"),
     ],
 )
-def test_the_gate_refuses_what_is_not_listed(box: Box, member: str, signature: str, body: str) -> None:
+def test_the_gate_refuses_what_is_not_listed(box: TestHost, member: str, signature: str, body: str) -> None:
     assert ask(box, member, signature, body) == "org.freedesktop.DBus.Error.AccessDenied"
 
 
-def test_a_gate_stays_however_often_its_manager_is_restarted(box: Box) -> None:
+def test_a_gate_stays_however_often_its_manager_is_restarted(box: TestHost) -> None:
     """systemd's start limit (5 in 10 s) would leave the user without a gate: nobody starts it a second time."""
     gate = "tinyci-gate@$(id -u probe-other).service"
     for _ in range(8):
@@ -64,24 +64,24 @@ def test_a_gate_stays_however_often_its_manager_is_restarted(box: Box) -> None:
     box.sh(f"until systemctl is-active -q {gate}; do sleep 0.1; done", limit=20)
 
 
-def test_the_gate_passes_what_a_deploy_needs(box: Box) -> None:
+def test_the_gate_passes_what_a_deploy_needs(box: TestHost) -> None:
     assert "/org/freedesktop/systemd1/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)')
     assert ask(box, "RestartUnit", "ss", '("no-such.service", "replace")') == f"{SYSTEMD}.NoSuchUnit"
 
 
 @pytest.mark.parametrize("user", ["git", "nobody", "hello-quadlet"])
-def test_nobody_else_reaches_the_gate(box: Box, user: str) -> None:
+def test_nobody_else_reaches_the_gate(box: TestHost, user: str) -> None:
     assert "Permission denied" in ask(box, "LoadUnit", "s", '("dbus.service",)', user=user)
 
 
-def test_the_gates_rights(box: Box, server: Host) -> None:
+def test_the_gates_rights(box: TestHost, server: Host) -> None:
     uid = box.sh("id -u probe").strip()
     with_sudo = server.file(f"/run/tinyci-gate/{uid}")
     assert (with_sudo.user, with_sudo.group, oct(with_sudo.mode)) == ("probe", "tinyci", "0o750")
     assert box.sh(f"stat -c '%U %G %a' /run/tinyci-gate/{uid}/bus") == "probe tinyci 660\n"
 
 
-def test_the_gate_follows_the_users_manager(box: Box) -> None:
+def test_the_gate_follows_the_users_manager(box: TestHost) -> None:
     uid = box.sh("id -u probe-other").strip()
     box.sh(f"systemctl restart user@{uid}.service", limit=200)
     box.sh(f"until systemctl is-active -q tinyci-gate@{uid}.service; do sleep 0.1; done", limit=20)
@@ -92,7 +92,7 @@ JOB = "tinyci-build@" + "0" * 32
 SYSTEM = "busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager"
 
 
-def as_daemon(box: Box, call: str) -> str:
+def as_daemon(box: TestHost, call: str) -> str:
     """Ask the system's manager as the daemon does: uid tinyci in tinyci.service, which polkit 126 also looks at."""
     done = box.run(
         "cg=/sys/fs/cgroup$(systemctl show -P ControlGroup tinyci.service); echo $$ >$cg/cgroup.procs && "
@@ -119,7 +119,7 @@ def as_daemon(box: Box, call: str) -> str:
         "EnableUnitFiles asbb 1 ssh.service false false",
     ],
 )
-def test_polkit_refuses_the_daemon_everything_else(box: Box, call: str) -> None:
+def test_polkit_refuses_the_daemon_everything_else(box: TestHost, call: str) -> None:
     answer = as_daemon(box, call)
     refused = ("Access denied", "interactive authentication required", "Interactive authentication required")
     invalid = ("is not valid", "Invalid unit name", "neither a valid invocation ID nor unit name")
@@ -127,7 +127,7 @@ def test_polkit_refuses_the_daemon_everything_else(box: Box, call: str) -> None:
     assert any(text in answer for text in expected), answer
 
 
-def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(box: Box, work: Callable[[str], Work]) -> None:
+def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(box: TestHost, work: Callable[[str], Work]) -> None:
     work("probe-root").script("true")
     with box.repo_file("probe-root", units='["ssh.service"]'):
         done = box.deploy(work("probe-root"))
@@ -135,7 +135,7 @@ def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(box: Box, work: 
     assert "polkit does not let tinyci restart ssh.service: add it to polkit.tinyciUnits" in done["reason"]
 
 
-def test_polkit_lets_the_daemon_restart_a_listed_unit(box: Box) -> None:
+def test_polkit_lets_the_daemon_restart_a_listed_unit(box: TestHost) -> None:
     box.sh(
         "printf '[Service]\\nExecStart=sleep infinity\\n' >/etc/systemd/system/listed.service\n"
         "echo 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat([\"listed.service\"]);'"
@@ -159,7 +159,7 @@ def test_polkit_lets_the_daemon_restart_a_listed_unit(box: Box) -> None:
         )
 
 
-def test_polkit_lets_nobody_outside_the_service_use_its_rights(box: Box) -> None:
+def test_polkit_lets_nobody_outside_the_service_use_its_rights(box: TestHost) -> None:
     """polkit 126 knows the unit that asks; a process of the same uid elsewhere has nothing of them."""
     answer = box.run(f"{SYSTEM} RestartUnit ss hello-root.service replace", "tinyci").text
     assert "uthentication required" in answer or "denied" in answer, answer

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
-def test_of_each_repo_the_newest_jobs_are_kept_whole(box: Box, work: Clone) -> None:
+def test_of_each_repo_the_newest_jobs_are_kept_whole(box: TestHost, work: Clone) -> None:
     jobs = {}
     for repo in ("probe", "probe-other"):
         work(repo).script("echo of $TINYCI_JOB")
@@ -46,7 +46,7 @@ def test_of_each_repo_the_newest_jobs_are_kept_whole(box: Box, work: Clone) -> N
             assert box.job(job_id) == whole[job_id]
 
 
-def gone(box: Box, jobs: list[str]) -> None:
+def gone(box: TestHost, jobs: list[str]) -> None:
     """Wait until nothing of these jobs is in Redis."""
     keys = " ".join(f"tinyci:job:{job_id} tinyci:log:{job_id}" for job_id in jobs)
     end = time.monotonic() + 10

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -20,30 +20,30 @@ echo $TINYCI_REVISION >/tmp/chaos/$TINYCI_REPO.deployed
 """
 
 
-def daemon(box: Box, chance: random.Random) -> None:
+def daemon(box: TestHost, chance: random.Random) -> None:
     box.sh("systemctl kill --kill-whom=main --signal=KILL tinyci.service; true")
 
 
-def redis(box: Box, chance: random.Random) -> None:
+def redis(box: TestHost, chance: random.Random) -> None:
     box.sh("systemctl kill --kill-whom=main --signal=KILL redis-server@tinyci.service; true")
 
 
-def gate(box: Box, chance: random.Random) -> None:
+def gate(box: TestHost, chance: random.Random) -> None:
     user = chance.choice(["probe", "probe-other"])
     box.sh(f"systemctl restart tinyci-gate@$(id -u {user}).service")
 
 
-def manager(box: Box, chance: random.Random) -> None:
+def manager(box: TestHost, chance: random.Random) -> None:
     user = chance.choice(["probe", "probe-other"])
     # systemd allows this unit five starts in ten seconds.
     box.sh(f"uid=$(id -u {user}); systemctl reset-failed user@$uid; systemctl restart user@$uid", limit=200)
 
 
-def polkit(box: Box, chance: random.Random) -> None:
+def polkit(box: TestHost, chance: random.Random) -> None:
     box.sh("systemctl kill --signal=KILL polkit.service; true")
 
 
-def bus(box: Box, chance: random.Random) -> None:
+def bus(box: TestHost, chance: random.Random) -> None:
     """A user's bus, under its manager and its gate; the system's reads its configuration anew."""
     user = chance.choice(["probe", "probe-other"])
     box.sh("systemctl reload dbus")
@@ -54,7 +54,7 @@ def bus(box: Box, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("kill", [daemon, redis, gate, manager, polkit, bus], ids=lambda kill: kill.__name__)
 def test_every_push_ends_once_and_truly(
-    box: Box, work: Clone, request: pytest.FixtureRequest, kill: Callable[[Box, random.Random], None]
+    box: TestHost, work: Clone, request: pytest.FixtureRequest, kill: Callable[[TestHost, random.Random], None]
 ) -> None:
     rounds = request.config.getoption("--kills")
     if kill is not daemon:
@@ -79,7 +79,7 @@ def test_every_push_ends_once_and_truly(
     seen(box, pushed, revision)
 
 
-def seen(box: Box, pushed: dict[str, list[str]], revision: dict[str, str]) -> None:
+def seen(box: TestHost, pushed: dict[str, list[str]], revision: dict[str, str]) -> None:
     """Wait for the end of all, and check the promise."""
     box.sh("systemctl reset-failed tinyci.service; systemctl start tinyci.service; true", limit=60)
     states: dict[str, int] = {}
@@ -108,7 +108,7 @@ def seen(box: Box, pushed: dict[str, list[str]], revision: dict[str, str]) -> No
         assert box.systemctl(user, "list-units --all --no-legend --plain 'tinyci-*@*' | grep -v gate || true").out == ""
 
 
-def test_fifty_pushes_without_redis_come_in_order(box: Box, work: Clone) -> None:
+def test_fifty_pushes_without_redis_come_in_order(box: TestHost, work: Clone) -> None:
     box.sh("rm -rf /tmp/chaos; mkdir -m 1777 /tmp/chaos; systemctl stop redis-server@tinyci")
     pushed: dict[str, list[str]] = {repo: [] for repo in REPOS}
     revision: dict[str, str] = {}
@@ -129,7 +129,7 @@ def test_fifty_pushes_without_redis_come_in_order(box: Box, work: Clone) -> None
 
 
 @pytest.mark.parametrize("stage", ["building", "restarting", "verifying"])
-def test_a_reboot_in_each_stage(box: Box, work: Clone, stage: str) -> None:
+def test_a_reboot_in_each_stage(box: TestHost, work: Clone, stage: str) -> None:
     box.sh("rm -rf /var/tmp/chaos; mkdir -m 1777 /var/tmp/chaos")
     slow = (
         "[Service]\nType=notify\nNotifyAccess=all\n"

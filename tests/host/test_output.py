@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_200000_lines_arrive_whole_and_in_order(box: Box, work: Clone, repo: str) -> None:
+def test_200000_lines_arrive_whole_and_in_order(box: TestHost, work: Clone, repo: str) -> None:
     work(repo).script("seq 1 200000")
     job = box.deploy(work(repo), limit=180)
     assert job["state"] == "succeeded"
@@ -18,7 +18,7 @@ def test_200000_lines_arrive_whole_and_in_order(box: Box, work: Clone, repo: str
     assert job["output"].startswith("[tinyci: cut; ")
 
 
-def test_what_is_over_the_cap_is_told(box: Box, work: Clone) -> None:
+def test_what_is_over_the_cap_is_told(box: TestHost, work: Clone) -> None:
     box.sh(
         "cp /etc/tinyci/tinyci.toml /root/tinyci.toml; printf '\\n[limits]\\nlog = 100000\\n' >>/etc/tinyci/tinyci.toml"
     )
@@ -34,7 +34,7 @@ def test_what_is_over_the_cap_is_told(box: Box, work: Clone) -> None:
     assert job["output"].endswith("50000\n"), "the tail is of the end, not of what the log kept"
 
 
-def test_odd_bytes_survive_in_some_readable_form(box: Box, work: Clone) -> None:
+def test_odd_bytes_survive_in_some_readable_form(box: TestHost, work: Clone) -> None:
     work("probe").script(
         "printf 'latin \\351 end\\n'\n"
         "printf '\\033[31mred\\033[0m\\n'\n"
@@ -58,7 +58,7 @@ def test_odd_bytes_survive_in_some_readable_form(box: Box, work: Clone) -> None:
     assert job["output"].endswith("<3>not a level\nto stderr\nno final newline\n")
 
 
-def test_lines_are_in_the_log_while_the_build_runs(box: Box, work: Clone) -> None:
+def test_lines_are_in_the_log_while_the_build_runs(box: TestHost, work: Clone) -> None:
     box.fifo("/tmp/gate.fifo")
     work("probe").script("echo before; echo after $(timeout 60 cat /tmp/gate.fifo)")
     job = box.push(work("probe")).job

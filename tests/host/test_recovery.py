@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
 @pytest.mark.parametrize("signal", ["KILL", "TERM"])
-def test_a_killed_daemon_goes_on_with_the_build_it_had(box: Box, work: Clone, repo: str, signal: str) -> None:
+def test_a_killed_daemon_goes_on_with_the_build_it_had(box: TestHost, work: Clone, repo: str, signal: str) -> None:
     box.fifo("/tmp/kill.fifo")
     box.sh("rm -f /tmp/kill.runs; touch /tmp/kill.runs; chmod 666 /tmp/kill.runs")
     work(repo).script("echo run >>/tmp/kill.runs; echo before; timeout 60 cat /tmp/kill.fifo; echo after; seq 1 3")
@@ -37,7 +37,7 @@ def test_a_killed_daemon_goes_on_with_the_build_it_had(box: Box, work: Clone, re
     assert len(finals) == 1, "ended once"
 
 
-def test_a_build_that_ended_while_the_daemon_was_down_is_read(box: Box, work: Clone) -> None:
+def test_a_build_that_ended_while_the_daemon_was_down_is_read(box: TestHost, work: Clone) -> None:
     box.fifo("/tmp/down.fifo")
     work("probe").script("echo before; timeout 60 cat /tmp/down.fifo; echo after; exit 4")
     job = box.push(work("probe")).job
@@ -51,7 +51,7 @@ def test_a_build_that_ended_while_the_daemon_was_down_is_read(box: Box, work: Cl
     assert done["output"] == "before\nafter\n"
 
 
-def test_pushes_while_the_daemon_is_down_wait_for_it(box: Box, work: Clone) -> None:
+def test_pushes_while_the_daemon_is_down_wait_for_it(box: TestHost, work: Clone) -> None:
     box.sh("systemctl stop tinyci")
     jobs = []
     for repo in ("probe", "probe-root"):
@@ -61,7 +61,7 @@ def test_pushes_while_the_daemon_is_down_wait_for_it(box: Box, work: Clone) -> N
     assert [job["output"] for job in box.settled(jobs)] == ["built later\n"] * 2
 
 
-def test_a_push_without_redis_is_kept_and_deployed_when_it_is_back(box: Box, work: Clone) -> None:
+def test_a_push_without_redis_is_kept_and_deployed_when_it_is_back(box: TestHost, work: Clone) -> None:
     box.sh("systemctl stop redis-server@tinyci")
     try:
         work("probe").script("echo from the spool")
@@ -76,7 +76,7 @@ def test_a_push_without_redis_is_kept_and_deployed_when_it_is_back(box: Box, wor
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_a_restart_of_the_system_bus_costs_no_build(box: Box, work: Clone, repo: str) -> None:
+def test_a_restart_of_the_system_bus_costs_no_build(box: TestHost, work: Clone, repo: str) -> None:
     """tinyci, PID 1 and polkit come back to it by themselves. logind does not, and is restarted as well."""
     box.fifo("/tmp/bus.fifo")
     work(repo).script("echo before; timeout 60 cat /tmp/bus.fifo; echo after")

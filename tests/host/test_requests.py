@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 MANAGER = "org.tinyci1 /org/tinyci1 org.tinyci1.Manager"
 
 
-def held(box: Box, work: Clone, repo: str = "probe", before: str = "") -> str:
+def held(box: TestHost, work: Clone, repo: str = "probe", before: str = "") -> str:
     """Push a build that waits in /tmp/held.fifo, and return its job once it does."""
     box.fifo("/tmp/held.fifo")
     work(repo).script(f"{before}\necho begun; timeout 60 cat /tmp/held.fifo; echo over")
@@ -20,11 +20,11 @@ def held(box: Box, work: Clone, repo: str = "probe", before: str = "") -> str:
     return job
 
 
-def release(box: Box) -> None:
+def release(box: TestHost) -> None:
     box.sh("timeout 10 sh -c ': >/tmp/held.fifo'")
 
 
-def test_a_waiting_job_is_cancelled(box: Box, work: Clone) -> None:
+def test_a_waiting_job_is_cancelled(box: TestHost, work: Clone) -> None:
     running = held(box, work)
     work("probe").script("echo never")
     waiting = box.push(work("probe")).job
@@ -37,7 +37,7 @@ def test_a_waiting_job_is_cancelled(box: Box, work: Clone) -> None:
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_a_build_that_ignores_sigterm_is_cancelled_whole(box: Box, work: Clone, repo: str) -> None:
+def test_a_build_that_ignores_sigterm_is_cancelled_whole(box: TestHost, work: Clone, repo: str) -> None:
     """Fifty children of it, none of which listens: the whole cgroup dies, within 15 s."""
     children = "trap '' TERM; for i in $(seq 50); do (exec -a stubborn-child sleep 1000) & done"
     box.fifo("/tmp/held.fifo")
@@ -51,7 +51,7 @@ def test_a_build_that_ignores_sigterm_is_cancelled_whole(box: Box, work: Clone, 
     assert box.sh("pgrep -c -f [s]tubborn-child || true") == "0\n"
 
 
-def test_an_ended_job_is_not_cancelled(box: Box, work: Clone) -> None:
+def test_an_ended_job_is_not_cancelled(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     job = box.deploy(work("probe"))["id"]
     answer = box.run(f"busctl call {MANAGER} Cancel s {job}")
@@ -59,7 +59,7 @@ def test_an_ended_job_is_not_cancelled(box: Box, work: Clone) -> None:
     assert box.job(job)["state"] == "succeeded"
 
 
-def test_others_may_not_cancel(box: Box, work: Clone) -> None:
+def test_others_may_not_cancel(box: TestHost, work: Clone) -> None:
     job = held(box, work)
     answer = box.run(f"busctl call {MANAGER} Cancel s {job}", "nobody")
     assert "polkit wants an administrator to authenticate for org.tinyci1.cancel for probe" in answer.text
@@ -67,7 +67,7 @@ def test_others_may_not_cancel(box: Box, work: Clone) -> None:
     assert box.wait(job)["state"] == "succeeded"
 
 
-def test_a_retry_is_a_new_job_for_the_same_revision(box: Box, work: Clone) -> None:
+def test_a_retry_is_a_new_job_for_the_same_revision(box: TestHost, work: Clone) -> None:
     box.sh("rm -f /tmp/mended")
     work("probe").script("test -e /tmp/mended")
     first = box.deploy(work("probe"))
@@ -81,7 +81,7 @@ def test_a_retry_is_a_new_job_for_the_same_revision(box: Box, work: Clone) -> No
     assert (again["retry_of"], again["pusher"]) == (first["id"], "root")
 
 
-def test_a_pause_lets_nothing_begin_and_survives_a_restart(box: Box, work: Clone) -> None:
+def test_a_pause_lets_nothing_begin_and_survives_a_restart(box: TestHost, work: Clone) -> None:
     running = held(box, work, "probe-other")
     box.sh(f"busctl call {MANAGER} Pause")
     try:
@@ -98,7 +98,7 @@ def test_a_pause_lets_nothing_begin_and_survives_a_restart(box: Box, work: Clone
     assert box.wait(waiting)["output"] == "after the pause\n"
 
 
-def test_a_build_over_its_time_is_stopped(box: Box, work: Clone) -> None:
+def test_a_build_over_its_time_is_stopped(box: TestHost, work: Clone) -> None:
     with box.repo_file("probe", timeout='"2s"'):
         work("probe").script("echo begun; sleep 1000")
         job = box.deploy(work("probe"), limit=30)
@@ -107,7 +107,7 @@ def test_a_build_over_its_time_is_stopped(box: Box, work: Clone) -> None:
     assert job["output"] == "begun\n"
 
 
-def test_a_unit_whose_start_hangs_hangs_nobody(box: Box, work: Clone) -> None:
+def test_a_unit_whose_start_hangs_hangs_nobody(box: TestHost, work: Clone) -> None:
     box.sh(
         "printf '[Service]\\nType=notify\\nTimeoutStartSec=infinity\\nExecStart=sleep infinity\\n'"
         " >/etc/systemd/user/hanging.service; systemctl --user -M probe@ daemon-reload"
@@ -125,7 +125,7 @@ def test_a_unit_whose_start_hangs_hangs_nobody(box: Box, work: Clone) -> None:
     )
 
 
-def test_a_unit_that_is_not_there_is_named(box: Box, work: Clone) -> None:
+def test_a_unit_that_is_not_there_is_named(box: TestHost, work: Clone) -> None:
     with box.repo_file("probe", units='["no-such.service"]'):
         work("probe").script("true")
         job = box.deploy(work("probe"), limit=30)
@@ -133,7 +133,7 @@ def test_a_unit_that_is_not_there_is_named(box: Box, work: Clone) -> None:
     assert "the manager of probe has no unit no-such.service (not-found)" in job["reason"]
 
 
-def test_malformed_work_is_rejected_and_the_queue_goes_on(box: Box, work: Clone) -> None:
+def test_malformed_work_is_rejected_and_the_queue_goes_on(box: TestHost, work: Clone) -> None:
     ids = {
         "nothing": "00000000-0000-4000-8000-000000000001",
         "absurd": "00000000-0000-4000-8000-000000000002",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -23,7 +23,7 @@ ExecStart=sleep infinity
 
 
 @pytest.fixture(params=["probe", "probe-root"])
-def repo(box: Box, request: pytest.FixtureRequest) -> Iterator[str]:
+def repo(box: TestHost, request: pytest.FixtureRequest) -> Iterator[str]:
     """A repo whose units are to be tried; root's are allowed to the daemon by name."""
     places = "/etc/systemd/system /etc/systemd/user"
     rule = 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat(["try-slow.service", "try-limited.service"]);'
@@ -39,7 +39,7 @@ def repo(box: Box, request: pytest.FixtureRequest) -> Iterator[str]:
     box.systemctl(user, "daemon-reload")
 
 
-def test_a_restart_that_was_issued_before_a_kill_is_not_repeated(box: Box, work: Clone, repo: str) -> None:
+def test_a_restart_that_was_issued_before_a_kill_is_not_repeated(box: TestHost, work: Clone, repo: str) -> None:
     user = "root" if repo == "probe-root" else "probe"
     with box.repo_file(repo, units='["try-slow.service"]', settle='"500ms"'):
         work(repo).script("true")
@@ -58,7 +58,7 @@ def test_a_restart_that_was_issued_before_a_kill_is_not_repeated(box: Box, work:
     assert box.sh("cat /tmp/restart.starts") == "start\n" * 2, "one for each deploy"
 
 
-def test_a_restart_that_ended_while_the_daemon_was_down_is_not_repeated(box: Box, work: Clone, repo: str) -> None:
+def test_a_restart_that_ended_while_the_daemon_was_down_is_not_repeated(box: TestHost, work: Clone, repo: str) -> None:
     user = "root" if repo == "probe-root" else "probe"
     with box.repo_file(repo, units='["try-slow.service"]', settle='"500ms"'):
         work(repo).script("true")
@@ -74,7 +74,7 @@ def test_a_restart_that_ended_while_the_daemon_was_down_is_not_repeated(box: Box
     assert box.sh("cat /tmp/restart.starts") == "start\n"
 
 
-def test_quick_deploys_do_not_run_into_the_start_limit(box: Box, work: Clone, repo: str) -> None:
+def test_quick_deploys_do_not_run_into_the_start_limit(box: TestHost, work: Clone, repo: str) -> None:
     user = "root" if repo == "probe-root" else "probe"
     with box.repo_file(repo, units='["try-limited.service"]', settle='"0s"'):
         seen = set()

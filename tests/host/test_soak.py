@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -37,7 +37,7 @@ class Held:
         return f"{self.memory} KiB resident, {len(self.files)} file descriptors and {self.connections} to Redis"
 
 
-def held(box: Box) -> Held:
+def held(box: TestHost) -> Held:
     pid, server = (int(box.sh(f"systemctl show -P MainPID {unit}")) for unit in ("tinyci", "redis-server@tinyci"))
     memory = box.sh(f"awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status")
     files = open_files(box, pid)
@@ -47,14 +47,14 @@ def held(box: Box) -> Held:
     return Held(pid, int(memory), files, connections)
 
 
-def open_files(box: Box, pid: int) -> list[str]:
+def open_files(box: TestHost, pid: int) -> list[str]:
     return box.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
 
 
 class Feeder:
     """Puts jobs into Redis as a shell script may, each for a ref of its own, so that none supersedes another."""
 
-    def __init__(self, box: Box, revisions: dict[str, str]) -> None:
+    def __init__(self, box: TestHost, revisions: dict[str, str]) -> None:
         self.box = box
         self.made = 0
         self._revisions = revisions
@@ -87,7 +87,7 @@ class Feeder:
             self.box.redis(f"xread block 5000 count 20 streams tinyci:events {last}")
 
 
-def test_many_jobs_in_a_row_leave_nothing_behind(box: Box, work: Clone, request: pytest.FixtureRequest) -> None:
+def test_many_jobs_in_a_row_leave_nothing_behind(box: TestHost, work: Clone, request: pytest.FixtureRequest) -> None:
     jobs = request.config.getoption("--jobs")
     with ExitStack() as stack:
         stack.enter_context(box.config_file(f"[keep]\njobs = {KEPT}\n"))
@@ -116,7 +116,7 @@ def test_many_jobs_in_a_row_leave_nothing_behind(box: Box, work: Clone, request:
     assert after.memory < before.memory + 8 * 1024
 
 
-def left_nothing(box: Box) -> None:
+def left_nothing(box: TestHost) -> None:
     """Wait for the last job to be cleared away, and see what is left: what was to be kept."""
     box.sh('until [ -z "$(ls -A /run/tinyci/jobs)" ]; do sleep 0.1; done', limit=30)
     end = time.monotonic() + 30

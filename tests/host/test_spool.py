@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from box import Box, Pushed, Work
+from testhost import Pushed, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -47,7 +47,7 @@ UNWELL = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def admin(box: Box) -> Iterator[None]:
+def admin(box: TestHost) -> Iterator[None]:
     """A user of Redis who may configure it."""
     box.sh(f"cp -p {ACL} /root/users.acl; echo 'user tests on >tests ~* &* +@all' >>{ACL}")
     box.sh("systemctl restart redis-server@tinyci")
@@ -55,17 +55,17 @@ def admin(box: Box) -> Iterator[None]:
     box.sh(f"cp -p /root/users.acl {ACL}; systemctl restart redis-server@tinyci")
 
 
-def trace(box: Box) -> None:
+def trace(box: TestHost) -> None:
     box.sh("rm -f /tmp/spool.ran; touch /tmp/spool.ran; chmod 666 /tmp/spool.ran")
 
 
-def ran(box: Box) -> list[str]:
+def ran(box: TestHost) -> list[str]:
     """The jobs that were built, in order."""
     return box.sh("cat /tmp/spool.ran").split()
 
 
 @pytest.mark.parametrize("how", UNWELL)
-def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(box: Box, work: Clone, how: str) -> None:
+def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(box: TestHost, work: Clone, how: str) -> None:
     unwell, well, why = UNWELL[how]
     trace(box)
     pushed: list[Pushed] = []
@@ -94,7 +94,7 @@ def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(box: Box, wo
     assert {each.get("spooled") for each in done} == {"true"} or how in ("hanging", "without an index")
 
 
-def test_a_daemon_that_is_killed_while_it_takes_the_spool_in_takes_each_once(box: Box, work: Clone) -> None:
+def test_a_daemon_that_is_killed_while_it_takes_the_spool_in_takes_each_once(box: TestHost, work: Clone) -> None:
     trace(box)
     box.sh("systemctl stop redis-server@tinyci")
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -14,13 +14,13 @@ LIMIT = 2.0
 SLEEPING = "[Service]\nExecStart=sleep infinity\n"
 
 
-def stop(box: Box) -> float:
+def stop(box: TestHost) -> float:
     """Seconds from SIGTERM to the end, as systemd sees them."""
     return float(box.sh("a=$(date +%s%N); systemctl stop tinyci; b=$(date +%s%N); echo $((b - a))")) / 1e9
 
 
 @contextmanager
-def without_redis(box: Box) -> Iterator[None]:
+def without_redis(box: TestHost) -> Iterator[None]:
     box.sh("systemctl stop redis-server@tinyci")
     box.sh("until systemctl show -P StatusText tinyci | grep -q 'Redis does not'; do sleep 0.05; done", limit=20)
     try:
@@ -30,7 +30,7 @@ def without_redis(box: Box) -> Iterator[None]:
 
 
 @contextmanager
-def without_gate(box: Box) -> Iterator[None]:
+def without_gate(box: TestHost) -> Iterator[None]:
     gate = f"tinyci-gate@{box.sh('id -u probe').strip()}"
     box.sh(f"systemctl stop {gate}")
     try:
@@ -40,7 +40,7 @@ def without_gate(box: Box) -> Iterator[None]:
 
 
 @contextmanager
-def with_a_unit(box: Box) -> Iterator[None]:
+def with_a_unit(box: TestHost) -> Iterator[None]:
     box.sh("cat >/etc/systemd/user/sleeping.service; systemctl --user -M probe@ daemon-reload", stdin=SLEEPING)
     try:
         with box.repo_file("probe", units='["sleeping.service"]', settle='"4s"'):
@@ -50,7 +50,7 @@ def with_a_unit(box: Box) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("moment", ["idle", "building", "without redis", "without a manager", "settling"])
-def test_it_stops_at_once_and_goes_on(box: Box, work: Clone, moment: str) -> None:
+def test_it_stops_at_once_and_goes_on(box: TestHost, work: Clone, moment: str) -> None:
     box.fifo("/tmp/stop.fifo")
     box.sh("rm -f /tmp/stop.ran; touch /tmp/stop.ran; chmod 666 /tmp/stop.ran")
     waits = "timeout 60 cat /tmp/stop.fifo" if moment in ("building", "without redis") else "true"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -11,7 +11,7 @@ VACUUM = "journalctl --sync; journalctl --rotate --vacuum-time=1s; journalctl --
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_the_output_of_an_ended_job_outlives_the_journal(box: Box, work: Clone, repo: str) -> None:
+def test_the_output_of_an_ended_job_outlives_the_journal(box: TestHost, work: Clone, repo: str) -> None:
     work(repo).script("seq 1 100")
     job = box.deploy(work(repo))
     box.sh(VACUUM)
@@ -24,7 +24,7 @@ def test_the_output_of_an_ended_job_outlives_the_journal(box: Box, work: Clone, 
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_a_build_is_followed_on_when_the_journal_is_vacuumed_under_it(box: Box, work: Clone, repo: str) -> None:
+def test_a_build_is_followed_on_when_the_journal_is_vacuumed_under_it(box: TestHost, work: Clone, repo: str) -> None:
     box.fifo("/tmp/vacuum.fifo")
     work(repo).script(
         "for each in 1 2 3; do echo before $each; timeout 60 cat /tmp/vacuum.fifo; done; seq 1 1000; echo over"

@@ -1,190 +1,233 @@
-"""One test host: its directory, its machine, and the ways in that a person has: SSH, git, Ansible."""
+"""A booted test host, as the tests see it: what a person with a shell on it could do, and a person who pushes."""
 
-from __future__ import annotations
-
-import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
+import sys
 import time
-import uuid
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from baseimage import copy_base_image
-from common import CACHE, TREE, Failure, locked, run_logged, say
-from nspawn import ENVIRONMENT, Machine, has_pids_controller
+HERE = Path(__file__).resolve().parent
+TREE = HERE.parents[1]
+HOST = str(HERE / "host")
+FINAL = ("succeeded", "failed", "cancelled", "timed-out", "superseded", "rejected", "rolled-back")
 
-HOSTS = CACHE / "hosts"
-KEY = CACHE / "ssh-key"
+_REDIS = (
+    "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user daemon "
+    '--pass "$(cat /etc/tinyci/credentials/redis-daemon)"'
+)
 
-SSH_CONFIG = """\
-# Every name leads to this host, whatever an inventory calls it; port 22 is that of its own loopback device.
-Host *
-    User admin
-    HostKeyAlias {name}
-    ProxyCommand nsenter -t "$(cat {leader})" -n nc 127.0.0.1 22
-    IdentityFile {key}
-    IdentitiesOnly yes
-    UserKnownHostsFile {known_hosts}
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking yes
-    ControlMaster auto
-    ControlPath {directory}/ssh-%r
-    ControlPersist 60
-    LogLevel ERROR
-"""
+
+class HostError(Exception):
+    """A command on the host failed that was meant to succeed."""
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass
+class Pushed:
+    """What a push printed, and the ids of the jobs that it started, or that were kept for later, in order."""
+
+    text: str
+    jobs: list[str]
+
+    @property
+    def job(self) -> str:
+        assert len(self.jobs) == 1, self.text
+        return self.jobs[0]
 
 
 class TestHost:
+    """A host that is up."""
+
     __test__ = False  # no test of pytest's, for all its name
 
     def __init__(self, name: str) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name):
-            raise Failure(f"'{name}' cannot be a host's name: small letters, digits and '-', 31 at most")
         self.name = name
-        self.directory = HOSTS / name
-        if len(os.fsencode(self.directory)) > 80:
-            raise Failure(f"{CACHE} is too long a path for the sockets in it: set TINYCI_CACHE to a shorter one")
-        # Two caches may each have a host of this name, while control groups are the whole machine's.
-        unique = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:6]
-        self.machine = Machine(self.directory, f"tinyci-{unique}-{name}")
-        self.ssh_config = self.directory / "ssh_config"
 
-    def alone(self) -> AbstractContextManager[None]:
-        """For what must not happen twice at once to one host."""
-        return locked(HOSTS / f"{self.name}.lock")
+    # -- a shell on it -----------------------------------------------------------------------------------------
 
-    def exists(self) -> bool:
-        return self.machine.root.exists()
+    def run(self, script: str, user: str = "root", limit: float = 120, stdin: str = "") -> Done:
+        """Run a shell script on the host as that user, whatever its status."""
+        # Not runuser or su: those open a session, and nobody is to be logged in.
+        setpriv = 'exec setpriv --reuid "$0" --regid "$(id -g "$0")" --init-groups -- "$@"'
+        become = [] if user == "root" else ["sh", "-c", setpriv, user]
+        command = [HOST, "exec", self.name, "--", *become, "bash", "-c", script]
+        done = subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=limit, check=False)
+        return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
-    def need(self) -> None:
-        if not self.exists():
-            raise Failure(f"there is no host {self.name}: 'host up {self.name}' makes one")
+    def sh(self, script: str, user: str = "root", limit: float = 120, stdin: str = "") -> str:
+        """Run a shell script that must succeed, and return what it printed on stdout."""
+        done = self.run(script, user, limit, stdin)
+        if done.status:
+            raise HostError(f"{script}\nended with status {done.status}:\n{done.text}")
+        return done.out
 
-    # Its life.
-
-    def make(self, suite: str) -> None:
-        """A copy of the base image with a name and an identity of its own. `root` appears only when it is whole."""
-        if self.directory.exists():
-            shutil.rmtree(self.directory)  # the remains of one that was cut off
-        self.directory.mkdir(mode=0o700, parents=True)
-        unfinished = self.directory / "root.unfinished"
-        copy_base_image(suite, unfinished)
-        self._personalise(unfinished)
-        unfinished.rename(self.machine.root)
-
-    def boot(self) -> None:
-        self.need()
-        if self.machine.runs():
-            raise Failure(f"host {self.name} runs already")
-        self.machine.clean()
-        self.machine.boot()
-
-    def down(self) -> None:
-        """Nothing of it is kept, so nothing in it needs to be asked to stop."""
-        start = time.monotonic()
-        if not self.directory.exists() and not self.machine.runs():
-            raise Failure(f"there is no host {self.name}")
-        for user in self.directory.glob("ssh-*"):
-            command = ["ssh", "-F", str(self.ssh_config), "-l", user.name.removeprefix("ssh-"), "-O", "exit", self.name]
-            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
-        self.machine.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if self.directory.exists():
-            raise Failure(f"{self.directory} cannot be removed: is something mounted in it?")
-        say(f"removed {self.name}", start)
-
-    def _personalise(self, root: Path) -> None:
-        (root / "etc/hostname").write_text(f"{self.name}\n")
-        (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n::1 localhost\n")
-        # A machine-id of its own also says that this is no first boot, which would enable every unit there is.
-        (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
-        if not has_pids_controller():
-            # The host has no controllers then, and crun refuses podman's default limit for want of one.
-            conf = root / "etc/containers/containers.conf.d/test-host.conf"
-            conf.parent.mkdir(parents=True)
-            conf.write_text("[containers]\npids_limit = 0\n")
-        # Its package lists are the base image's. No network leads to newer ones, and a playbook that finds these
-        # fresh enough (cache_valid_time) does not look for them.
-        stamp = root / "var/lib/apt/periodic/update-success-stamp"
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
-        self._let_in(root)
-
-    def _let_in(self, root: Path) -> None:
-        with locked(CACHE / "ssh-key.lock"):
-            if not KEY.exists():
-                new = CACHE / "ssh-key.new"
-                new.unlink(missing_ok=True)
-                command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f", str(new)]
-                run_logged(command, CACHE / "ssh-key.log")
-                (CACHE / "ssh-key.new.pub").rename(f"{KEY}.pub")
-                new.rename(KEY)
-        home = root / "home/admin"
-        owner = home.stat()
-        ssh = home / ".ssh"
-        ssh.mkdir(mode=0o700)
-        authorized_keys = ssh / "authorized_keys"
-        authorized_keys.write_text(Path(f"{KEY}.pub").read_text())
-        for path in (ssh, authorized_keys):
-            os.chown(path, owner.st_uid, owner.st_gid)
-        known_hosts = self.directory / "known_hosts"
-        known_hosts.write_text(f"{self.name} {(root / 'etc/ssh/ssh_host_ed25519_key.pub').read_text()}")
-        self.ssh_config.write_text(
-            SSH_CONFIG.format(
-                name=self.name,
-                leader=self.machine.leader_file,
-                key=KEY,
-                known_hosts=known_hosts,
-                directory=self.directory,
-            )
+    def as_manager(self, user: str, script: str) -> str:
+        """Run a script as that user with the environment of a login, so that `systemctl --user` and podman work."""
+        if user == "root":
+            return self.sh(script)
+        return self.sh(
+            f"cd / && export XDG_RUNTIME_DIR=/run/user/$(id -u) HOME=~{user} && "
+            f"export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus && {script}",
+            user,
         )
 
-    # The ways in.
+    def fifo(self, path: str) -> None:
+        """A named pipe that anybody may use: a build waits in it (`timeout 60 cat PATH`) until a test writes."""
+        self.sh(f"rm -f {path}; mkfifo -m 666 {path}")
 
-    def execute(self, command: Sequence[str]) -> None:
-        """Become the command, run as root in the host. Does not return."""
-        enter = self.machine.entering(command)
-        self.machine.join_cgroup()
-        os.execvpe(enter[0], enter, ENVIRONMENT)
+    def systemctl(self, user: str, arguments: str) -> Done:
+        return self.run(f"systemctl {'' if user == 'root' else f'--user -M {user}@'} {arguments}")
 
-    def ssh(self, arguments: Sequence[str]) -> None:
-        """Become an ssh to it, as user admin. Does not return."""
-        self.machine.leader()
-        os.execvp("ssh", ["ssh", "-F", str(self.ssh_config), self.name, *arguments])
+    def show(self, user: str, unit: str, prop: str) -> str:
+        return self.systemctl(user, f"show -P {prop} {unit}").out.strip()
 
-    def push(self, directory: str, repo: str, arguments: Sequence[str]) -> None:
-        """Become a git push to it, as a person's: over SSH, as user git. Does not return."""
-        self.machine.leader()
-        refspecs = [] if any(not argument.startswith("-") for argument in arguments) else ["HEAD:refs/heads/master"]
-        url = f"git@{self.name}:/srv/git/{repo.removesuffix('.git')}.git"
-        command = ["git", "-C", directory, "push", *(a for a in arguments if a.startswith("-")), url]
-        command += [*(a for a in arguments if not a.startswith("-")), *refspecs]
-        os.execvpe("git", command, {**os.environ, "GIT_SSH_COMMAND": f"ssh -F '{self.ssh_config}'"})
+    def get(self, url: str) -> str:
+        """What a web server on the host answers."""
+        return self.sh(f"busybox wget -q -T 5 -O - {url}")
 
-    def provision(self, inventory: Path, arguments: Sequence[str]) -> None:
-        """Run the project's playbooks on it, over SSH as user admin, as for any server."""
-        self.machine.leader()
-        path = f"{TREE / '.venv/bin'}:{os.environ['PATH']}"
-        if not shutil.which("ansible-playbook", path=path):
-            raise Failure("ansible-playbook is not installed: run tests/prepare")
-        environment = {
-            **os.environ,
-            "PATH": path,
-            "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_SSH_ARGS": f"-F '{self.ssh_config}'",
-        }
-        key = Path(f"{KEY}.pub").read_text().strip()
-        for playbook in ("server.yml", "apps.yml"):
-            start = time.monotonic()
-            say(f"run {playbook} on {self.name}")
-            command = ["ansible-playbook", "--inventory", str(inventory.resolve()), playbook]
-            command += ["--extra-vars", json.dumps({"git_authorized_keys": [key]}), *arguments]
-            status = subprocess.run(command, cwd=TREE / "ansible", stdin=subprocess.DEVNULL, env=environment).returncode
-            if status:
-                raise Failure(f"{playbook} failed on host {self.name}: ansible-playbook ended with status {status}")
-            say(f"{playbook} is done", start)
+    @contextmanager
+    def repo_file(self, repo: str, **keys: str) -> Iterator[None]:
+        """The repo's file with other values (TOML) for some keys."""
+        file = f"/etc/tinyci/repos.d/{repo}.toml"
+        kept = self.sh(f"cat {file}")
+        lines = [line for line in kept.splitlines() if line.split(" ")[0] not in keys]
+        changed = "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())])
+        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=changed)
+        try:
+            yield
+        finally:
+            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
+
+    @contextmanager
+    def config_file(self, text: str) -> Iterator[None]:
+        """tinyci.toml with more in it."""
+        file = "/etc/tinyci/tinyci.toml"
+        kept = self.sh(f"cat {file}")
+        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=f"{kept}\n{text}")
+        try:
+            yield
+        finally:
+            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
+
+    # -- Redis -------------------------------------------------------------------------------------------------
+
+    def redis(self, command: str) -> list[str]:
+        return self.sh(f"{_REDIS} {command}").splitlines()
+
+    def redis_all(self, commands: list[str]) -> list[str]:
+        """The answers, of one line each, to many commands."""
+        return self.sh(_REDIS, stdin="\n".join(commands) + "\n").splitlines()
+
+    def redis_json(self, command: str) -> object:
+        return json.loads(self.sh(f"{_REDIS} --json {command}"))
+
+    def job(self, job_id: str) -> dict[str, str]:
+        found = self.redis_json(f"hgetall tinyci:job:{job_id}")
+        assert isinstance(found, dict)
+        return {str(key): str(value) for key, value in found.items()}
+
+    def keys(self, pattern: str) -> list[str]:
+        """What stands for `*` in the keys of that pattern."""
+        begin = len(pattern.removesuffix("*"))
+        return sorted(key[begin:] for key in self.redis(f"--scan --pattern '{pattern}'") if key)
+
+    def log(self, job_id: str) -> list[str]:
+        entries = self.redis_json(f"xrange tinyci:log:{job_id} - +")
+        assert isinstance(entries, list)
+        return [entry[1][1] for entry in entries]
+
+    def wait(self, job_id: str, states: tuple[str, ...] = FINAL, limit: float = 90) -> dict[str, str]:
+        """The job's hash as soon as its state is one of those. The event stream wakes us, so nothing is missed."""
+        end = time.monotonic() + limit
+        while True:
+            last = self.redis("xrevrange tinyci:events + - count 1")[:1] or ["0-0"]
+            job = self.job(job_id)
+            if job.get("state") in states:
+                if job["state"] in FINAL:  # pytest prints it when the test fails, and cuts a long hash short
+                    print(f"job {job_id} of {job.get('repo')} ended {job['state']}: {job.get('reason', '')}")
+                return job
+            if time.monotonic() > end or job.get("state") in FINAL:
+                tail = self.sh("systemctl status tinyci --no-pager; journalctl -u tinyci -n 30 --no-pager; true")
+                raise AssertionError(f"job {job_id} is not {states} within {limit} s: {job}\n{tail}")
+            self.redis(f"xread block 5000 count 1 streams tinyci:events {last[0]}")
+
+    def settled(self, jobs: list[str], limit: float = 120) -> list[dict[str, str]]:
+        return [self.wait(job, limit=limit) for job in jobs]
+
+    # -- a person who pushes -----------------------------------------------------------------------------------
+
+    def push(self, work: "Work", *arguments: str, repo: str = "") -> Pushed:
+        # --force: a host that is used again knows other clones' commits.
+        command = [HOST, "push", self.name, str(work.path), repo or work.repo, "--force", *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        text = (done.stdout + done.stderr).decode("utf-8", "replace")
+        if done.returncode:
+            raise HostError(f"git push ended with status {done.returncode}:\n{text}")
+        return Pushed(text, re.findall(r"(?:started|kept) job ([0-9a-f-]{36}) for", text))
+
+    def deploy(self, work: "Work", limit: float = 90) -> dict[str, str]:
+        """Push, and wait for the end of the one job of it."""
+        return {"id": (pushed := self.push(work)).job, **self.wait(pushed.job, limit=limit)}
+
+    # -- its power and its services ----------------------------------------------------------------------------
+
+    def kill(self, service: str) -> None:
+        """SIGKILL the service's main process, and return when systemd has started it anew."""
+        self.sh(
+            f"old=$(systemctl show -P MainPID {service}); kill -KILL $old\n"
+            f"until new=$(systemctl show -P MainPID {service}); [ $new != $old ] && [ $new != 0 ]\n"
+            "do sleep 0.05; done\n"
+            f"until systemctl is-active -q {service}; do sleep 0.05; done",
+            limit=30,
+        )
+
+    def host(self, *arguments: str, limit: float = 600) -> None:
+        subprocess.run([HOST, *arguments], check=True, timeout=limit, stdout=sys.stderr)
+
+
+class Work:
+    """A person's clone of a repository, pushed as one of the host's repos."""
+
+    def __init__(self, path: Path, repo: str) -> None:
+        self.path = path
+        self.repo = repo
+        path.mkdir(parents=True, exist_ok=True)
+        self.git("init", "--quiet", "--initial-branch=master", ".")
+        self.git("config", "user.name", "A Person")
+        self.git("config", "user.email", "person@example.org")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def commit(self, files: Mapping[str, str | bytes], message: str = "Change") -> str:
+        """Write the files, commit them, and return the revision. Scripts (*.sh) become executable."""
+        for name, content in files.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            if name.endswith(".sh"):
+                path.chmod(0o755)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def script(self, body: str, message: str = "Change the script") -> str:
+        """Commit a ci-build.sh with that body."""
+        return self.commit({"ci-build.sh": f"#!/bin/sh\n{body}\n"}, message)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from people import Polkit, Work
+from people import FakeRequests, Polkit
 from servers import LIMIT, MessageBus, Redis
 from tinyci.dbus.bus import Bus
 from tinyci.store.writer import Store
@@ -89,9 +89,9 @@ async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
 
 
 @pytest.fixture
-def work() -> Work:
+def work() -> FakeRequests:
     """Who carries requests out."""
-    return Work()
+    return FakeRequests()
 
 
 @pytest.fixture(scope="module")

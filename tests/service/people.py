@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from servers import MessageBus
 from tinyci.api import objects
-from tinyci.api.objects import Api
+from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
 from tinyci.dbus.bus import Bus, ServiceInterface, method
 from tinyci.model import repo
@@ -32,7 +32,7 @@ def on_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "Bus", TestBus)
 
 
-class Work:
+class FakeRequests:
     """Who carries out what people ask for: writes it down, or refuses."""
 
     def __init__(self) -> None:
@@ -111,9 +111,9 @@ class Polkit(ServiceInterface):  # type: ignore[misc]
         return [*self.verdict, {}]
 
 
-def api_of(work: Work, *names: str) -> Api:
+def api_of(work: FakeRequests, *names: str) -> ObjectServer:
     """The API to that work, with repos of those names."""
-    return Api(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output, work.happened)
+    return ObjectServer(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output, work.happened)
 
 
 def repo_of(name: str) -> Repo:

@@ -7,7 +7,7 @@ from gitrepos import Clone, git
 from tinyci.stage import checkout
 
 
-class Place:
+class CheckoutFixture:
     """A repository, and the workspace that it is checked out into."""
 
     def __init__(self, directory: Path, objects: str = "sha1") -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 from servers import LIMIT
 
 
-class Post:
+class WebhookServer:
     """Speaks what ntfy does, and what Apprise's json:// does."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Post:
         self._more = asyncio.Condition()
         self.port = 0
 
-    async def __aenter__(self) -> "Post":
+    async def __aenter__(self) -> "WebhookServer":
         app = web.Application()
         app.router.add_post("/{path:.*}", self._post)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, Client, Work, api_of, on_bus
+from people import ID, JOB_PATH, MANAGER, Client, FakeRequests, api_of, on_bus
 from servers import MessageBus
 from tinyci import __version__
 from tinyci.api import outputreader
 from tinyci.api.jobobject import PROPERTIES, path_of
-from tinyci.api.objects import EXPORTED, Api
+from tinyci.api.objects import EXPORTED, ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.model.job import FINAL
 
@@ -49,7 +49,7 @@ def on_test_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest_asyncio.fixture
-async def tinyci(work: Work) -> AsyncIterator[Api]:
+async def tinyci(work: FakeRequests) -> AsyncIterator[ObjectServer]:
     made = api_of(work, "web", "chaos-micropub")
     await made.connect()
     yield made
@@ -71,7 +71,7 @@ DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 # -- the manager -------------------------------------------------------------------------------------------------
 
 
-async def test_jobs_are_listed_oldest_first(tinyci: Api, client: Client) -> None:
+async def test_jobs_are_listed_oldest_first(tinyci: ObjectServer, client: Client) -> None:
     assert await client.ask(*MANAGER, "ListJobs") == [[]]
     other = str(uuid.uuid4())
     tinyci.add(ID, FIELDS)
@@ -83,19 +83,19 @@ async def test_jobs_are_listed_oldest_first(tinyci: Api, client: Client) -> None
     ]
 
 
-async def test_a_job_is_found_by_its_id(tinyci: Api, client: Client) -> None:
+async def test_a_job_is_found_by_its_id(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
 
 
-async def test_a_job_that_is_not_there_is_an_error_with_its_name(tinyci: Api, client: Client) -> None:
+async def test_a_job_that_is_not_there_is_an_error_with_its_name(tinyci: ObjectServer, client: Client) -> None:
     with pytest.raises(BusError) as caught:
         await client.ask(*MANAGER, "GetJob", "s", ID)
     assert caught.value.name == "org.tinyci1.Error.NoSuchJob"
     assert ID in str(caught.value)
 
 
-async def test_the_manager_tells_version_counts_and_repos(tinyci: Api, client: Client) -> None:
+async def test_the_manager_tells_version_counts_and_repos(tinyci: ObjectServer, client: Client) -> None:
     states = ["queued", "queued", "building", "restarting", "verifying", "failed", "succeeded"]
     for state in states:
         tinyci.add(str(uuid.uuid4()), {**FIELDS, "state": state})
@@ -111,7 +111,7 @@ async def test_the_manager_tells_version_counts_and_repos(tinyci: Api, client: C
 # -- a job -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: Api, client: Client) -> None:
+async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, ALL_FIELDS)
     assert await client.get_all(JOB_PATH, "org.tinyci1.Job") == {
         "Id": ("s", ID),
@@ -141,7 +141,7 @@ async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: Api, client:
     }
 
 
-async def test_what_a_job_does_not_have_yet_is_empty(tinyci: Api, client: Client) -> None:
+async def test_what_a_job_does_not_have_yet_is_empty(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     found = await client.get_all(JOB_PATH, "org.tinyci1.Job")
     assert found["State"] == ("s", "queued")
@@ -151,7 +151,7 @@ async def test_what_a_job_does_not_have_yet_is_empty(tinyci: Api, client: Client
     assert await client.get(JOB_PATH, "org.tinyci1.Job", "BuildDuration") == ("d", 0.0)
 
 
-async def test_a_property_cannot_be_set(tinyci: Api, client: Client) -> None:
+async def test_a_property_cannot_be_set(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     with pytest.raises(BusError) as caught:
         await client.ask(
@@ -170,12 +170,12 @@ async def test_a_property_cannot_be_set(tinyci: Api, client: Client) -> None:
 # -- signals -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_job_is_told_to_all(tinyci: Api, client: Client) -> None:
+async def test_a_new_job_is_told_to_all(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     assert await client.signals.get() == (*MANAGER, "JobNew", [ID, JOB_PATH])
 
 
-async def test_a_change_is_told_with_the_properties_that_changed(tinyci: Api, client: Client) -> None:
+async def test_a_change_is_told_with_the_properties_that_changed(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     await client.signals.get()
     tinyci.change(ID, {"state": "building", "attempt": "1", "restarting": "not a property"})
@@ -187,7 +187,7 @@ async def test_a_change_is_told_with_the_properties_that_changed(tinyci: Api, cl
     assert await client.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "building")
 
 
-async def test_the_end_of_a_job_is_told_after_its_last_change(tinyci: Api, client: Client) -> None:
+async def test_the_end_of_a_job_is_told_after_its_last_change(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     tinyci.change(ID, {"state": "failed", "reason": "because"})
     said = [await client.signals.get() for _ in range(3)]
@@ -196,7 +196,7 @@ async def test_the_end_of_a_job_is_told_after_its_last_change(tinyci: Api, clien
     assert await client.get(JOB_PATH, "org.tinyci1.Job", "State") == ("s", "failed")  # it stays for a while
 
 
-async def test_a_job_of_before_is_shown_and_not_told(tinyci: Api, client: Client) -> None:
+async def test_a_job_of_before_is_shown_and_not_told(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, ALL_FIELDS, announce=False)
     tinyci.add(str(uuid.uuid4()), FIELDS)
     _, _, member, (told, _) = await client.signals.get()
@@ -205,14 +205,14 @@ async def test_a_job_of_before_is_shown_and_not_told(tinyci: Api, client: Client
     assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
 
 
-async def test_a_job_that_is_known_is_not_new_again(tinyci: Api, client: Client) -> None:
+async def test_a_job_that_is_known_is_not_new_again(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, FIELDS)
     tinyci.add(ID, {**FIELDS, "state": "building"})
     said = [await client.signals.get() for _ in range(2)]
     assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged"]
 
 
-async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(tinyci: Api, client: Client) -> None:
+async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(tinyci: ObjectServer, client: Client) -> None:
     live = str(uuid.uuid4())
     tinyci.add(live, FIELDS)
     ended = [str(uuid.uuid4()) for _ in range(EXPORTED + 2)]
@@ -224,7 +224,9 @@ async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(tinyci: 
         await client.get(path_of(ended[0]), "org.tinyci1.Job", "State")
 
 
-async def test_a_job_that_is_only_kept_is_there_for_who_asks(tinyci: Api, client: Client, work: Work) -> None:
+async def test_a_job_that_is_only_kept_is_there_for_who_asks(
+    tinyci: ObjectServer, client: Client, work: FakeRequests
+) -> None:
     work.kept[ID] = ALL_FIELDS
     assert await client.ask(*MANAGER, "ListJobs") == [[]]
     assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH]
@@ -239,7 +241,7 @@ async def test_a_job_that_is_only_kept_is_there_for_who_asks(tinyci: Api, client
     assert await client.ask(*MANAGER, "GetJob", "s", ID) == [JOB_PATH], "and again for who asks again"
 
 
-async def test_repos_are_listed_with_what_their_files_say(tinyci: Api, client: Client) -> None:
+async def test_repos_are_listed_with_what_their_files_say(tinyci: ObjectServer, client: Client) -> None:
     refs = ["refs/heads/main", "refs/heads/master"]
     assert await client.ask(*MANAGER, "ListRepos") == [
         [[name, name, f"/srv/git/{name}.git", refs, [f"{name}.service"]] for name in ("chaos-micropub", "web")]
@@ -251,7 +253,7 @@ async def test_repos_are_listed_with_what_their_files_say(tinyci: Api, client: C
 JOB = (JOB_PATH, "org.tinyci1.Job", "ReadOutput", "sb")
 
 
-async def test_output_is_read_as_it_comes_to_its_end(tinyci: Api, client: Client, work: Work) -> None:
+async def test_output_is_read_as_it_comes_to_its_end(tinyci: ObjectServer, client: Client, work: FakeRequests) -> None:
     log = work.logs[ID] = []
     tinyci.add(ID, FIELDS)
     position, *rest = await client.ask(*JOB, "", True)
@@ -269,14 +271,16 @@ async def test_output_is_read_as_it_comes_to_its_end(tinyci: Api, client: Client
     for lines, state in (([], "building"), (["one", "two"], ""), (["three"], ""), ([], "restarting"), ([], "failed")):
         log += lines
         if lines:
-            tinyci.heard(ID)
+            tinyci.log_grew(ID)
         else:
             tinyci.change(ID, {"state": state})
         assert await heard.get() == (lines, state or "building")
     await following
 
 
-async def test_who_does_not_wait_has_an_answer_at_once(tinyci: Api, client: Client, work: Work) -> None:
+async def test_who_does_not_wait_has_an_answer_at_once(
+    tinyci: ObjectServer, client: Client, work: FakeRequests
+) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     position, *rest = await client.ask(*JOB, "", False)
     assert rest == [[], "building"]
@@ -284,7 +288,7 @@ async def test_who_does_not_wait_has_an_answer_at_once(tinyci: Api, client: Clie
 
 
 async def test_who_waits_for_nothing_has_an_answer_in_the_end(
-    tinyci: Api, client: Client, monkeypatch: pytest.MonkeyPatch
+    tinyci: ObjectServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputreader, "PATIENCE", 0.1)
     tinyci.add(ID, {**FIELDS, "state": "building"})
@@ -292,18 +296,20 @@ async def test_who_waits_for_nothing_has_an_answer_in_the_end(
     assert await client.ask(*JOB, position, True) == [position, [], "building"]
 
 
-async def test_many_read_one_job_and_none_waits_for_another(tinyci: Api, client: Client, work: Work) -> None:
+async def test_many_read_one_job_and_none_waits_for_another(
+    tinyci: ObjectServer, client: Client, work: FakeRequests
+) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     position, *_ = await client.ask(*JOB, "", False)
     async with asyncio.TaskGroup() as group:
         readers = [group.create_task(client.ask(*JOB, position, True)) for _ in range(100)]
         await client.ask(*JOB, position, False)  # answered, so the bus has brought the others
         work.logs[ID] = ["news"]
-        tinyci.heard(ID)
+        tinyci.log_grew(ID)
     assert [reader.result()[1] for reader in readers] == [["news"]] * 100
 
 
-async def test_long_output_comes_in_parts(tinyci: Api, client: Client, work: Work) -> None:
+async def test_long_output_comes_in_parts(tinyci: ObjectServer, client: Client, work: FakeRequests) -> None:
     log = work.logs[ID] = ["x" * 48_000] * 20 + [str(number) for number in range(3000)]
     tinyci.add(ID, {**FIELDS, "state": "succeeded"})
     position, parts = "", []
@@ -314,7 +320,7 @@ async def test_long_output_comes_in_parts(tinyci: Api, client: Client, work: Wor
     assert max(sum(map(len, part)) for part in parts) <= 300_000
 
 
-async def test_output_whose_log_is_gone_is_that_of_the_hash(tinyci: Api, client: Client) -> None:
+async def test_output_whose_log_is_gone_is_that_of_the_hash(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, {**FIELDS, "state": "failed", "output": "a\nb\0\n"})
     position, *rest = await client.ask(*JOB, "", True)
     assert rest == [["a", "b\\0"], "failed"]
@@ -322,7 +328,7 @@ async def test_output_whose_log_is_gone_is_that_of_the_hash(tinyci: Api, client:
 
 
 @pytest.mark.parametrize("position", ["x", "building", "1", "building -1", "building 1 ", "9" * 1000])
-async def test_a_position_that_nobody_told_is_refused(tinyci: Api, client: Client, position: str) -> None:
+async def test_a_position_that_nobody_told_is_refused(tinyci: ObjectServer, client: Client, position: str) -> None:
     tinyci.add(ID, FIELDS)
     with pytest.raises(BusError, match="position") as caught:
         await client.ask(*JOB, position, True)
@@ -333,7 +339,7 @@ async def test_a_position_that_nobody_told_is_refused(tinyci: Api, client: Clien
 
 
 @pytest.mark.parametrize("job_id", ["not an id", "", "a/b", "ä", "\udcff", "a\0b", "\\xff", "x" * 100])
-async def test_an_id_that_is_none_stops_nothing(tinyci: Api, client: Client, job_id: str) -> None:
+async def test_an_id_that_is_none_stops_nothing(tinyci: ObjectServer, client: Client, job_id: str) -> None:
     """Whoever may push may put anything into the queue."""
     tinyci.add(job_id, {})
     tinyci.change(job_id, {"state": "rejected"})
@@ -345,7 +351,7 @@ async def test_an_id_that_is_none_stops_nothing(tinyci: Api, client: Client, job
 
 @pytest.mark.parametrize("field", ["repo", "ref", "state", "reason", "attempt", "exit_status", "build_duration"])
 @pytest.mark.parametrize("text", ["", "a\0b", "-1", "99999999999999999999", "nan", "x" * 1000])
-async def test_a_field_that_is_none_stops_nothing(tinyci: Api, client: Client, field: str, text: str) -> None:
+async def test_a_field_that_is_none_stops_nothing(tinyci: ObjectServer, client: Client, field: str, text: str) -> None:
     tinyci.add(ID, {**FIELDS, field: text})
     tinyci.change(ID, {field: text})
     (jobs,) = await client.ask(*MANAGER, "ListJobs")
@@ -356,12 +362,14 @@ async def test_a_field_that_is_none_stops_nothing(tinyci: Api, client: Client, f
 # -- the connection ----------------------------------------------------------------------------------------------
 
 
-async def test_a_second_tinyci_is_refused(tinyci: Api) -> None:
+async def test_a_second_tinyci_is_refused(tinyci: ObjectServer) -> None:
     with pytest.raises(BusError, match=r"org\.tinyci1 is owned by another process"):
-        await api_of(Work()).connect()
+        await api_of(FakeRequests()).connect()
 
 
-async def test_after_a_restart_of_the_bus_everything_is_there_again(tinyci: Api, message_bus: MessageBus) -> None:
+async def test_after_a_restart_of_the_bus_everything_is_there_again(
+    tinyci: ObjectServer, message_bus: MessageBus
+) -> None:
     tinyci.add(ID, FIELDS)
     lost: list[str] = []
     keeping = asyncio.create_task(tinyci.keep(lost.append))
@@ -402,7 +410,7 @@ async def busctl(message_bus: MessageBus, *arguments: str) -> str:
     return said.decode()
 
 
-async def test_busctl_calls_and_reads_it(tinyci: Api, message_bus: MessageBus) -> None:
+async def test_busctl_calls_and_reads_it(tinyci: ObjectServer, message_bus: MessageBus) -> None:
     tinyci.add(ID, ALL_FIELDS)
     listed = await busctl(message_bus, "call", "org.tinyci1", *MANAGER, "ListJobs")
     assert listed == f'a(sssso) 1 "{ID}" "web" "refs/heads/main" "failed" "{JOB_PATH}"\n'
@@ -410,7 +418,7 @@ async def test_busctl_calls_and_reads_it(tinyci: Api, message_bus: MessageBus) -
     assert attempt == "u 2\n"
 
 
-async def test_busctl_shows_what_the_design_names(tinyci: Api, message_bus: MessageBus) -> None:
+async def test_busctl_shows_what_the_design_names(tinyci: ObjectServer, message_bus: MessageBus) -> None:
     tinyci.add(ID, ALL_FIELDS)
     manager = await busctl(message_bus, "introspect", "org.tinyci1", *MANAGER)
     members = {tuple(line.split()[:4]) for line in manager.splitlines()}
@@ -428,7 +436,7 @@ async def test_busctl_shows_what_the_design_names(tinyci: Api, message_bus: Mess
     assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in PROPERTIES}
 
 
-async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bus: MessageBus) -> None:
+async def test_busctl_sees_every_job_and_no_other_object(tinyci: ObjectServer, message_bus: MessageBus) -> None:
     ids = [str(uuid.uuid4()) for _ in range(20)]
     for job_id in ids:
         tinyci.add(job_id, FIELDS)
@@ -437,7 +445,7 @@ async def test_busctl_sees_every_job_and_no_other_object(tinyci: Api, message_bu
 
 
 @pytest.mark.parametrize("path", ["/org/tinyci1/job/_0d313b1e", "/org/tinyci1/j", "/org/tinyci", "/tinyci1"])
-async def test_part_of_the_path_of_an_object_is_no_object(tinyci: Api, client: Client, path: str) -> None:
+async def test_part_of_the_path_of_an_object_is_no_object(tinyci: ObjectServer, client: Client, path: str) -> None:
     tinyci.add(ID, FIELDS)
     with pytest.raises(BusError) as caught:
         await client.ask(path, "org.freedesktop.DBus.Introspectable", "Introspect")
@@ -445,7 +453,7 @@ async def test_part_of_the_path_of_an_object_is_no_object(tinyci: Api, client: C
 
 
 @pytest.mark.parametrize("path", ["/", "/org/tinyci1"])
-async def test_not_everything_is_given_at_once(tinyci: Api, client: Client, path: str) -> None:
+async def test_not_everything_is_given_at_once(tinyci: ObjectServer, client: Client, path: str) -> None:
     tinyci.add(ID, FIELDS)
     with pytest.raises(BusError, match="ListJobs") as caught:
         await client.ask(path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
@@ -454,21 +462,21 @@ async def test_not_everything_is_given_at_once(tinyci: Api, client: Client, path
     assert "ObjectManager" not in said
 
 
-async def test_arguments_have_names(tinyci: Api, client: Client) -> None:
+async def test_arguments_have_names(tinyci: ObjectServer, client: Client) -> None:
     (said,) = await client.ask("/org/tinyci1", "org.freedesktop.DBus.Introspectable", "Introspect")
     arguments = ElementTree.fromstring(said).findall(".//arg")
     assert arguments
     assert all(argument.get("name") for argument in arguments)
 
 
-async def test_changed_repos_are_told(tinyci: Api, client: Client) -> None:
+async def test_changed_repos_are_told(tinyci: ObjectServer, client: Client) -> None:
     tinyci.repos_changed()
     _, _, member, (interface, changed, _) = await client.signals.get()
     assert (member, interface) == ("PropertiesChanged", "org.tinyci1.Manager")
     assert changed["Repos"].value == ["chaos-micropub", "web"]
 
 
-async def test_what_is_written_again_as_it_was_is_no_change(tinyci: Api, client: Client) -> None:
+async def test_what_is_written_again_as_it_was_is_no_change(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, ALL_FIELDS, announce=False)
     tinyci.change(ID, ALL_FIELDS | {"reason": "another"})
     _, _, member, (_, changed, _) = await client.signals.get()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from servers import MessageBus
-from tinyci.dbus.bus import Bus, BusError, BusGone, DBusReply, ServiceInterface, caller, method, signal
+from tinyci.dbus.bus import Bus, BusError, BusGoneError, ReplyError, ServiceInterface, caller, method, signal
 
 NAME, PATH, INTERFACE = "org.example.Test", "/org/example/test", "org.example.Test"
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
@@ -33,7 +33,7 @@ class Service(ServiceInterface):  # type: ignore[misc]
 
     @method()
     def Refuse(self):  # type: ignore[no-untyped-def]
-        raise DBusReply("org.tinyci1.Error.NoSuchJob", "no such job")
+        raise ReplyError("org.tinyci1.Error.NoSuchJob", "no such job")
 
     @method()
     def Break(self):  # type: ignore[no-untyped-def]
@@ -252,7 +252,7 @@ async def test_a_handler_that_fails_hears_of_the_next_signal(
 
 async def test_a_call_that_nobody_answers_ends_in_time(service: Service, bus: Bus) -> None:
     began = time.monotonic()
-    with pytest.raises(BusGone, match=r"Wait was not answered within 0\.2 s"):
+    with pytest.raises(BusGoneError, match=r"Wait was not answered within 0\.2 s"):
         await ask(bus, "Wait", timeout=0.2)
     assert time.monotonic() - began < 2
     service.go_on.set()
@@ -261,7 +261,7 @@ async def test_a_call_that_nobody_answers_ends_in_time(service: Service, bus: Bu
 
 async def test_a_call_to_a_bus_that_hangs_ends_in_time(bus: Bus, message_bus: MessageBus) -> None:
     message_bus.pause()
-    with pytest.raises(BusGone, match="was not answered within"):
+    with pytest.raises(BusGoneError, match="was not answered within"):
         await bus.call(*DBUS, "GetId", timeout=0.2)
     message_bus.resume()
 
@@ -273,7 +273,7 @@ async def test_a_call_whose_connection_is_lost_ends_at_once(
     await service.asked.wait()
     began = time.monotonic()
     message_bus.kill()
-    with pytest.raises(BusGone, match="the connection was lost during Wait"):
+    with pytest.raises(BusGoneError, match="the connection was lost during Wait"):
         await waiting
     assert time.monotonic() - began < 1
 
@@ -286,7 +286,7 @@ async def test_the_loss_of_the_connection_is_told(bus: Bus, message_bus: Message
     message_bus.kill()
     await waiting
     assert not bus.connected
-    with pytest.raises(BusGone, match="the connection is closed"):
+    with pytest.raises(BusGoneError, match="the connection is closed"):
         await bus.call(*DBUS, "GetId")
 
 
@@ -308,7 +308,7 @@ async def test_no_descriptor_is_left(message_bus: MessageBus) -> None:
     await lost.gone()
     await lost.close()
     for _ in range(3):
-        with pytest.raises(BusGone):
+        with pytest.raises(BusGoneError):
             await Bus.connect(message_bus.address)
     assert len(os.listdir("/proc/self/fd")) <= before - 1  # the pipe of the bus that was killed
 
@@ -320,7 +320,7 @@ async def test_an_answer_that_is_late_for_its_connection_harms_no_other(
     waiting = asyncio.create_task(ask(bus, "Wait"))
     await service.asked.wait()
     message_bus.kill()
-    with pytest.raises(BusGone):
+    with pytest.raises(BusGoneError):
         await waiting
     await asyncio.sleep(0)
     message_bus.start()
@@ -335,6 +335,6 @@ async def test_an_answer_that_is_late_for_its_connection_harms_no_other(
 
 async def test_a_bus_that_takes_us_for_another_refuses_us_at_once(message_bus: MessageBus) -> None:
     began = time.monotonic()
-    with pytest.raises(BusGone, match="the bus does not accept uid 4242: REJECTED EXTERNAL"):
+    with pytest.raises(BusGoneError, match="the bus does not accept uid 4242: REJECTED EXTERNAL"):
         await Bus.connect(message_bus.address, uid=4242)
     assert time.monotonic() - began < 1

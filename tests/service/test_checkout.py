@@ -4,20 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
-from place import Place
+from place import CheckoutFixture
 from tinyci.stage import checkout
-from tinyci.stage.order import Refused
+from tinyci.stage.order import StageError
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> CheckoutFixture:
+    return CheckoutFixture(tmp_path)
 
 
 # -- the revision ------------------------------------------------------------------------------------------------
 
 
-def test_a_checkout_is_the_revision_that_was_pushed(place: Place) -> None:
+def test_a_checkout_is_the_revision_that_was_pushed(place: CheckoutFixture) -> None:
     revision = place.push(a="1", sub__b="2")
     place.checkout(revision)
     assert place.files() == {"a": "1", "sub/b": "2"}
@@ -25,7 +25,7 @@ def test_a_checkout_is_the_revision_that_was_pushed(place: Place) -> None:
     assert place.git("status", "--porcelain") == ""
 
 
-def test_the_short_revision_is_as_a_script_expects_it(place: Place) -> None:
+def test_the_short_revision_is_as_a_script_expects_it(place: CheckoutFixture) -> None:
     revision = place.push(a="1")
     place.checkout(revision)
     short = place.git("rev-parse", "--short", "HEAD").strip()
@@ -33,7 +33,7 @@ def test_the_short_revision_is_as_a_script_expects_it(place: Place) -> None:
     assert revision.startswith(short)
 
 
-def test_the_next_revision_takes_the_place_of_the_one_before(place: Place) -> None:
+def test_the_next_revision_takes_the_place_of_the_one_before(place: CheckoutFixture) -> None:
     place.checkout(place.push(a="1", old="x", sub__c="3"))
     revision = place.push(a="2", new="y", sub="now a file")
     place.checkout(revision)
@@ -42,21 +42,21 @@ def test_the_next_revision_takes_the_place_of_the_one_before(place: Place) -> No
     assert place.git("status", "--porcelain") == ""
 
 
-def test_an_older_revision_can_be_checked_out_again(place: Place) -> None:
+def test_an_older_revision_can_be_checked_out_again(place: CheckoutFixture) -> None:
     first, second = place.push(a="1"), place.push(a="2", b="3")
     place.checkout(second)
     place.checkout(first)
     assert place.files() == {"a": "1"}
 
 
-def test_the_same_revision_can_be_checked_out_again(place: Place) -> None:
+def test_the_same_revision_can_be_checked_out_again(place: CheckoutFixture) -> None:
     revision = place.push(a="1")
     place.checkout(revision)
     place.checkout(revision)
     assert place.files() == {"a": "1"}
 
 
-def test_modes_and_links_are_those_of_the_revision(place: Place) -> None:
+def test_modes_and_links_are_those_of_the_revision(place: CheckoutFixture) -> None:
     place.clone.write("ci-build.sh", "#!/bin/sh\n", mode=0o755)
     place.clone.write("plain", "")
     (place.clone.tree / "link").symlink_to("plain")
@@ -74,7 +74,7 @@ def test_modes_and_links_are_those_of_the_revision(place: Place) -> None:
 
 
 def test_a_revision_of_longer_hashes_can_be_checked_out(tmp_path: Path) -> None:
-    place = Place(tmp_path, objects="sha256")
+    place = CheckoutFixture(tmp_path, objects="sha256")
     revision = place.push(a="1")
     place.checkout(revision)
     assert len(revision) == 64
@@ -82,17 +82,19 @@ def test_a_revision_of_longer_hashes_can_be_checked_out(tmp_path: Path) -> None:
     assert place.git("rev-parse", "HEAD").strip() == revision
 
 
-def test_a_repository_that_was_made_anew_with_longer_hashes_can_be_checked_out(place: Place, tmp_path: Path) -> None:
+def test_a_repository_that_was_made_anew_with_longer_hashes_can_be_checked_out(
+    place: CheckoutFixture, tmp_path: Path
+) -> None:
     place.checkout(place.push(a="1"))
     (tmp_path / "new").mkdir()
-    new = Place(tmp_path / "new", objects="sha256")
+    new = CheckoutFixture(tmp_path / "new", objects="sha256")
     new.workspace, new.tree = place.workspace, place.tree
     new.checkout(new.push(a="2"))
     assert place.files() == {"a": "2"}
 
 
 @pytest.mark.parametrize("annotated", [False, True])
-def test_a_tag_can_be_checked_out(place: Place, annotated: bool) -> None:
+def test_a_tag_can_be_checked_out(place: CheckoutFixture, annotated: bool) -> None:
     commit = place.push(a="1")
     place.push(a="2")
     place.clone.git("tag", *(["-a", "-m", "Release"] if annotated else []), "v1", commit)
@@ -102,21 +104,21 @@ def test_a_tag_can_be_checked_out(place: Place, annotated: bool) -> None:
     assert place.git("rev-parse", "HEAD").strip() == commit
 
 
-def test_the_tip_of_a_ref_is_what_it_is_at_now(place: Place) -> None:
+def test_the_tip_of_a_ref_is_what_it_is_at_now(place: CheckoutFixture) -> None:
     place.push(a="1")
     newest = place.push(a="2")
     assert checkout.tip(str(place.clone.bare), "refs/heads/main") == newest
 
 
-def test_a_ref_that_is_not_there_has_no_tip(place: Place) -> None:
+def test_a_ref_that_is_not_there_has_no_tip(place: CheckoutFixture) -> None:
     place.push(a="1")
     place.clone.push("main:next/below")
-    with pytest.raises(Refused, match=r"there is no refs/heads/next in .*: push it, or name another ref") as caught:
+    with pytest.raises(StageError, match=r"there is no refs/heads/next in .*: push it, or name another ref") as caught:
         checkout.tip(str(place.clone.bare), "refs/heads/next")
     assert caught.value.verdict == "rejected"
 
 
-def test_objects_are_borrowed_not_copied(place: Place) -> None:
+def test_objects_are_borrowed_not_copied(place: CheckoutFixture) -> None:
     place.clone.write("large", os.urandom(3_000_000))
     first = place.clone.commit()
     place.clone.push()

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, Polkit, Work, api_of, on_bus
+from people import ID, NEW_ID, FakeRequests, Polkit, api_of, on_bus
 from servers import TREE, MessageBus
 from tinyci import __version__
-from tinyci.api.objects import Api
+from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
 from tinyci.cli.exitstatus import OF_STATE
 
@@ -87,7 +87,7 @@ def person(message_bus: MessageBus) -> Person:
     return Person(message_bus)
 
 
-class Asked(Work):
+class Asked(FakeRequests):
     """Tells when a job is looked for that is not on the bus."""
 
     def __init__(self) -> None:
@@ -105,7 +105,9 @@ def work() -> Asked:
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+async def tinyci(
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+) -> AsyncIterator[ObjectServer]:
     on_bus(message_bus, monkeypatch)
     made = api_of(work, "mail", "web")
     await made.connect()
@@ -116,7 +118,7 @@ async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work:
 # -- looking -----------------------------------------------------------------------------------------------------
 
 
-async def test_jobs_are_lines_in_a_pipe(person: Person, tinyci: Api) -> None:
+async def test_jobs_are_lines_in_a_pipe(person: Person, tinyci: ObjectServer) -> None:
     other = str(uuid.uuid4())
     tinyci.add(ID, {**FIELDS, "state": "failed"})
     tinyci.add(other, {**FIELDS, "repo": "mail", "state": "building"})
@@ -129,7 +131,7 @@ async def test_jobs_are_lines_in_a_pipe(person: Person, tinyci: Api) -> None:
     assert [job["id"] for job in json.loads((await person.ask("jobs", "--json")).out)] == [ID, other]
 
 
-async def test_jobs_are_a_coloured_table_on_a_terminal(person: Person, tinyci: Api) -> None:
+async def test_jobs_are_a_coloured_table_on_a_terminal(person: Person, tinyci: ObjectServer) -> None:
     tinyci.add(ID, {**FIELDS, "state": "failed"})
     lines = (await person.look("jobs", columns=60)).splitlines()
     assert re.fullmatch(r"\x1b\[1mID +STATE +REPO +REF +AGE\x1b\[0m", lines[0])
@@ -138,7 +140,7 @@ async def test_jobs_are_a_coloured_table_on_a_terminal(person: Person, tinyci: A
     assert "\x1b" not in await person.look("jobs")
 
 
-async def test_a_job_is_shown_whole(person: Person, tinyci: Api) -> None:
+async def test_a_job_is_shown_whole(person: Person, tinyci: ObjectServer) -> None:
     output = "one\n\x1b[31mtwo\x1b[2J\n"
     tinyci.add(ID, {**FIELDS, "state": "failed", "success": "false", "output": output, "finished": "then"})
     for name in (ID, "0d3", "@", "web"):
@@ -152,7 +154,9 @@ async def test_a_job_is_shown_whole(person: Person, tinyci: Api) -> None:
     assert json.loads((await person.ask("show", "@", "--json")).out)["Output"] == output
 
 
-async def test_the_status_tells_of_a_pause_and_of_live_jobs(person: Person, tinyci: Api, work: Work) -> None:
+async def test_the_status_tells_of_a_pause_and_of_live_jobs(
+    person: Person, tinyci: ObjectServer, work: FakeRequests
+) -> None:
     work.paused = True
     tinyci.add(ID, {**FIELDS, "state": "building"})
     tinyci.add(NEW_ID, {**FIELDS, "state": "succeeded"})
@@ -178,7 +182,9 @@ async def test_without_a_bus_or_a_daemon_it_says_so(person: Person, message_bus:
 
 
 @pytest.mark.parametrize("command", ["show", "log", "wait", "cancel", "retry"])
-async def test_a_job_that_nobody_knows_is_answered_with_candidates(person: Person, tinyci: Api, command: str) -> None:
+async def test_a_job_that_nobody_knows_is_answered_with_candidates(
+    person: Person, tinyci: ObjectServer, command: str
+) -> None:
     tinyci.add(ID, {**FIELDS, "state": "failed"})
     said = await person.ask(command, "nonsense")
     assert said.status == 3
@@ -190,13 +196,15 @@ async def test_a_job_that_nobody_knows_is_answered_with_candidates(person: Perso
 
 @pytest.mark.parametrize("command", ["jobs", "run", "rollback"])
 async def test_a_repo_that_nobody_knows_is_answered_with_those_that_there_are(
-    person: Person, tinyci: Api, command: str
+    person: Person, tinyci: ObjectServer, command: str
 ) -> None:
     said = await person.ask(command, "wbe\x1b[2J")
     assert said == Ended(3, "", "tinyci: there is no repo 'wbe\\x1b[2J': the repos are mail, web\n")
 
 
-async def test_what_polkit_refuses_has_a_status_of_its_own(person: Person, tinyci: Api, polkit: Polkit) -> None:
+async def test_what_polkit_refuses_has_a_status_of_its_own(
+    person: Person, tinyci: ObjectServer, polkit: Polkit
+) -> None:
     tinyci.add(ID, FIELDS)
     polkit.verdict = (False, False)
     said = await person.ask("cancel", ID)
@@ -204,7 +212,7 @@ async def test_what_polkit_refuses_has_a_status_of_its_own(person: Person, tinyc
 
 
 async def test_what_the_daemon_will_not_do_is_its_sentence(
-    person: Person, tinyci: Api, polkit: Polkit, work: Work
+    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
 ) -> None:
     tinyci.add(ID, FIELDS)
     work.refusal = RequestError("AlreadyFinished", "it has ended")
@@ -218,7 +226,7 @@ async def test_a_wrong_command_line_is_two(person: Person, arguments: list[str])
     assert said.err.startswith("usage: tinyci")
 
 
-async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: Api) -> None:
+async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: ObjectServer) -> None:
     for _ in range(50):
         tinyci.add(str(uuid.uuid4()), FIELDS)
     command = f"set -o pipefail; {' '.join(TINYCI)} jobs | head -n 1"
@@ -232,7 +240,9 @@ async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: Api) -> N
 # -- asking ------------------------------------------------------------------------------------------------------
 
 
-async def test_requests_are_the_managers(person: Person, tinyci: Api, polkit: Polkit, work: Work) -> None:
+async def test_requests_are_the_managers(
+    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
+) -> None:
     tinyci.add(ID, FIELDS)
     tinyci.add(NEW_ID, {**FIELDS, "repo": "mail"})
     assert await person.ask("cancel", "web") == Ended(0, "cancelled job 0d313b1e of web.\n", "")
@@ -246,13 +256,15 @@ async def test_requests_are_the_managers(person: Person, tinyci: Api, polkit: Po
 # -- following ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_output_of_a_job_is_printed(person: Person, tinyci: Api, work: Work) -> None:
+async def test_the_output_of_a_job_is_printed(person: Person, tinyci: ObjectServer, work: FakeRequests) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     work.logs[ID] = ["one", "\x1b[31mtwo\x1b[2J"]
     assert await person.ask("log", "web") == Ended(0, "one\ntwo\\x1b[2J\n", "")
 
 
-async def test_a_job_that_is_only_kept_is_found_by_its_id(person: Person, tinyci: Api, work: Work) -> None:
+async def test_a_job_that_is_only_kept_is_found_by_its_id(
+    person: Person, tinyci: ObjectServer, work: FakeRequests
+) -> None:
     work.kept[ID] = {**FIELDS, "state": "failed", "reason": "because"}
     work.logs[ID] = ["one"]
     assert await person.ask("log", ID) == Ended(0, "one\n", "")
@@ -261,7 +273,7 @@ async def test_a_job_that_is_only_kept_is_found_by_its_id(person: Person, tinyci
 
 @pytest.mark.parametrize(("state", "status"), OF_STATE.items())
 async def test_who_waits_for_a_job_exits_by_it(
-    person: Person, tinyci: Api, work: Work, state: str, status: int
+    person: Person, tinyci: ObjectServer, work: FakeRequests, state: str, status: int
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     following = await person.start("log", "-f", ID)
@@ -270,7 +282,7 @@ async def test_who_waits_for_a_job_exits_by_it(
     assert following.stderr
     assert await following.stderr.readline() == b"tinyci: job 0d313b1e of web: building\n"
     work.logs[ID] = ["one"]
-    tinyci.heard(ID)
+    tinyci.log_grew(ID)
     assert await following.stdout.readline() == b"one\n", "it comes while the job goes on"
     ended = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
     tinyci.change(ID, ended)
@@ -281,7 +293,7 @@ async def test_who_waits_for_a_job_exits_by_it(
     assert (following.returncode, waiting.returncode) == (status, status)
 
 
-async def test_a_terminal_is_shown_what_is_waited_for(person: Person, tinyci: Api) -> None:
+async def test_a_terminal_is_shown_what_is_waited_for(person: Person, tinyci: ObjectServer) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     looking = asyncio.create_task(person.look("wait", ID))
     while "job 0d313b1e of web: building (" not in await person.told.get():
@@ -292,7 +304,7 @@ async def test_a_terminal_is_shown_what_is_waited_for(person: Person, tinyci: Ap
     assert "\r\x1b[Kjob 0d313b1e of web succeeded.\n" in await looking
 
 
-async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: Api) -> None:
+async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: ObjectServer) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     following = await person.start("log", "-f", ID)
     assert following.stderr
@@ -305,7 +317,7 @@ async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: Api) -> 
     )
 
 
-async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: Api, work: Work) -> None:
+async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: ObjectServer, work: FakeRequests) -> None:
     work.paused = True
     tinyci.add(ID, FIELDS)
     following = await person.start("log", "-f", ID)
@@ -318,7 +330,7 @@ async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: Ap
 
 
 async def test_a_daemon_that_goes_away_is_waited_for(
-    person: Person, message_bus: MessageBus, tinyci: Api, work: Asked
+    person: Person, message_bus: MessageBus, tinyci: ObjectServer, work: Asked
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     work.logs[ID] = ["one"]
@@ -341,7 +353,9 @@ async def test_a_daemon_that_goes_away_is_waited_for(
     await again.close()
 
 
-async def test_a_new_job_can_be_followed_at_once(person: Person, tinyci: Api, polkit: Polkit, work: Work) -> None:
+async def test_a_new_job_can_be_followed_at_once(
+    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
+) -> None:
     tinyci.add(NEW_ID, {**FIELDS, "state": "failed", "reason": "because"})
     work.logs[NEW_ID] = ["one"]
     said = await person.ask("run", "web", "main", "--wait")
@@ -370,7 +384,7 @@ def needed(commands: list[list[str]], environment: dict[str, str]) -> list[float
 
 
 @pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 12)])
-async def test_it_starts_in_no_time(person: Person, tinyci: Api, command: str, most: int) -> None:
+async def test_it_starts_in_no_time(person: Person, tinyci: ObjectServer, command: str, most: int) -> None:
     """Where an empty Python needs 12.5 ms, `tinyci jobs` may need 150; machines differ."""
     commands = [[sys.executable, "-c", "pass"], [*TINYCI, command]]
     empty, needs = await asyncio.to_thread(needed, commands, person.environment)

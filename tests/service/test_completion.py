@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, Work, api_of, on_bus
+from people import ID, NEW_ID, FakeRequests, api_of, on_bus
 from servers import TREE, MessageBus
-from tinyci.api.objects import Api
+from tinyci.api.objects import ObjectServer
 
 COMPLETIONS = TREE / "completions"
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "state": "building"}
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectServer]:
     on_bus(message_bus, monkeypatch)
-    made = api_of(Work(), "mail", "web")
+    made = api_of(FakeRequests(), "mail", "web")
     await made.connect()
     made.add(ID, FIELDS)
     made.add(NEW_ID, {**FIELDS, "repo": "mail"})
@@ -108,11 +108,13 @@ def shell(tmp_path: Path, message_bus: MessageBus) -> Shell:
         ("tinyci -", ["-h", "--help", "--version"]),
     ],
 )
-async def test_bash_offers_what_may_come_next(shell: Shell, tinyci: Api, line: str, offered: list[str]) -> None:
+async def test_bash_offers_what_may_come_next(
+    shell: Shell, tinyci: ObjectServer, line: str, offered: list[str]
+) -> None:
     assert await shell.bash(line) == offered
 
 
-async def test_zsh_offers_the_same_with_what_it_is(shell: Shell, tinyci: Api) -> None:
+async def test_zsh_offers_the_same_with_what_it_is(shell: Shell, tinyci: ObjectServer) -> None:
     assert await shell.zsh("tinyci show 0") == ["0d313b1e:building web main"]
     assert (await shell.zsh("tinyci show "))[:2] == ["@:the newest job", "mail:repo of mail"]
     assert await shell.zsh("tinyci canc") == ["cancel:end a job that waits or builds"]
@@ -136,7 +138,7 @@ async def test_the_tab_key_completes_in_zsh(shell: Shell, message_bus: MessageBu
     assert b"usage: tinyci cancel [-h] JOB" in told, told.decode()
 
 
-async def test_fish_offers_the_same_with_what_it_is(shell: Shell, tinyci: Api) -> None:
+async def test_fish_offers_the_same_with_what_it_is(shell: Shell, tinyci: ObjectServer) -> None:
     assert await shell.fish("tinyci show 0") == ["0d313b1e\tbuilding web main"]
     assert await shell.fish("tinyci canc") == ["cancel\tend a job that waits or builds"]
     assert await shell.fish("tinyci jobs --state=rolled") == ["--state=rolled-back"]

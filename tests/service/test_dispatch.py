@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from servers import Redis
 from tinyci.daemon.dispatch import Dispatch
-from tinyci.daemon.hostaccess import Host
+from tinyci.daemon.hostaccess import HostAccess
 from tinyci.model import settings
 from tinyci.model.repos import Repos
 from tinyci.store.writer import Store
-from tinyci.systemd.manager import ManagerDown
+from tinyci.systemd.manager import ManagerDownError
 from tinyci.systemd.managers import Managers
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
@@ -47,11 +47,11 @@ async def running(
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
     configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, Host(jobs=tmp_path))
+    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, HostAccess(jobs=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:
-        await made.take_up()
+        await made.resume()
         tasks.append(asyncio.create_task(made.run()))
 
     yield run
@@ -97,7 +97,7 @@ async def test_a_job_that_waits_to_be_cleared_away_holds_up_no_other(
 async def test_an_ended_job_of_a_user_who_is_gone_is_cleared_away_all_the_same(
     redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]]
 ) -> None:
-    managers.error = ManagerDown("there is no user web on this host")
+    managers.error = ManagerDownError("there is no user web on this host")
     managers.let_go.set()
     add(redis, "tinyci:accepted", state="failed", user="web", attempt="1")
     await running()

@@ -11,25 +11,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, Work, api_of, on_bus
+from people import ID, NEW_ID, FakeRequests, api_of, on_bus
 from servers import TREE, MessageBus, Redis
 from tinyci.api import eventreader
-from tinyci.api.eventreader import EventReaders
-from tinyci.api.objects import Api
+from tinyci.api.eventreader import EventReader
+from tinyci.api.objects import ObjectServer
 from tinyci.api.outputreader import PositionError
 from tinyci.store.writer import Store
 
 
 @pytest_asyncio.fixture
-async def readers(redis: Redis) -> AsyncIterator[tuple[EventReaders, Store]]:
+async def readers(redis: Redis) -> AsyncIterator[tuple[EventReader, Store]]:
     """Readers of a real Redis, and the store of it by which they hear of news."""
     store = Store(redis.socket, "daemon", "secret-daemon", on_event=lambda: made.wake())
-    made = EventReaders(store.events)
+    made = EventReader(store.events)
     yield made, store
     await store.close()
 
 
-Both = tuple[EventReaders, Store]
+Both = tuple[EventReader, Store]
 
 
 def told(events: list[dict[str, str]]) -> list[tuple[str, str]]:
@@ -161,7 +161,9 @@ def person(message_bus: MessageBus) -> Follower:
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+async def tinyci(
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+) -> AsyncIterator[ObjectServer]:
     on_bus(message_bus, monkeypatch)
     made = api_of(work, "mail", "web")
     await made.connect()
@@ -169,14 +171,16 @@ async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work:
     await made.close()
 
 
-def happen(work: Work, api: Api, state: str, repo: str = "web", **more: str) -> None:
+def happen(work: FakeRequests, api: ObjectServer, state: str, repo: str = "web", **more: str) -> None:
     number = f"{1_700_000_000_000 + len(work.events)}-0"
     about = {"job": ID, "repo": repo, "ref": "refs/heads/main", "at": "2026-01-02T03:04:05.000006Z"}
     work.events.append((number, {**about, "state": state, **more}))
-    api.happened()
+    api.event_added()
 
 
-async def test_events_are_lines_in_a_pipe_and_objects_in_json(person: Follower, tinyci: Api, work: Work) -> None:
+async def test_events_are_lines_in_a_pipe_and_objects_in_json(
+    person: Follower, tinyci: ObjectServer, work: FakeRequests
+) -> None:
     assert await person.ask() == (0, "", "")
     happen(work, tinyci, "building")
     happen(work, tinyci, "failed", repo="mail", reason="a\tb\x1b[31m")
@@ -196,7 +200,7 @@ async def test_events_are_lines_in_a_pipe_and_objects_in_json(person: Follower, 
 
 
 async def test_who_follows_hears_at_once_and_goes_on_when_the_daemon_is_back(
-    person: Follower, tinyci: Api, work: Work
+    person: Follower, tinyci: ObjectServer, work: FakeRequests
 ) -> None:
     happen(work, tinyci, "queued")
     process = await person.start("-f", "--json", "-n", "1")
@@ -223,7 +227,7 @@ async def test_who_follows_hears_at_once_and_goes_on_when_the_daemon_is_back(
     await other.close()
 
 
-async def test_who_is_not_read_any_more_ends(person: Follower, tinyci: Api, work: Work) -> None:
+async def test_who_is_not_read_any_more_ends(person: Follower, tinyci: ObjectServer, work: FakeRequests) -> None:
     """As journalctl does: also when nothing happens that it could try to write."""
     happen(work, tinyci, "queued", job=NEW_ID)
     ours, its = os.pipe()

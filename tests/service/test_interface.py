@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, Client, Polkit, Work, api_of, on_bus
+from people import ID, JOB_PATH, MANAGER, Client, FakeRequests, Polkit, api_of, on_bus
 from servers import TREE, MessageBus
 from tinyci.api.jobobject import path_of
-from tinyci.api.objects import Api
+from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.dbus.interface import EMITS_CHANGED
 
@@ -26,7 +26,9 @@ SECRET = "secret of /var/lib/tinyci/x.py"
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+async def tinyci(
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+) -> AsyncIterator[ObjectServer]:
     on_bus(message_bus, monkeypatch)
     made = api_of(work, "web")
     await made.connect()
@@ -36,7 +38,7 @@ async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work:
 
 
 @pytest_asyncio.fixture
-async def client(message_bus: MessageBus, tinyci: Api) -> AsyncIterator[Client]:
+async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[Client]:
     bus = await Bus.connect(message_bus.address)
     yield Client(bus)
     await bus.close()
@@ -201,7 +203,7 @@ async def test_what_is_not_there_is_refused_in_a_sentence(
 
 @pytest.mark.parametrize("member", [("Retry", "s", ID), ("Rollback", "s", "web"), ("Run", "ss", "web", ""), ("Pause",)])
 async def test_of_a_defect_callers_learn_only_that_it_is_one(
-    polkit: Polkit, client: Client, work: Work, monkeypatch: pytest.MonkeyPatch, member: tuple[Any, ...]
+    polkit: Polkit, client: Client, work: FakeRequests, monkeypatch: pytest.MonkeyPatch, member: tuple[Any, ...]
 ) -> None:
     def broken(*_: str) -> None:
         raise OSError(SECRET)
@@ -216,7 +218,7 @@ async def test_of_a_defect_callers_learn_only_that_it_is_one(
 
 
 async def test_three_thousand_messages_for_a_bus_that_stands_still_cost_nothing(
-    tinyci: Api, client: Client, message_bus: MessageBus
+    tinyci: ObjectServer, client: Client, message_bus: MessageBus
 ) -> None:
     await client.bus.match("type='signal',path_namespace='/org/tinyci1'")
     ids = [str(uuid.uuid4()) for _ in range(1000)]

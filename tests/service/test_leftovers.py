@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 from gitrepos import git
-from place import Place
+from place import CheckoutFixture
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> CheckoutFixture:
+    return CheckoutFixture(tmp_path)
 
 
 # -- what builds leave behind ------------------------------------------------------------------------------------
 
 
-def test_what_the_build_before_left_is_gone(place: Place) -> None:
+def test_what_the_build_before_left_is_gone(place: CheckoutFixture) -> None:
     place.push(a="1")
     (place.clone.tree / ".gitignore").write_text("ignored\n")
     revision = place.clone.commit()
@@ -36,7 +36,7 @@ def test_what_the_build_before_left_is_gone(place: Place) -> None:
     assert set(os.listdir(tree)) == {".git", ".gitignore", "a"}
 
 
-def test_what_the_build_before_changed_is_as_it_was(place: Place) -> None:
+def test_what_the_build_before_changed_is_as_it_was(place: CheckoutFixture) -> None:
     revision = place.push(a="1", b="2", c="3", d="4")
     tree = place.checkout(revision)
     (tree / "a").write_text("x")
@@ -49,60 +49,60 @@ def test_what_the_build_before_changed_is_as_it_was(place: Place) -> None:
     assert place.files() == {"a": "1", "b": "2", "c": "3", "d": "4"}
 
 
-def commit(place: Place) -> None:
+def commit(place: CheckoutFixture) -> None:
     git(place.tree, "commit", "--quiet", "--allow-empty", "--message", "Of the build")
 
 
-def branch(place: Place) -> None:
+def branch(place: CheckoutFixture) -> None:
     git(place.tree, "checkout", "--quiet", "-b", "main")
 
 
-def sparse(place: Place) -> None:
+def sparse(place: CheckoutFixture) -> None:
     git(place.tree, "sparse-checkout", "set", "--no-cone", "/a")
 
 
-def skip_worktree(place: Place) -> None:
+def skip_worktree(place: CheckoutFixture) -> None:
     git(place.tree, "update-index", "--skip-worktree", "a")
     (place.tree / "a").write_text("of the build")
 
 
-def assume_unchanged(place: Place) -> None:
+def assume_unchanged(place: CheckoutFixture) -> None:
     git(place.tree, "update-index", "--assume-unchanged", "a")
     (place.tree / "a").write_text("of the build")
 
 
-def attributes(place: Place) -> None:
+def attributes(place: CheckoutFixture) -> None:
     info = place.tree / ".git" / "info"
     info.mkdir(exist_ok=True)
     (info / "attributes").write_text("* text eol=crlf\n")
     (place.tree / "a").unlink()
 
 
-def excludes(place: Place) -> None:
+def excludes(place: CheckoutFixture) -> None:
     info = place.tree / ".git" / "info"
     info.mkdir(exist_ok=True)
     (info / "exclude").write_text("*\n")
     (place.tree / "new").write_text("x")
 
 
-def replaced(place: Place) -> None:
+def replaced(place: CheckoutFixture) -> None:
     (place.tree / "a").write_text("of the build")
     git(place.tree, "replace", "HEAD:a", git(place.tree, "hash-object", "-w", "a").strip())
     (place.tree / "a").unlink()
 
 
-def elsewhere(place: Place) -> None:
+def elsewhere(place: CheckoutFixture) -> None:
     (place.workspace / "elsewhere").mkdir()
     (place.workspace / "elsewhere" / "precious").write_text("x")
     git(place.tree, "config", "core.worktree", str(place.workspace / "elsewhere"))
 
 
-def contents(place: Place) -> dict[str, bytes]:
+def contents(place: CheckoutFixture) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in place.tree.iterdir() if path.is_file()}
 
 
-def setting(name: str, value: str) -> Callable[[Place], None]:
-    def set_it(place: Place) -> None:
+def setting(name: str, value: str) -> Callable[[CheckoutFixture], None]:
+    def set_it(place: CheckoutFixture) -> None:
         git(place.tree, "config", name, value)
         (place.tree / "a").unlink()
 
@@ -127,7 +127,9 @@ def setting(name: str, value: str) -> Callable[[Place], None]:
         pytest.param(setting("clean.requireForce", "true"), id="clean.requireForce"),
     ],
 )
-def test_what_the_build_before_told_git_does_not_matter(place: Place, change: Callable[[Place], None]) -> None:
+def test_what_the_build_before_told_git_does_not_matter(
+    place: CheckoutFixture, change: Callable[[CheckoutFixture], None]
+) -> None:
     first = place.push(a="1\n", b="2\n")
     place.checkout(first)
     change(place)
@@ -143,21 +145,23 @@ def test_what_the_build_before_told_git_does_not_matter(place: Place, change: Ca
 HOOKS = ("post-checkout", "reference-transaction", "post-index-change")
 
 
-def hooks(place: Place, directory: Path) -> None:
+def hooks(place: CheckoutFixture, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name in HOOKS:
         (directory / name).write_text(f"#!/bin/sh\ntouch {place.workspace}/ran\n")
         (directory / name).chmod(0o755)
 
 
-def test_a_hook_of_the_build_before_does_not_run(place: Place) -> None:
+def test_a_hook_of_the_build_before_does_not_run(place: CheckoutFixture) -> None:
     revision = place.push(a="1")
     hooks(place, place.checkout(revision) / ".git" / "hooks")
     place.checkout(revision)
     assert not (place.workspace / "ran").exists()
 
 
-def test_a_hook_of_the_users_own_does_not_run(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_of_the_users_own_does_not_run(
+    place: CheckoutFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hooks(place, tmp_path / "hooks")
     (tmp_path / ".gitconfig").write_text(f"[core]\n\thooksPath = {tmp_path}/hooks\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -220,7 +224,7 @@ def link_for_tree(tree: Path) -> None:
         pytest.param(link_for_tree, id="a link for the tree"),
     ],
 )
-def test_a_damaged_tree_is_repaired(place: Place, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_tree_is_repaired(place: CheckoutFixture, damage: Callable[[Path], None]) -> None:
     place.checkout(place.push(a="1"))
     damage(place.tree)
     revision = place.push(a="2")
@@ -229,7 +233,7 @@ def test_a_damaged_tree_is_repaired(place: Place, damage: Callable[[Path], None]
     assert place.git("rev-parse", "HEAD").strip() == revision
 
 
-def test_a_link_in_the_trees_place_is_not_followed(place: Place, tmp_path: Path) -> None:
+def test_a_link_in_the_trees_place_is_not_followed(place: CheckoutFixture, tmp_path: Path) -> None:
     place.checkout(place.push(a="1"))
     shutil.rmtree(place.tree)
     (tmp_path / "elsewhere").mkdir()
@@ -241,7 +245,9 @@ def test_a_link_in_the_trees_place_is_not_followed(place: Place, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"])
-def test_gits_own_environment_does_not_matter(place: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_gits_own_environment_does_not_matter(
+    place: CheckoutFixture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """A user's manager may have it from who knows where."""
     first, second = place.push(a="1"), place.push(a="2")
     with monkeypatch.context() as context:
@@ -252,7 +258,7 @@ def test_gits_own_environment_does_not_matter(place: Place, monkeypatch: pytest.
     assert place.git("rev-parse", "HEAD").strip() == second
 
 
-def test_the_tree_survives_what_garbage_collection_takes_from_the_repository(place: Place) -> None:
+def test_the_tree_survives_what_garbage_collection_takes_from_the_repository(place: CheckoutFixture) -> None:
     place.checkout(place.push(a="1"))
     revision = place.push(a="2")
     place.clone.git("reset", "--quiet", "--hard", revision)
@@ -265,7 +271,7 @@ def test_the_tree_survives_what_garbage_collection_takes_from_the_repository(pla
     assert place.files() == {"a": "2"}
 
 
-def test_a_repository_that_moved_can_be_checked_out(place: Place, tmp_path: Path) -> None:
+def test_a_repository_that_moved_can_be_checked_out(place: CheckoutFixture, tmp_path: Path) -> None:
     revision = place.push(a="1")
     place.checkout(revision)
     place.clone.bare.rename(tmp_path / "moved.git")

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fakeredis import FakeRedis, FakeStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memory import Memory, MemoryStore
 from servers import Gap, Redis
 from tinyci.model.job import State
 from tinyci.store.writer import Store
@@ -41,10 +41,10 @@ CHANGES = {
 }
 
 
-class Lossy(MemoryStore):
+class Lossy(FakeStore):
     """A store that hears the next answer only the second time."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: FakeRedis) -> None:
         super().__init__(memory, self._loses)
         self.lose = False
         self._times = 0
@@ -68,7 +68,7 @@ def test_it_answers_as_a_real_one(redis: Redis, tmp_path: Path, asked: list[tupl
 
 
 async def compare(redis: Redis, path: Path, asked: list[tuple[tuple[Any, ...], bool]]) -> None:
-    memory = Memory(time.time)
+    memory = FakeRedis(time.time)
     async with Gap(path, redis) as gap:
         real, lossy = Store(gap.socket, "daemon", "secret-daemon"), Lossy(memory)
         for (name, *arguments), lose in asked:

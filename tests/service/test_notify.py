@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from post import Post
+from post import WebhookServer
 from servers import LIMIT, TREE, Redis
 
 # As it is, but in a hurry.
@@ -109,19 +109,19 @@ class Notify:
 
 
 @pytest_asyncio.fixture
-async def post() -> AsyncIterator[Post]:
-    async with Post() as made:
+async def post() -> AsyncIterator[WebhookServer]:
+    async with WebhookServer() as made:
         yield made
 
 
 @pytest_asyncio.fixture
-async def notify(redis: Redis, tmp_path: Path, post: Post) -> AsyncIterator[Notify]:
+async def notify(redis: Redis, tmp_path: Path, post: WebhookServer) -> AsyncIterator[Notify]:
     made = Notify(tmp_path, redis, f"ntfy://127.0.0.1:{post.port}/tk_s3cret")
     yield made
     await made.close()
 
 
-def titles(post: Post) -> list[str]:
+def titles(post: WebhookServer) -> list[str]:
     return [each["title"].partition(" \u2013")[0] for each in post.taken]
 
 
@@ -130,7 +130,9 @@ def is_read(redis: Redis) -> bool:
     return not group["lag"] and not group["pending"]
 
 
-async def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(notify: Notify, post: Post) -> None:
+async def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(
+    notify: Notify, post: WebhookServer
+) -> None:
     notify.happen("failed")  # before it was there the first time
     await notify.start()
     for place, state in enumerate(["succeeded", "failed", "succeeded", "succeeded", "rolled-back"]):
@@ -144,7 +146,9 @@ async def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_no
     assert "s3cret" not in await notify.end() + "".join(notify.said)
 
 
-async def test_what_happens_while_it_is_down_is_told_when_it_is_back_as_one(notify: Notify, post: Post) -> None:
+async def test_what_happens_while_it_is_down_is_told_when_it_is_back_as_one(
+    notify: Notify, post: WebhookServer
+) -> None:
     await notify.start()
     await notify.end()
     notify.happen("failed", count=300)
@@ -157,7 +161,7 @@ async def test_what_happens_while_it_is_down_is_told_when_it_is_back_as_one(noti
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-async def test_what_was_told_is_not_told_again_after_a_restart(notify: Notify, post: Post, how: str) -> None:
+async def test_what_was_told_is_not_told_again_after_a_restart(notify: Notify, post: WebhookServer, how: str) -> None:
     await notify.start()
     notify.happen("failed")
     await post.until(taken=1)
@@ -169,7 +173,7 @@ async def test_what_was_told_is_not_told_again_after_a_restart(notify: Notify, p
     assert titles(post) == ["web: failed", "web: timed-out"]
 
 
-async def test_killed_in_the_middle_of_sending_it_misses_nothing(notify: Notify, post: Post) -> None:
+async def test_killed_in_the_middle_of_sending_it_misses_nothing(notify: Notify, post: WebhookServer) -> None:
     await notify.start()
     post.answers.clear()
     notify.happen("failed")
@@ -187,7 +191,7 @@ async def test_killed_in_the_middle_of_sending_it_misses_nothing(notify: Notify,
     assert len(post.taken) <= 3
 
 
-async def test_a_server_that_comes_back_gets_it_once(notify: Notify, post: Post) -> None:
+async def test_a_server_that_comes_back_gets_it_once(notify: Notify, post: WebhookServer) -> None:
     await notify.start()
     post.status = 503
     notify.happen("failed")
@@ -204,8 +208,8 @@ async def test_a_server_that_comes_back_gets_it_once(notify: Notify, post: Post)
     assert "s3cret" not in await notify.end() + "".join(notify.said)
 
 
-async def test_a_slow_server_holds_no_other_up(redis: Redis, tmp_path: Path, post: Post) -> None:
-    async with Post() as slow:
+async def test_a_slow_server_holds_no_other_up(redis: Redis, tmp_path: Path, post: WebhookServer) -> None:
+    async with WebhookServer() as slow:
         notify = Notify(
             tmp_path,
             redis,
@@ -226,7 +230,7 @@ async def test_a_slow_server_holds_no_other_up(redis: Redis, tmp_path: Path, pos
         await notify.close()
 
 
-async def test_a_redis_that_comes_back_is_read_on(own_redis: Redis, tmp_path: Path, post: Post) -> None:
+async def test_a_redis_that_comes_back_is_read_on(own_redis: Redis, tmp_path: Path, post: WebhookServer) -> None:
     notify = Notify(tmp_path / "notify", own_redis, f"ntfy://127.0.0.1:{post.port}/x")
     await notify.start()
     own_redis.kill()
@@ -237,7 +241,7 @@ async def test_a_redis_that_comes_back_is_read_on(own_redis: Redis, tmp_path: Pa
     await notify.close()
 
 
-async def test_a_reload_goes_by_what_the_repos_say_now(notify: Notify, post: Post, tmp_path: Path) -> None:
+async def test_a_reload_goes_by_what_the_repos_say_now(notify: Notify, post: WebhookServer, tmp_path: Path) -> None:
     await notify.start()
     (tmp_path / "etc/repos.d/web.toml").write_text(f'{REPO}notify = ["never"]\n')
     (tmp_path / "etc/repos.d/mail.toml").write_text(f'{REPO}notify = ["deploy"]\n')
@@ -250,7 +254,7 @@ async def test_a_reload_goes_by_what_the_repos_say_now(notify: Notify, post: Pos
     assert titles(post) == ["mail: succeeded"]
 
 
-async def test_a_memory_that_is_broken_is_put_aside(notify: Notify, post: Post, tmp_path: Path) -> None:
+async def test_a_memory_that_is_broken_is_put_aside(notify: Notify, post: WebhookServer, tmp_path: Path) -> None:
     (tmp_path / "state/memory.json").write_text("{")
     await notify.start()
     notify.happen("failed")
@@ -258,7 +262,9 @@ async def test_a_memory_that_is_broken_is_put_aside(notify: Notify, post: Post, 
     assert (tmp_path / "state/memory.bad").read_text() == "{"
 
 
-async def test_a_memory_that_cannot_be_written_stops_nothing(notify: Notify, post: Post, tmp_path: Path) -> None:
+async def test_a_memory_that_cannot_be_written_stops_nothing(
+    notify: Notify, post: WebhookServer, tmp_path: Path
+) -> None:
     (tmp_path / "state/memory.new").mkdir()  # what even root cannot open
     await notify.start()
     notify.happen("failed")
@@ -286,7 +292,7 @@ async def test_without_a_url_it_says_so_and_reads_on(redis: Redis, tmp_path: Pat
     await notify.close()
 
 
-async def test_a_test_says_of_each_url_whether_it_works(tmp_path: Path, post: Post) -> None:
+async def test_a_test_says_of_each_url_whether_it_works(tmp_path: Path, post: WebhookServer) -> None:
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials/notify").write_text(
         f"ntfy://127.0.0.1:{post.port}/s3cret\njson://127.0.0.1:1/s3cret\nslack://s3cret\n"

@@ -13,7 +13,7 @@ import pytest
 from dbus_next import Message, MessageType
 from servers import Peer
 from tinyci.dbus import bus as bus_module
-from tinyci.dbus.bus import Bus, BusGone
+from tinyci.dbus.bus import Bus, BusGoneError
 
 PATIENCE = 0.3
 FLOOD = 1.5
@@ -183,7 +183,7 @@ async def test_what_is_no_bus_is_gone_in_time(peer: Callable[[Talk], Peer], talk
     address = peer(talk).address
     began = time.monotonic()
     async with running_loop():
-        with pytest.raises(BusGone):
+        with pytest.raises(BusGoneError):
             await Bus.connect(address)
     assert time.monotonic() - began < PATIENCE + 1
 
@@ -198,7 +198,7 @@ async def test_where_nobody_listens_there_is_no_bus(tmp_path: Path, kind: str) -
     elif kind == "nobody listens":
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(path))
-    with pytest.raises(BusGone, match=f"cannot connect to unix:path={path}: "):
+    with pytest.raises(BusGoneError, match=f"cannot connect to unix:path={path}: "):
         await Bus.connect(f"unix:path={path}")
 
 
@@ -206,7 +206,7 @@ async def test_a_bus_that_accepts_nobody_is_gone_in_time(tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "bus"))
         listening.listen()  # and never accepts
-        with pytest.raises(BusGone, match=r"did not answer within 0\.3 s"):
+        with pytest.raises(BusGoneError, match=r"did not answer within 0\.3 s"):
             await Bus.connect(f"unix:path={tmp_path}/bus")
 
 
@@ -230,7 +230,7 @@ async def test_a_call_to_what_was_a_bus_ends_in_time(peer: Callable[[Talk], Peer
     began = time.monotonic()
     try:
         async with running_loop():
-            with pytest.raises(BusGone):
+            with pytest.raises(BusGoneError):
                 await bus.call("a.b", "/", "a.b", "C", timeout=PATIENCE)
     finally:
         await bus.close()
@@ -245,6 +245,6 @@ async def test_another_user_is_named_by_the_digits_of_its_uid(peer: Callable[[Ta
         said.append(line(connection))
         connection.sendall(b"REJECTED\r\n")
 
-    with pytest.raises(BusGone, match="the bus does not accept uid 1001: REJECTED"):
+    with pytest.raises(BusGoneError, match="the bus does not accept uid 1001: REJECTED"):
         await Bus.connect(peer(listen).address, uid=1001)
     assert said == [b"\0AUTH EXTERNAL 31303031\r\n"]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, Polkit, Work, api_of, on_bus
+from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, FakeRequests, Polkit, api_of, on_bus
 from servers import MessageBus
-from tinyci.api.objects import Api
+from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
 from tinyci.dbus.bus import Bus, BusError
 
@@ -22,7 +22,9 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: Work) -> AsyncIterator[Api]:
+async def tinyci(
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+) -> AsyncIterator[ObjectServer]:
     on_bus(message_bus, monkeypatch)
     made = api_of(work, "web")
     await made.connect()
@@ -32,7 +34,7 @@ async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work:
 
 
 @pytest_asyncio.fixture
-async def client(message_bus: MessageBus, tinyci: Api) -> AsyncIterator[Client]:
+async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[Client]:
     bus = await Bus.connect(message_bus.address)
     yield Client(bus)
     await bus.close()
@@ -58,7 +60,7 @@ REQUESTS = [
 
 @pytest.mark.parametrize(("request_", "action", "repo", "done", "answer"), REQUESTS)
 async def test_what_polkit_allows_is_carried_out(
-    polkit: Polkit, client: Client, work: Work, request_: Any, action: str, repo: str, done: Any, answer: Any
+    polkit: Polkit, client: Client, work: FakeRequests, request_: Any, action: str, repo: str, done: Any, answer: Any
 ) -> None:
     assert await client.ask(*MANAGER, *request_) == answer
     assert work.done == [done]
@@ -76,7 +78,7 @@ async def test_what_polkit_allows_is_carried_out(
 async def test_what_polkit_does_not_allow_is_not_carried_out(
     polkit: Polkit,
     client: Client,
-    work: Work,
+    work: FakeRequests,
     verdict: tuple[bool, bool],
     error: str,
     request_: Any,
@@ -90,12 +92,14 @@ async def test_what_polkit_does_not_allow_is_not_carried_out(
     assert work.done == []
 
 
-async def test_without_polkit_nothing_is_carried_out(client: Client, work: Work) -> None:
+async def test_without_polkit_nothing_is_carried_out(client: Client, work: FakeRequests) -> None:
     assert await refusal(client, "Cancel", "s", ID) == "org.freedesktop.DBus.Error.AccessDenied"
     assert work.done == []
 
 
-async def test_nothing_is_carried_out_before_polkit_has_answered(polkit: Polkit, client: Client, work: Work) -> None:
+async def test_nothing_is_carried_out_before_polkit_has_answered(
+    polkit: Polkit, client: Client, work: FakeRequests
+) -> None:
     polkit.thinks.clear()
     asking = asyncio.create_task(client.ask(*MANAGER, "Cancel", "s", ID))
     await polkit.is_asked.wait()
@@ -114,7 +118,7 @@ async def test_a_job_that_is_not_there_is_told_before_polkit_is_asked(
 
 
 async def test_a_request_that_cannot_be_carried_out_is_told_by_its_name(
-    polkit: Polkit, client: Client, work: Work
+    polkit: Polkit, client: Client, work: FakeRequests
 ) -> None:
     work.refusal = RequestError("AlreadyFinished", "it has ended")
     assert await refusal(client, "Cancel", "s", ID) == "org.tinyci1.Error.AlreadyFinished"

@@ -8,7 +8,7 @@ import pytest
 from gitrepos import Clone, git
 from servers import TREE
 from tinyci.stage import checkout
-from tinyci.stage.order import Refused
+from tinyci.stage.order import StageError
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def clone(tmp_path: Path) -> Clone:
     return made
 
 
-def refusal(clone: Clone, revision: str) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(clone: Clone, revision: str) -> StageError:
+    with pytest.raises(StageError) as caught:
         checkout.at(clone.bare.parent / "cache", str(clone.bare), revision)
     return caught.value
 
@@ -104,7 +104,7 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
     program = (
         "import sys; from pathlib import Path; from tinyci.stage import checkout, order\n"
         "try: checkout.at(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
-        "except order.Refused as error: print(error.verdict, error)"
+        "except order.StageError as error: print(error.verdict, error)"
     )
     capabilities = "-dac_override,-dac_read_search"
     done = subprocess.run(

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from post import Post
+from post import WebhookServer
 from tinyci.notify import sender
 from tinyci.notify.message import Message
-from tinyci.notify.sender import NotSent, host_of, send
+from tinyci.notify.sender import NotSentError, host_of, send
 from tinyci.notify.services import UrlError
 
 SECRET = "tk_s3cretsecretsecretsecretsecret"
@@ -48,7 +48,7 @@ def our_log() -> Iterator[list[str]]:
 
 
 async def sent(url: str, message: Message = MESSAGE) -> dict[str, object]:
-    async with Post() as post:
+    async with WebhookServer() as post:
         await asyncio.to_thread(send, url.format(post.port), message)
         (taken,) = post.taken
     return taken
@@ -110,10 +110,10 @@ async def test_the_longest_message_is_still_a_message_and_no_file(size: str) -> 
     ],
 )
 async def test_a_refusal_is_told_without_the_url(status: int, text: str, said: str) -> None:
-    async with Post() as post:
+    async with WebhookServer() as post:
         post.text = text
         post.status = status
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(NotSentError) as caught:
             await asyncio.to_thread(send, f"ntfy://{SECRET}@127.0.0.1:{post.port}/s3cret", MESSAGE)
     assert said in str(caught.value)
     assert "s3cret" not in str(caught.value)
@@ -121,7 +121,7 @@ async def test_a_refusal_is_told_without_the_url(status: int, text: str, said: s
 
 async def test_nobody_there_is_told_without_the_url(capfd: pytest.CaptureFixture[str]) -> None:
     for url in (f"ntfy://{SECRET}@127.0.0.1:1/s3cret", f"json://u:{SECRET}@127.0.0.1:1/s3cret"):
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(NotSentError) as caught:
             await asyncio.to_thread(send, url, MESSAGE)
         assert str(caught.value) == "the connection is refused"
     assert "s3cret" not in "".join(capfd.readouterr())

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from servers import Redis
 from tinyci.store import eventgroup as stream_module
-from tinyci.store.eventgroup import Stream, StreamError
+from tinyci.store.eventgroup import EventGroup, EventGroupError
 
 
 @pytest.fixture(autouse=True)
@@ -16,8 +16,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def stream(redis: Redis) -> AsyncIterator[Stream]:
-    made = Stream(redis.socket, "secret-notify")
+async def stream(redis: Redis) -> AsyncIterator[EventGroup]:
+    made = EventGroup(redis.socket, "secret-notify")
     yield made
     await made.close()
 
@@ -26,11 +26,11 @@ def happen(redis: Redis, *states: str) -> list[str]:
     return [redis.data.xadd("tinyci:events", {"job": "x", "state": state}) for state in states]
 
 
-def states(entries: list[stream_module.Entry]) -> list[str]:
+def states(entries: list[stream_module.StreamEntry]) -> list[str]:
     return [values.get("state", "") for _, values in entries]
 
 
-async def test_nothing_old_is_told_and_nothing_new_is_missed(redis: Redis, stream: Stream) -> None:
+async def test_nothing_old_is_told_and_nothing_new_is_missed(redis: Redis, stream: EventGroup) -> None:
     happen(redis, "old")
     assert await stream.open("") == 0
     assert await stream.more() == []
@@ -41,7 +41,7 @@ async def test_nothing_old_is_told_and_nothing_new_is_missed(redis: Redis, strea
     assert states(await stream.more()) == ["failed", "succeeded", "rejected"]
 
 
-async def test_what_was_given_and_is_not_done_is_given_again(redis: Redis, stream: Stream) -> None:
+async def test_what_was_given_and_is_not_done_is_given_again(redis: Redis, stream: EventGroup) -> None:
     await stream.open("")
     happen(redis, "1", "2", "3")
     entries = await stream.more()
@@ -54,7 +54,7 @@ async def test_what_was_given_and_is_not_done_is_given_again(redis: Redis, strea
     assert await stream.pending("0") == []
 
 
-async def test_how_many_events_are_lost_is_known_exactly(redis: Redis, stream: Stream) -> None:
+async def test_how_many_events_are_lost_is_known_exactly(redis: Redis, stream: EventGroup) -> None:
     await stream.open("")
     happen(redis, *"abc")
     await stream.done([number for number, _ in await stream.more()])
@@ -71,7 +71,7 @@ async def test_how_many_events_are_lost_is_known_exactly(redis: Redis, stream: S
     assert await stream.open("") == 2
 
 
-async def test_what_was_given_and_then_cut_off_has_no_fields(redis: Redis, stream: Stream) -> None:
+async def test_what_was_given_and_then_cut_off_has_no_fields(redis: Redis, stream: EventGroup) -> None:
     await stream.open("")
     happen(redis, "1", "2")
     await stream.more()
@@ -79,11 +79,11 @@ async def test_what_was_given_and_then_cut_off_has_no_fields(redis: Redis, strea
     assert states(await stream.pending("0")) == ["", "2"]
 
 
-async def test_a_group_that_is_gone_is_made_where_we_were(redis: Redis, stream: Stream) -> None:
+async def test_a_group_that_is_gone_is_made_where_we_were(redis: Redis, stream: EventGroup) -> None:
     await stream.open("")
     (position, _, _) = happen(redis, "read", "1", "2")
     redis.data.xgroup_destroy("tinyci:events", "notify")
-    with pytest.raises(StreamError, match="NOGROUP"):
+    with pytest.raises(EventGroupError, match="NOGROUP"):
         await stream.more()
     await stream.open(position)
     assert states(await stream.more()) == ["1", "2"]
@@ -93,7 +93,7 @@ async def test_a_group_that_is_gone_is_made_where_we_were(redis: Redis, stream: 
     assert states(await stream.more()) == ["3"]
 
 
-async def test_details_are_some_fields_of_a_hash_and_no_more(redis: Redis, stream: Stream) -> None:
+async def test_details_are_some_fields_of_a_hash_and_no_more(redis: Redis, stream: EventGroup) -> None:
     redis.data.hset("tinyci:job:x", mapping={"output": "a\n", "started": "s", "repo": "x" * 1_000_000})
     assert await stream.details("x") == {"output": "a\n", "started": "s"}
     assert await stream.details("unknown") == {}
@@ -102,18 +102,18 @@ async def test_details_are_some_fields_of_a_hash_and_no_more(redis: Redis, strea
 
 
 async def test_a_redis_that_does_not_let_us_in_is_an_error_in_a_sentence(redis: Redis) -> None:
-    stream = Stream(redis.socket, "wrong")
-    with pytest.raises(StreamError, match="invalid username-password pair"):
+    stream = EventGroup(redis.socket, "wrong")
+    with pytest.raises(EventGroupError, match="invalid username-password pair"):
         await stream.open("")
     await stream.close()
 
 
 async def test_a_redis_that_comes_back_is_used_again(own_redis: Redis) -> None:
-    stream = Stream(own_redis.socket, "secret-notify")
+    stream = EventGroup(own_redis.socket, "secret-notify")
     await stream.open("")
     reading = asyncio.create_task(stream.more())
     own_redis.kill()
-    with pytest.raises(StreamError):
+    with pytest.raises(EventGroupError):
         await reading
         await stream.more()
     own_redis.start()
@@ -123,7 +123,7 @@ async def test_a_redis_that_comes_back_is_used_again(own_redis: Redis) -> None:
     await stream.close()
 
 
-async def test_a_cancellation_at_whatever_moment_is_heard(stream: Stream) -> None:
+async def test_a_cancellation_at_whatever_moment_is_heard(stream: EventGroup) -> None:
     await stream.open("")
     for turns in range(20):
         reading = asyncio.create_task(stream.more())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from servers import LIMIT, Redis
-from tinyci.store.viewer import Archive
+from tinyci.store.viewer import StoreViewer
 from tinyci.web import live
 from tinyci.web.live import Live
 from webserver import Jobs, Stream, Web, running
@@ -187,7 +187,7 @@ async def test_a_slow_reader_gets_every_line_in_the_end(web: Web, jobs: Jobs, jo
 @pytest_asyncio.fixture
 async def following(redis: Redis) -> AsyncIterator[Live]:
     """Those who follow, in this process, where time can be short."""
-    archive, stop = Archive(redis.socket, "web", "secret-web"), asyncio.Event()
+    archive, stop = StoreViewer(redis.socket, "web", "secret-web"), asyncio.Event()
     live = Live(archive)
     async with asyncio.TaskGroup() as group:
         group.create_task(live.run(stop))

@@ -2,7 +2,7 @@
 
 import pytest
 from tinyci.model import settings
-from tinyci.model.toml import TableError
+from tinyci.model.toml import ConfigError
 
 FILE = "/etc/tinyci/tinyci.toml"
 
@@ -62,7 +62,7 @@ def test_every_key_is_taken_from_the_file() -> None:
     ],
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, key: str, expected: str) -> None:
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(ConfigError) as caught:
         settings.parse(FILE, text, cpus=1)
     assert str(caught.value).startswith(f"{FILE}: {key}: expected {expected}, but found ")
 
@@ -76,11 +76,11 @@ def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, ke
     ],
 )
 def test_a_misspelt_key_is_told_with_the_ones_there_are(text: str, key: str, known: str) -> None:
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(ConfigError) as caught:
         settings.parse(FILE, text, cpus=1)
     assert str(caught.value) == f"{FILE}: {key}: no such key; expected one of {known}"
 
 
 def test_what_is_not_toml_is_told_with_its_line() -> None:
-    with pytest.raises(TableError, match=rf"^{FILE}: not TOML: .*line 2"):
+    with pytest.raises(ConfigError, match=rf"^{FILE}: not TOML: .*line 2"):
         settings.parse(FILE, "parallel = 1\n[redis\n", cpus=1)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 from tinyci.api.requests import RequestError
-from tinyci.daemon.diagnosis import Diagnosis, Row
+from tinyci.daemon.diagnosis import Check, Diagnosis
 from tinyci.daemon.dispatch import Dispatch, Repos
 from tinyci.model.repo import Repo
 from tinyci.store.writer import Store
@@ -22,13 +22,13 @@ class Counting(Diagnosis):
         self.begun = asyncio.Event()
         self.made, self.now, self.most = 0, 0, 0
 
-    async def _repo(self, name: str) -> list[Row]:
+    async def _repo(self, name: str) -> list[Check]:
         self.made, self.now = self.made + 1, self.now + 1
         self.most = max(self.most, self.now)
         self.begun.set()
         await self.go.wait()
         self.now -= 1
-        return [Row("made", True, f"{name} {self.made}")]
+        return [Check("made", True, f"{name} {self.made}")]
 
 
 async def test_however_many_ask_one_is_made_at_a_time_and_shared() -> None:
@@ -38,8 +38,10 @@ async def test_however_many_ask_one_is_made_at_a_time_and_shared() -> None:
     later = [asyncio.ensure_future(diagnosis.of("web", None)) for _ in range(100)]
     await asyncio.sleep(0)
     diagnosis.go.set()
-    assert await first == [Row("made", True, "web 1")]
-    assert await asyncio.gather(*later) == [[Row("made", True, "web 2")]] * 100, "none has what was so before it asked"
+    assert await first == [Check("made", True, "web 1")]
+    assert await asyncio.gather(*later) == [[Check("made", True, "web 2")]] * 100, (
+        "none has what was so before it asked"
+    )
     assert (diagnosis.made, diagnosis.most) == (2, 1)
 
 

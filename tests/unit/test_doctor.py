@@ -23,7 +23,7 @@ from tinyci.doctor import (
     units,
     user,
 )
-from tinyci.doctor.examination import NoSuchSubject, subjects
+from tinyci.doctor.examination import NoSuchSubjectError, subjects
 from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled, judge_service
 from tinyci.doctor.system import File, Ran, parse_properties
@@ -511,7 +511,7 @@ def test_subjects() -> None:
     assert subjects("web", repos, {}, True) == ([one, two], ["web"]), "a user, and a repo of that name"
     assert subjects("newcomer", repos, {}, True) == ([], ["newcomer"])
     assert subjects("bad", repos, {"/etc/tinyci/repos.d/bad.toml": "no"}, False) == ([], [])
-    with pytest.raises(NoSuchSubject, match="no repo and no user nobody-knows: the repos are other, web, web-two"):
+    with pytest.raises(NoSuchSubjectError, match="no repo and no user nobody-knows: the repos are other, web, web-two"):
         subjects("nobody-knows", repos, {}, False)
 
 

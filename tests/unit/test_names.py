@@ -5,15 +5,15 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.cli.exitstatus import UNKNOWN, Failure
-from tinyci.cli.jobnames import Row, find, short
+from tinyci.cli.exitstatus import UNKNOWN, CommandError
+from tinyci.cli.jobnames import ListedJob, find, short
 
 JOBS = [
-    Row("0d313b1e-cca8-41ec-8c59-67453021b8a9", "web", "refs/heads/main", "failed", "/1"),
-    Row("0d31ffff-cca8-41ec-8c59-67453021b8a9", "mail", "refs/heads/main", "succeeded", "/2"),
-    Row("beef0000-cca8-41ec-8c59-67453021b8a9", "web", "refs/heads/main", "building", "/3"),
-    Row("cafe0000-cca8-41ec-8c59-67453021b8a9", "dead", "refs/heads/main", "queued", "/4"),
-    Row("dead0000-cca8-41ec-8c59-67453021b8a9", "mail", "refs/heads/main", "queued", "/5"),
+    ListedJob("0d313b1e-cca8-41ec-8c59-67453021b8a9", "web", "refs/heads/main", "failed", "/1"),
+    ListedJob("0d31ffff-cca8-41ec-8c59-67453021b8a9", "mail", "refs/heads/main", "succeeded", "/2"),
+    ListedJob("beef0000-cca8-41ec-8c59-67453021b8a9", "web", "refs/heads/main", "building", "/3"),
+    ListedJob("cafe0000-cca8-41ec-8c59-67453021b8a9", "dead", "refs/heads/main", "queued", "/4"),
+    ListedJob("dead0000-cca8-41ec-8c59-67453021b8a9", "mail", "refs/heads/main", "queued", "/5"),
 ]
 REPOS = ["dead", "idle", "mail", "web"]
 
@@ -51,18 +51,18 @@ def test_a_job_is_named_by_its_id_a_beginning_a_repo_or_as_the_newest(name: str,
     ],
 )
 def test_what_fits_no_job_or_several_is_answered_with_candidates(name: str, said: str) -> None:
-    with pytest.raises(Failure, match="^" + re.escape(said)) as caught:
+    with pytest.raises(CommandError, match="^" + re.escape(said)) as caught:
         find(JOBS, REPOS, name)
     assert caught.value.status == UNKNOWN
 
 
 def test_without_any_job_it_is_said_how_to_get_one() -> None:
-    with pytest.raises(Failure, match=r"^there is no job yet: push to a repo \(web\)$"):
+    with pytest.raises(CommandError, match=r"^there is no job yet: push to a repo \(web\)$"):
         find([], ["web"], "@")
 
 
 @given(st.lists(st.uuids(version=4), min_size=1, max_size=30, unique=True))
 def test_the_short_form_of_an_id_is_found_again(ids: list[object]) -> None:
-    jobs = [Row(str(each), "web", "refs/heads/main", "queued", f"/{each}") for each in ids]
+    jobs = [ListedJob(str(each), "web", "refs/heads/main", "queued", f"/{each}") for each in ids]
     for job in jobs:
         assert find(jobs, [], short(job.id, jobs)) == job

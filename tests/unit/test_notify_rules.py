@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model.job import FINAL, State
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import UNNAMED, Event
-from tinyci.notify.memory import Memory, Unreadable, number
+from tinyci.notify.event import UNNAMED, JobEvent
+from tinyci.notify.memory import Memory, UnreadableMemoryError, number
 from tinyci.notify.message import Message
-from tinyci.notify.policy import FAILURES, Judgement
-from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, Queue
+from tinyci.notify.policy import FAILURES, NoticePolicy
+from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, DigestQueue
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 DEFAULT = ("failure", "recovery")
 
 
-def event(state: str = "failed", repo: str = "web", job: str = ID) -> Event:
-    return Event(job, repo, "refs/heads/main", "a" * 40, "alice", state, "because", "2026-01-02T03:04:05.000006Z")
+def event(state: str = "failed", repo: str = "web", job: str = ID) -> JobEvent:
+    return JobEvent(job, repo, "refs/heads/main", "a" * 40, "alice", state, "because", "2026-01-02T03:04:05.000006Z")
 
 
 def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: str = "failure") -> Digest:
@@ -44,12 +44,12 @@ def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: s
 def test_an_event_of_a_repo_that_was_well_is_told_by_the_words(
     state: str, words: tuple[str, ...], told: set[str]
 ) -> None:
-    assert bool(Judgement().judge(event(state), words)) == (state in told)
+    assert bool(NoticePolicy().judge(event(state), words)) == (state in told)
 
 
 @pytest.mark.parametrize("state", sorted(FAILURES))
 def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not(state: str) -> None:
-    judgement = Judgement()
+    judgement = NoticePolicy()
     assert judgement.judge(event(state), DEFAULT) == "failure"
     assert judgement.judge(event("succeeded", repo="other"), DEFAULT) == ""
     for says_nothing in ("cancelled", "superseded"):
@@ -59,27 +59,27 @@ def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not(s
 
 
 def test_a_failure_that_nobody_was_told_of_is_remembered_too() -> None:
-    judgement = Judgement()
+    judgement = NoticePolicy()
     assert judgement.judge(event(), ("recovery",)) == ""
     assert judgement.judge(event("succeeded"), ("recovery",)) == "recovery"
-    assert Judgement(["web"]).judge(event("succeeded"), ("recovery", "deploy")) == "recovery"
-    assert Judgement(["web"]).judge(event("succeeded"), ("deploy",)) == "deploy"
+    assert NoticePolicy(["web"]).judge(event("succeeded"), ("recovery", "deploy")) == "recovery"
+    assert NoticePolicy(["web"]).judge(event("succeeded"), ("deploy",)) == "deploy"
 
 
 def test_a_repo_that_is_gone_is_forgotten() -> None:
-    judgement = Judgement(["web", "old"])
+    judgement = NoticePolicy(["web", "old"])
     judgement.forget_all_but(["web", "other"])
     assert judgement.troubled == {"web"}
 
 
 @pytest.mark.parametrize("state", ["", "queued", "building", "no state", *sorted(FINAL)])
 def test_only_ends_are_events_for_us(state: str) -> None:
-    assert (Event.parse({"job": ID, "repo": "web", "state": state}) is not None) == (state in FINAL)
+    assert (JobEvent.parse({"job": ID, "repo": "web", "state": state}) is not None) == (state in FINAL)
 
 
 @given(st.dictionaries(st.sampled_from(["job", "repo", "ref", "state", "reason", "at", "x"]), st.text()))
 def test_no_event_is_too_strange(fields: dict[str, str]) -> None:
-    found = Event.parse({"state": "failed", **fields})
+    found = JobEvent.parse({"state": "failed", **fields})
     if found:
         assert found.repo == fields.get("repo") or found.repo == UNNAMED
         assert sum(map(len, found)) < 1500
@@ -92,7 +92,7 @@ STATES = st.sampled_from([*sorted(FAILURES), "succeeded", "cancelled"])
 
 @given(st.lists(STATES, min_size=1, max_size=50))
 def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> None:
-    judgement, whole = Judgement(), None
+    judgement, whole = NoticePolicy(), None
     for place, state in enumerate(states):
         one = event(state, job=f"{place}")
         word = judgement.judge(one, ("failure", "recovery", "deploy"))
@@ -112,7 +112,7 @@ def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> N
 
 
 def test_a_cancelled_deploy_takes_no_recovery_back() -> None:
-    judgement, whole = Judgement(), None
+    judgement, whole = NoticePolicy(), None
     for place, state in enumerate(["failed", "succeeded", "cancelled", "succeeded"]):
         one = event(state, job=f"{place}")
         part = Digest.of(one, judgement.judge(one, ("failure", "recovery", "deploy")), float(place))
@@ -133,7 +133,7 @@ def test_what_is_no_digest_is_refused(kept: object) -> None:
 class Person:
     """Who takes what a queue has, and when it has it."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: DigestQueue) -> None:
         self.queue = queue
         self.told: list[tuple[float, Digest]] = []
 
@@ -145,8 +145,8 @@ class Person:
             self.queue.sent(due)
 
 
-def new_queue(chance: float = 1.0) -> Queue:
-    return Queue(lambda: chance)
+def new_queue(chance: float = 1.0) -> DigestQueue:
+    return DigestQueue(lambda: chance)
 
 
 def test_one_event_is_told_after_a_moment() -> None:
@@ -318,7 +318,7 @@ def test_what_is_kept_is_known_again(tmp_path: Path) -> None:
 def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, text: str) -> None:
     file = tmp_path / "memory.json"
     file.write_text(text)
-    with pytest.raises(Unreadable, match=r"memory\.json cannot be read"):
+    with pytest.raises(UnreadableMemoryError, match=r"memory\.json cannot be read"):
         Memory.load(file)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import Event
+from tinyci.notify.event import JobEvent
 from tinyci.notify.message import MOST, Message
 from tinyci.notify.plain import line, tail, unmentioning
 from tinyci.notify.services import Services, UrlError
@@ -16,8 +16,10 @@ ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 URL = "https://ci.example.org/"
 
 
-def event(state: str = "failed", **more: str) -> Event:
-    whole = Event(ID, "web", "refs/heads/main", "1a2b3c4" + "d" * 33, "alice", state, "", "2026-01-02T03:04:05.000006Z")
+def event(state: str = "failed", **more: str) -> JobEvent:
+    whole = JobEvent(
+        ID, "web", "refs/heads/main", "1a2b3c4" + "d" * 33, "alice", state, "", "2026-01-02T03:04:05.000006Z"
+    )
     return whole._replace(**{"took": "12.3", **more})
 
 
@@ -81,7 +83,7 @@ def test_what_the_build_stage_said_is_not_said_twice() -> None:
 
 
 def test_a_job_that_named_no_repo_is_told_as_such() -> None:
-    found = Event.parse({"job": "x\n", "repo": "no/name", "ref": "x" * 1000, "state": "rejected", "reason": "wrong"})
+    found = JobEvent.parse({"job": "x\n", "repo": "no/name", "ref": "x" * 1000, "state": "rejected", "reason": "wrong"})
     assert found
     message = Message.of(Digest.of(found, "failure", 0.0), URL)
     assert message.title.startswith("?: rejected \u2013 xxx")
@@ -90,7 +92,7 @@ def test_a_job_that_named_no_repo_is_told_as_such() -> None:
 
 @given(st.text(), st.text(), st.text(max_size=5000))
 def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason: str, output: str) -> None:
-    found = Event.parse({"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"})
+    found = JobEvent.parse({"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"})
     assert found
     message = Message.of(Digest.of(found.with_details({"output": output * 5}), "failure", 0.0), URL)
     assert len(json.dumps(message.body)) <= MOST

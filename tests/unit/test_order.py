@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tinyci.stage import order
-from tinyci.stage.order import Refused
+from tinyci.stage.order import StageError
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 HEX = ID.replace("-", "")
@@ -49,20 +49,20 @@ def test_a_job_of_mine_is_an_order(host: Path) -> None:
     "instance", ["", "x", ID, HEX.upper(), HEX[:-1], HEX + "0", "../" + HEX, HEX + "\n", f"./{HEX}"[:32], "٣" * 32]
 )
 def test_an_instance_is_32_hexadecimal_digits(host: Path, instance: str) -> None:
-    with pytest.raises(Refused, match="is not the instance of a job"):
+    with pytest.raises(StageError, match="is not the instance of a job"):
         order.load(instance)
 
 
 def test_the_job_file_of_another_job_is_refused(host: Path) -> None:
     other = "1" * 32
     job(host, GOOD, name=f"{other}.json")
-    with pytest.raises(Refused, match=f"is that of another job, {ID}"):
+    with pytest.raises(StageError, match=f"is that of another job, {ID}"):
         order.load(other)
 
 
 def test_a_repo_of_another_user_is_refused(host: Path) -> None:
     repo(host, "web", "somebody")
-    with pytest.raises(Refused, match=f"the repo web belongs to somebody, not to {ME}"):
+    with pytest.raises(StageError, match=f"the repo web belongs to somebody, not to {ME}"):
         order.load(HEX)
 
 
@@ -76,7 +76,7 @@ def test_a_job_file_cannot_say_whose_the_repo_is_or_where(host: Path) -> None:
 def test_a_repo_outside_of_repos_d_is_refused(host: Path, name: str) -> None:
     repo(host, "../outside", ME)
     job(host, {**GOOD, "repo": name})
-    with pytest.raises(Refused, match="is not the name of a repo"):
+    with pytest.raises(StageError, match="is not the name of a repo"):
         order.load(HEX)
 
 
@@ -98,7 +98,7 @@ def test_a_repo_outside_of_repos_d_is_refused(host: Path, name: str) -> None:
 )
 def test_a_wrong_job_file_is_refused_with_its_name(host: Path, fields: object, said: str) -> None:
     job(host, fields)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(StageError) as caught:
         order.load(HEX)
     assert str(caught.value).startswith(f"the job file {host}/jobs/{HEX}.json ")
     assert said in str(caught.value)
@@ -106,19 +106,19 @@ def test_a_wrong_job_file_is_refused_with_its_name(host: Path, fields: object, s
 
 def test_a_missing_job_file_is_refused_with_its_name(host: Path) -> None:
     (host / "jobs" / f"{HEX}.json").unlink()
-    with pytest.raises(Refused, match=rf"the job file {host}/jobs/{HEX}\.json cannot be read: .*No such file"):
+    with pytest.raises(StageError, match=rf"the job file {host}/jobs/{HEX}\.json cannot be read: .*No such file"):
         order.load(HEX)
 
 
 def test_a_repo_that_is_not_configured_is_refused(host: Path) -> None:
     (host / "repos.d" / "web.toml").unlink()
-    with pytest.raises(Refused, match=r"the repo web is not configured: .*No such file"):
+    with pytest.raises(StageError, match=r"the repo web is not configured: .*No such file"):
         order.load(HEX)
 
 
 def test_a_repo_that_is_wrongly_configured_is_refused(host: Path) -> None:
     (host / "repos.d" / "web.toml").write_text("repository = 5\n")
-    with pytest.raises(Refused, match=r"the repo web is not configured: .*repository: expected the absolute path"):
+    with pytest.raises(StageError, match=r"the repo web is not configured: .*repository: expected the absolute path"):
         order.load(HEX)
 
 
@@ -133,10 +133,10 @@ JSON = st.recursive(
 @given(JSON)
 def test_no_job_file_leads_to_another_error(host: Path, value: object) -> None:
     job(host, value)
-    with pytest.raises(Refused):  # an order that Hypothesis cannot guess: the id must be ours
+    with pytest.raises(StageError):  # an order that Hypothesis cannot guess: the id must be ours
         order.load(HEX)
 
 
 def test_what_a_stage_says_is_in_its_output_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert order.refuse(Refused("there is no such thing")) == 1
+    assert order.refuse(StageError("there is no such thing")) == 1
     assert capsys.readouterr().out == "tinyci: there is no such thing\n"

@@ -13,7 +13,7 @@ from tinyci.cli.commands import COMMANDS, parser
 from tinyci.model import repo, settings, timespan
 from tinyci.model.job import FINAL, State
 from tinyci.model.repo import Repo
-from tinyci.store.viewer import Archive
+from tinyci.store.viewer import StoreViewer
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
 from tinyci.web.main import parser as web_parser
@@ -197,7 +197,7 @@ def test_the_page_has_every_option_of_tinyci_web_and_no_other() -> None:
 
 
 async def test_the_page_has_every_address_of_tinyci_web_and_no_other() -> None:
-    archive = Archive("/nowhere", "web", "")
+    archive = StoreViewer("/nowhere", "web", "")
     app = application(archive, Live(archive), Activity())
     served = {resource.canonical for resource in app.router.resources()} - {"/static/{name}"}
     part = WEB.partition("# ADDRESSES")[2].partition("Anything but GET")[0]

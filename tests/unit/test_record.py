@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.stage.record import JOBS_PER_KEPT, Kept, Record
+from tinyci.stage.record import JOBS_PER_KEPT, DeployedImages, Record
 
 WEB, TEST = "localhost/web:latest", "localhost/web-test:latest"
 
@@ -127,7 +127,7 @@ def test_nothing_grows_and_what_runs_is_always_kept(deploys: list[tuple[int, boo
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    record = Record("j2", {WEB: "old"}, {WEB: "new"}, True, {"x": "y"}, [Kept(["j1"], {WEB: "old"})])
+    record = Record("j2", {WEB: "old"}, {WEB: "new"}, True, {"x": "y"}, [DeployedImages(["j1"], {WEB: "old"})])
     record.save(tmp_path / "web.json")
     assert Record.load(tmp_path / "web.json") == record
     assert Record.load(tmp_path / "none.json") == Record()

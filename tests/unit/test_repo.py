@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model import repo
 from tinyci.model.repo import Repo
-from tinyci.model.toml import TableError
+from tinyci.model.toml import ConfigError
 
 FILE = "/etc/tinyci/repos.d/web.toml"
 LEAST = {"repository": '"/srv/git/web.git"', "user": '"web"'}
@@ -115,7 +115,7 @@ LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
     ],
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(key: str, value: str, expected: str) -> None:
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(ConfigError) as caught:
         repo.parse(FILE, toml(**{key: value}))
     said = str(caught.value)
     assert said.startswith(f"{FILE}: {key}: expected {expected}")
@@ -129,12 +129,12 @@ def test_a_part_of_a_second_is_not_dropped() -> None:
 
 @pytest.mark.parametrize("key", list(LEAST))
 def test_a_key_that_must_be_there_is_missed(key: str) -> None:
-    with pytest.raises(TableError, match=rf"^{FILE}: {key}: expected .*, but it is missing$"):
+    with pytest.raises(ConfigError, match=rf"^{FILE}: {key}: expected .*, but it is missing$"):
         repo.parse(FILE, toml(**{key: None}))
 
 
 def test_a_misspelt_key_does_not_pass_as_its_default() -> None:
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(ConfigError) as caught:
         repo.parse(FILE, toml(unit='["web.service"]'))
     said = str(caught.value)
     assert said.startswith(f"{FILE}: unit: no such key; expected one of ")
@@ -143,7 +143,7 @@ def test_a_misspelt_key_does_not_pass_as_its_default() -> None:
 
 @pytest.mark.parametrize("text", ["repository", "repository = ", "[", "user = 'a'\nuser = 'b'\n", "\0"])
 def test_what_is_not_toml_is_told_with_the_file(text: str) -> None:
-    with pytest.raises(TableError, match=rf"^{FILE}: not TOML: "):
+    with pytest.raises(ConfigError, match=rf"^{FILE}: not TOML: "):
         repo.parse(FILE, text)
 
 
@@ -151,7 +151,7 @@ def test_what_is_not_toml_is_told_with_the_file(text: str) -> None:
 def test_a_name_that_could_not_be_a_file_a_key_and_an_argument_is_refused(name: str) -> None:
     assert not repo.is_name(name)
     if "/" not in name:
-        with pytest.raises(TableError, match="expected a file name of"):
+        with pytest.raises(ConfigError, match="expected a file name of"):
             repo.parse(f"/etc/tinyci/repos.d/{name}.toml", toml())
 
 
@@ -190,7 +190,7 @@ VALUES = st.one_of(
 def test_no_file_leads_to_another_error(changed: dict[str, str]) -> None:
     try:
         found = repo.parse(FILE, toml(**changed))
-    except TableError as error:
+    except ConfigError as error:
         assert str(error).startswith(FILE)
     else:
         assert found.repository.startswith("/")
@@ -199,10 +199,10 @@ def test_no_file_leads_to_another_error(changed: dict[str, str]) -> None:
 
 
 def test_a_file_that_nests_too_deep_is_a_wrong_file() -> None:
-    with pytest.raises(TableError):
+    with pytest.raises(ConfigError):
         repo.parse(FILE, toml(refs="[" * 100_000))
 
 
 def test_a_number_that_is_too_long_is_a_wrong_value() -> None:
-    with pytest.raises(TableError):
+    with pytest.raises(ConfigError):
         repo.parse(FILE, toml(settle="9" * 5000))

@@ -4,17 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model import retention
 from tinyci.model.job import FINAL
-from tinyci.model.retention import Kept
+from tinyci.model.retention import KeptJob
 
 NOW = 1_000_000.0
 DAY = 86400.0
 
 
-def kept(number: int, repo: str = "web", state: str = "succeeded", days: float = 0.0) -> Kept:
-    return Kept(f"{number}", repo, "refs/heads/main", state, "", "", NOW - days * DAY)
+def kept(number: int, repo: str = "web", state: str = "succeeded", days: float = 0.0) -> KeptJob:
+    return KeptJob(f"{number}", repo, "refs/heads/main", state, "", "", NOW - days * DAY)
 
 
-def expired(*jobs: Kept, most: int = 2) -> list[str]:
+def expired(*jobs: KeptJob, most: int = 2) -> list[str]:
     return sorted(retention.expired(sorted(jobs, key=lambda job: job.time), most, 10 * DAY, NOW))
 
 

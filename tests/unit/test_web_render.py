@@ -11,11 +11,11 @@ from tinyci.model.job import FINAL, NEXT, State
 from tinyci.store.viewer import Counts
 from tinyci.web import ansi, badge, jobfields, metrics, trend
 from tinyci.web.assets import Assets
-from tinyci.web.jobcache import Kept
-from tinyci.web.jobview import SHOWN, SIGNS, STATES, Row
+from tinyci.web.jobcache import IndexedJob
+from tinyci.web.jobview import FIELDS, SIGNS, STATES, JobView
 from tinyci.web.listing import GROUPS, Query, QueryError, page
 from tinyci.web.render import Renderer, root
-from tinyci.web.repostatus import newest, standings
+from tinyci.web.repostatus import newest, repo_statuses
 from tinyci.web.responses import json_of
 
 ID = "0d313b1e-cca8-41ec-8c59-67453021b8a9"
@@ -37,7 +37,7 @@ HOSTILE = st.sampled_from(
         *("9999-12-31T23:59:59.999999-23:59", "../../x", "&lt;", *STATES, *FINAL, "web", "refs/heads/main", "true"),
     ]
 )
-HASHES = st.dictionaries(st.sampled_from(SHOWN), HOSTILE | st.text(max_size=20))
+HASHES = st.dictionaries(st.sampled_from(FIELDS), HOSTILE | st.text(max_size=20))
 IDS = st.just(ID) | HOSTILE | st.text(max_size=40)
 KEPT = st.lists(st.tuples(IDS, st.none() | HASHES, st.floats(0, 2e9)), max_size=6)
 
@@ -69,7 +69,7 @@ def outline(template: str, **given: object) -> Outline:
 
 
 def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
-    row = Row.of(ID, fields)
+    row = JobView.of(ID, fields)
     return outline(
         "job.html",
         row=row,
@@ -86,8 +86,8 @@ def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
     )
 
 
-def shelf(given: list[tuple[str, dict[str, str] | None, float]]) -> list[Kept]:
-    kept = [Kept(Row.of(job_id, fields, indexed), indexed, job_id) for job_id, fields, indexed in given]
+def shelf(given: list[tuple[str, dict[str, str] | None, float]]) -> list[IndexedJob]:
+    kept = [IndexedJob(JobView.of(job_id, fields, indexed), indexed, job_id) for job_id, fields, indexed in given]
     return sorted(kept, key=lambda each: (each.time, each.id), reverse=True)
 
 
@@ -130,7 +130,7 @@ def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None
             older="?after=x",
         )
     )
-    found = standings(kept)
+    found = repo_statuses(kept)
     check(outline("repos.html", repos=list(found.values())))
     for name, one in found.items():
         check(
@@ -160,7 +160,7 @@ def test_any_list_of_jobs_is_json_and_figures(given: list[tuple[str, dict[str, s
 
 @given(HOSTILE | st.text(max_size=60), HOSTILE | st.text(max_size=20))
 def test_a_badge_says_what_it_is_of_whatever_that_is(label: str, state: str) -> None:
-    row = Row.of(ID, {"repo": label, "state": state})
+    row = JobView.of(ID, {"repo": label, "state": state})
     picture = ElementTree.fromstring(badge.svg(row.repo, row.state))
     title = picture.find("{http://www.w3.org/2000/svg}title")
     assert title is not None
@@ -181,7 +181,7 @@ def test_every_state_has_a_sign_and_a_group() -> None:
 
 
 def stages_of(**fields: str) -> list[str]:
-    return [f"{each['name']} {each['status']}" for each in jobfields.stages(Row.of(ID, fields))]
+    return [f"{each['name']} {each['status']}" for each in jobfields.stages(JobView.of(ID, fields))]
 
 
 AT = "2026-01-01T00:00:00.000000Z"
@@ -213,19 +213,19 @@ def test_stages_say_how_far_a_job_is(fields: dict[str, str], told: str) -> None:
 def test_stages_of_a_success_are_those_that_there_were() -> None:
     built = {"state": "succeeded", "created": AT, "started": AT, "build_duration": "12.34"}
     assert stages_of(**built) == ["queue done", "build done", "restart skipped", "verify skipped", "rollback skipped"]
-    lengths = [each["took"] for each in jobfields.stages(Row.of(ID, built))]
+    lengths = [each["took"] for each in jobfields.stages(JobView.of(ID, built))]
     assert lengths == ["0.0 s", "12.3 s", "", "", ""]
 
 
-def job(number: int, state: str = State.SUCCEEDED, repo: str = "web", **fields: str) -> Kept:
+def job(number: int, state: str = State.SUCCEEDED, repo: str = "web", **fields: str) -> IndexedJob:
     time = 1_000_000 + number
     stamp = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000000Z"
     given = {"repo": repo, "ref": "refs/heads/main", "state": state, "started": stamp, "finished": stamp, **fields}
-    return Kept(Row.of(f"{number:08}-cca8-41ec-8c59-67453021b8a9", given), time, f"{number:08}")
+    return IndexedJob(JobView.of(f"{number:08}-cca8-41ec-8c59-67453021b8a9", given), time, f"{number:08}")
 
 
-def runs(*kept: Kept) -> tuple[str, bool]:
-    one = standings(kept)["web"]
+def runs(*kept: IndexedJob) -> tuple[str, bool]:
+    one = repo_statuses(kept)["web"]
     return (one.runs.short if one.runs else "", bool(one.doubt))
 
 
@@ -272,7 +272,7 @@ def test_pages_have_each_job_once_in_order(count: int, limit: int) -> None:
         assert page(kept, Query(limit=limit, after=back[2] or "")).rows == page(kept, _second(kept, limit)).rows
 
 
-def _second(kept: list[Kept], limit: int) -> Query:
+def _second(kept: list[IndexedJob], limit: int) -> Query:
     return Query(limit=limit, after=page(kept, Query(limit=limit)).older or "")
 
 

@@ -20,15 +20,15 @@ _AT_ONCE = 4
 _POSITION = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 _LAST = re.compile(r"-([1-9][0-9]{0,3})", re.ASCII)
 
-Entry = tuple[str, dict[str, str]]
-Events = Callable[[str, int, bool], Coroutine[Any, Any, list[Entry]]]
+EventEntry = tuple[str, dict[str, str]]
+EventSource = Callable[[str, int, bool], Coroutine[Any, Any, list[EventEntry]]]
 """Entries from that id on (as XRANGE has it), at most so many, the first or the last ones (Store.events)."""
 
 
-class EventReaders:
+class EventReader:
     """All of them. They ask again and again, so who is slow holds nothing but his own last answer."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: EventSource) -> None:
         self._events = events
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._news = asyncio.Event()
@@ -77,12 +77,12 @@ class EventReaders:
         first = await self._ask("-", 1)
         return f"({after}", after, bool(first) and _number(after) < _number(first[0][0])
 
-    async def _ask(self, start: str, count: int, newest: bool = False) -> list[Entry]:
+    async def _ask(self, start: str, count: int, newest: bool = False) -> list[EventEntry]:
         async with self._places:
             return await self._events(start, count, newest)
 
 
-def _fitting(entries: list[Entry]) -> list[Entry]:
+def _fitting(entries: list[EventEntry]) -> list[EventEntry]:
     size = 0
     for place, (_, values) in enumerate(entries):
         size += sum(len(name) + len(text.encode("utf-8", "surrogateescape")) for name, text in values.items())

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tinyci.api.outputreader import PositionError, Readers
+from tinyci.api.outputreader import OutputReader, PositionError
 from tinyci.api.polkit import NAME, Authority
 from tinyci.api.requests import Requests
-from tinyci.dbus.bus import DBusReply, ServiceInterface
+from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop
 
 PATH = "/org/tinyci1"
@@ -76,7 +76,9 @@ def _property(name: str, kind: str, field: str) -> Any:
 class JobObject(ServiceInterface):  # type: ignore[misc]
     """One job."""
 
-    def __init__(self, fields: Mapping[str, str], requests: Requests, authority: Authority, readers: Readers) -> None:
+    def __init__(
+        self, fields: Mapping[str, str], requests: Requests, authority: Authority, readers: OutputReader
+    ) -> None:
         super().__init__(f"{NAME}.Job")
         self.fields = dict(fields)
         self._requests = requests
@@ -105,7 +107,7 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
             read = self._readers.read(self.fields, after, wait)
             position, lines, state = await self._authority.carry_out(read)
         except PositionError as error:
-            raise DBusReply("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
+            raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
         return [position, [value_of("s", line) for line in lines], value_of("s", state)]
 
     def change(self, fields: Mapping[str, str]) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinyci import __version__
-from tinyci.api.eventreader import EventReaders
+from tinyci.api.eventreader import EventReader
 from tinyci.api.jobobject import JobObject, path_of, value_of
 from tinyci.api.outputreader import PositionError
 from tinyci.api.polkit import NAME, Authority, user_name
 from tinyci.api.requests import Requests
-from tinyci.dbus.bus import DBusReply, ServiceInterface
+from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop, signal
 from tinyci.model.job import FINAL
 from tinyci.model.repo import Repo
@@ -28,7 +28,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         repos: Callable[[], Mapping[str, Repo]],
         requests: Requests,
         authority: Authority,
-        events: EventReaders,
+        events: EventReader,
         diagnosis: "Diagnosis | None",
     ) -> None:
         """`find`: a job that is kept, on the bus from then on. Raises RequestError."""
@@ -117,7 +117,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         try:
             position, missed, events = await self._authority.carry_out(self._events.read(after, wait))
         except PositionError as error:
-            raise DBusReply("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
+            raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
         return [position, missed, [{name: value_of("s", text) for name, text in each.items()} for each in events]]
 
     @method()

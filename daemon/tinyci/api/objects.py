@@ -5,14 +5,14 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from tinyci.api.eventreader import Entry, EventReaders, Events
+from tinyci.api.eventreader import EventEntry, EventReader, EventSource
 from tinyci.api.jobobject import PATH, JobObject, path_of
 from tinyci.api.managerobject import ManagerObject
-from tinyci.api.outputreader import Output, Readers
+from tinyci.api.outputreader import LineSource, OutputReader
 from tinyci.api.polkit import NAME, Authority
 from tinyci.api.requests import RequestError, Requests
 from tinyci.daemon.diagnosis import Diagnosis
-from tinyci.dbus.bus import Bus, BusError, BusGone
+from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.job import FINAL, is_id
 from tinyci.model.repo import Repo
 from tinyci.store.writer import StoreError
@@ -27,7 +27,7 @@ _PATIENCE = 5.0
 """Seconds that Redis has for a job that is not on the bus."""
 
 
-class Api:
+class ObjectServer:
     """The objects, kept on the bus whatever becomes of a connection."""
 
     def __init__(
@@ -35,8 +35,8 @@ class Api:
         repos: Callable[[], Mapping[str, Repo]],
         requests: Requests,
         kept: Callable[[str], Awaitable[Mapping[str, str]]],
-        output: Output,
-        events: Events,
+        output: LineSource,
+        events: EventSource,
         diagnosis: Diagnosis | None = None,
     ) -> None:
         """`kept`: the hash of a job, empty when there is none. `output`: lines of its log, as in reading.py. `events`:
@@ -47,8 +47,8 @@ class Api:
         self._requests = requests
         self._output = output
         self._events = events
-        self._readers = Readers(self._lines)
-        self._event_readers = EventReaders(self._entries)
+        self._readers = OutputReader(self._lines)
+        self._event_readers = EventReader(self._entries)
         self._authority = Authority()
         self._manager = ManagerObject(
             self._jobs, self._find, repos, requests, self._authority, self._event_readers, diagnosis
@@ -64,7 +64,7 @@ class Api:
             for job_id, job in (*self._jobs.items(), *self._asked_for.items()):
                 bus.export(path_of(job_id), job)
             await bus.own(NAME)
-        except (BusGone, BusError):
+        except (BusGoneError, BusError):
             await bus.close()
             raise
         self._bus = self._authority.bus = bus
@@ -84,7 +84,7 @@ class Api:
                 tries += 1
                 try:
                     await self.connect()
-                except (BusGone, BusError) as error:
+                except (BusGoneError, BusError) as error:
                     on_lost(str(error))
 
     async def close(self) -> None:
@@ -119,11 +119,11 @@ class Api:
         if fields.get("state") in FINAL:
             self._manager.JobRemoved(job_id, path_of(job_id), fields["state"])
 
-    def heard(self, job_id: str) -> None:
+    def log_grew(self, job_id: str) -> None:
         """The log of a job has more lines."""
         self._readers.wake(job_id)
 
-    def happened(self) -> None:
+    def event_added(self) -> None:
         """There is one more event."""
         self._event_readers.wake()
 
@@ -157,7 +157,7 @@ class Api:
     async def _lines(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
         return await _in_time(self._output(job_id, after, count)) or []
 
-    async def _entries(self, start: str, count: int, newest: bool) -> list[Entry]:
+    async def _entries(self, start: str, count: int, newest: bool) -> list[EventEntry]:
         return await _in_time(self._events(start, count, newest)) or []
 
 

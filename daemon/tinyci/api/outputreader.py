@@ -19,7 +19,7 @@ _AT_ONCE = 4
 
 _POSITION = re.compile(r"([a-z-]{1,20}) ([0-9]{1,15})", re.ASCII)
 
-Output = Callable[[str, int, int], Coroutine[Any, Any, list[tuple[int, str]]]]
+LineSource = Callable[[str, int, int], Coroutine[Any, Any, list[tuple[int, str]]]]
 """Lines of a job's log with their numbers, after that number, at most so many (Store.output). Raises RequestError."""
 
 
@@ -33,10 +33,10 @@ class _News:
     readers: int = 0
 
 
-class Readers:
+class OutputReader:
     """All of them. They ask again and again, so who is slow holds nothing but his own last answer."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: LineSource) -> None:
         self._output = output
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._news: dict[str, _News] = {}

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from tinyci.api.requests import RequestError
-from tinyci.dbus.bus import Bus, BusError, BusGone, Caller, DBusReply, Variant, caller
+from tinyci.dbus.bus import Bus, BusError, BusGoneError, Caller, ReplyError, Variant, caller
 from tinyci.model.repo import is_name
 
 NAME = "org.tinyci1"
@@ -38,18 +38,18 @@ async def check(bus: Bus, who: Caller, action: str, repo: str) -> None:
             "",
             timeout=_PATIENCE if who.interactive else 20.0,
         )
-    except (BusError, BusGone) as error:
-        raise DBusReply("org.freedesktop.DBus.Error.AccessDenied", f"polkit cannot be asked: {error}") from None
+    except (BusError, BusGoneError) as error:
+        raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"polkit cannot be asked: {error}") from None
     allowed, challenge, _ = answer[0]
     if allowed:
         return
     about = f"{action} for {repo}" if repo else action
     if challenge:
-        raise DBusReply(
+        raise ReplyError(
             "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
             f"polkit wants an administrator to authenticate for {about}: ask as root, or with a rule that allows it",
         )
-    raise DBusReply("org.freedesktop.DBus.Error.AccessDenied", f"polkit does not allow you {about}")
+    raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"polkit does not allow you {about}")
 
 
 async def answers(bus: Bus) -> None:
@@ -71,22 +71,22 @@ class Authority:
     async def allow(self, verb: str, repo: str) -> int:
         """The uid of the caller of the method that runs now, who may do that. Raises DBusReply."""
         if repo and not is_name(repo):  # nor would polkit want to be asked about that
-            raise DBusReply(f"{NAME}.Error.NoSuchRepo", f"{repo[:64]!r} is not the name of a repo")
+            raise ReplyError(f"{NAME}.Error.NoSuchRepo", f"{repo[:64]!r} is not the name of a repo")
         who, bus = caller(), self.bus
         if bus is None:
-            raise DBusReply(f"{NAME}.Error.ShuttingDown", "tinyci is not on the bus now; ask again")
+            raise ReplyError(f"{NAME}.Error.ShuttingDown", "tinyci is not on the bus now; ask again")
         await check(bus, who, f"{NAME}.{verb}", repo)
         try:
             return await bus.user_of(who.name)
-        except (BusError, BusGone) as error:
-            raise DBusReply("org.freedesktop.DBus.Error.AccessDenied", f"who asks is not known: {error}") from None
+        except (BusError, BusGoneError) as error:
+            raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"who asks is not known: {error}") from None
 
     async def carry_out(self, request: Awaitable[T]) -> T:
         """What the request returns. Raises DBusReply."""
         try:
             return await request
         except RequestError as error:
-            raise DBusReply(f"{NAME}.Error.{error.name}", str(error)) from None
+            raise ReplyError(f"{NAME}.Error.{error.name}", str(error)) from None
 
 
 def user_name(uid: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tinyci.cli import agent
-from tinyci.cli.exitstatus import FAILED, NO_DAEMON, REFUSED, UNKNOWN, Failure
-from tinyci.cli.jobnames import Row, find
+from tinyci.cli.exitstatus import FAILED, NO_DAEMON, REFUSED, UNKNOWN, CommandError
+from tinyci.cli.jobnames import ListedJob, find
 from tinyci.cli.terminal import safe
-from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGone
+from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGoneError
 
 NAME = "org.tinyci1"
 PATH = "/org/tinyci1"
@@ -40,8 +40,8 @@ class Client:
         address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", SYSTEM_BUS).partition(",")[0]
         try:
             return cls(await Bus.connect(address))
-        except BusGone as error:
-            raise Failure(NO_DAEMON, str(error)) from None
+        except BusGoneError as error:
+            raise CommandError(NO_DAEMON, str(error)) from None
 
     async def call(
         self, path: str, interface: str, member: str, signature: str = "", *body: Any, timeout: float = TIMEOUT
@@ -51,8 +51,8 @@ class Client:
             return await self.bus.call(NAME, path, interface, member, signature, *body, timeout=timeout)
         except BusError as error:
             raise _failure(error) from None
-        except BusGone as error:
-            raise Failure(NO_DAEMON, str(error)) from None
+        except BusGoneError as error:
+            raise CommandError(NO_DAEMON, str(error)) from None
 
     async def request(self, member: str, *body: str) -> list[Any]:
         """Ask the manager to change something. When polkit wants a password, and there is a terminal, ask for it."""
@@ -69,12 +69,14 @@ class Client:
                 )
         except BusError as error:
             raise _failure(error) from None
-        except BusGone as error:
-            raise Failure(NO_DAEMON, f"{error}; whether the daemon does it is not known: see 'tinyci jobs'") from None
+        except BusGoneError as error:
+            raise CommandError(
+                NO_DAEMON, f"{error}; whether the daemon does it is not known: see 'tinyci jobs'"
+            ) from None
 
-    async def jobs(self) -> list[Row]:
+    async def jobs(self) -> list[ListedJob]:
         """Live and recent jobs, oldest first."""
-        return [Row(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
+        return [ListedJob(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
         """One property."""
@@ -84,25 +86,25 @@ class Client:
         values = (await self.call(path, _PROPERTIES, "GetAll", "s", interface))[0]
         return {name: variant.value for name, variant in values.items()}
 
-    async def find(self, name: str) -> Row:
+    async def find(self, name: str) -> ListedJob:
         """The job that a person means: see names.find(). A whole id may also be one that the daemon only keeps."""
         from tinyci.model.job import is_id
 
         jobs = await self.jobs()
         try:
             return find(jobs, await self.get("Repos"), name)
-        except Failure:
+        except CommandError:
             if not is_id(name):
                 raise
             path = await self.path(name)
             told = await self.properties(path)
-            return Row(name, told["Repo"], told["Ref"], told["State"], path)
+            return ListedJob(name, told["Repo"], told["Ref"], told["State"], path)
 
     async def check_repo(self, name: str) -> None:
         """Raise Failure, with those that there are, when no repo is called so."""
         repos = await self.get("Repos")
         if name not in repos:
-            raise Failure(UNKNOWN, f"there is no repo '{safe(name)}': the repos are {', '.join(repos) or 'none'}")
+            raise CommandError(UNKNOWN, f"there is no repo '{safe(name)}': the repos are {', '.join(repos) or 'none'}")
 
     async def path(self, job_id: str) -> str:
         """The object of a job, by its whole id."""
@@ -125,7 +127,7 @@ def talk(conversation: Callable[[Client], Awaitable[int]]) -> int:
     return asyncio.run(whole())
 
 
-def is_lost(failure: Failure) -> bool:
+def is_lost(failure: CommandError) -> bool:
     """Whether the daemon may be back in a moment."""
     return failure.status == NO_DAEMON
 
@@ -136,18 +138,18 @@ def id_of(path: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _failure(error: BusError) -> Failure:
+def _failure(error: BusError) -> CommandError:
     text = str(error) or error.name
     if error.name in _NO_DAEMON:
-        return Failure(NO_DAEMON, "the daemon does not run: systemctl start tinyci")
+        return CommandError(NO_DAEMON, "the daemon does not run: systemctl start tinyci")
     if error.name in _LOST:
-        return Failure(NO_DAEMON, f"the daemon went away: {text}")
+        return CommandError(NO_DAEMON, f"the daemon went away: {text}")
     if error.name in (_CHALLENGE, f"{_ERROR}AccessDenied"):
-        return Failure(REFUSED, text)
+        return CommandError(REFUSED, text)
     if error.name == f"{NAME}.Error.Unavailable":
-        return Failure(NO_DAEMON, text)
+        return CommandError(NO_DAEMON, text)
     if error.name in _UNKNOWN:
-        return Failure(UNKNOWN, text)
+        return CommandError(UNKNOWN, text)
     if error.name in (f"{_ERROR}UnknownMethod", f"{_ERROR}UnknownObject"):
-        return Failure(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")
-    return Failure(FAILED, text)
+        return CommandError(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")
+    return CommandError(FAILED, text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.cli.exitstatus import Failure
+from tinyci.cli.exitstatus import CommandError
 
 _PATIENCE = 2.0
 """Seconds that somebody who pressed the tab key may wait for the daemon."""
@@ -65,7 +65,7 @@ def _values(action: argparse.Action, given: Sequence[str], begun: str) -> Iterat
         return
     if action.metavar == "COUNT":
         return
-    with suppress(Failure, TimeoutError):
+    with suppress(CommandError, TimeoutError):
         yield from asyncio.run(_ask(str(action.metavar), given, begun))
 
 

@@ -5,10 +5,10 @@ import asyncio
 import json
 import sys
 
-from tinyci.cli.exitstatus import FAILED, OK, UNKNOWN, Failure
+from tinyci.cli.exitstatus import FAILED, OK, UNKNOWN, CommandError
 from tinyci.cli.terminal import has_colours
 from tinyci.doctor import report
-from tinyci.doctor.examination import NoSuchSubject, examine
+from tinyci.doctor.examination import NoSuchSubjectError, examine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         findings = asyncio.run(examine(arguments.subject))
-    except NoSuchSubject as error:
-        raise Failure(UNKNOWN, str(error)) from None
+    except NoSuchSubjectError as error:
+        raise CommandError(UNKNOWN, str(error)) from None
     if arguments.json:
         print(json.dumps(report.as_object(findings), indent=2))
     elif sys.stdout.isatty():

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from tinyci.cli import client, terminal
 from tinyci.cli.client import MANAGER, PATH, Client, is_lost
-from tinyci.cli.exitstatus import OK, Failure
+from tinyci.cli.exitstatus import OK, CommandError
 from tinyci.cli.jobnames import branch, short
 from tinyci.cli.terminal import safe
 
@@ -100,7 +100,7 @@ class Events:
                 self._tell(await self._read(self._position, wait=True))
                 is_away = False
                 continue
-            except Failure as failure:
+            except CommandError as failure:
                 if not is_lost(failure):
                     raise
                 if not is_away:
@@ -115,7 +115,7 @@ class Events:
         while True:
             try:
                 fresh = await Client.connect()
-            except Failure:
+            except CommandError:
                 await asyncio.sleep(_BETWEEN)
             else:
                 await self._daemon.bus.close()

@@ -30,7 +30,7 @@ OF_STATE: Mapping[str, int] = {
 LIVE = ("queued", "building", "restarting", "verifying", "rolling-back")
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """Why a command could not do it, for the person who gave it."""
 
     def __init__(self, status: int, sentence: str) -> None:

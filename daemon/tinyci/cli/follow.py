@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tinyci.cli.client import JOB, Client, is_lost
-from tinyci.cli.exitstatus import OF_STATE, OK, UNKNOWN, Failure
-from tinyci.cli.jobnames import Row, short
+from tinyci.cli.exitstatus import OF_STATE, OK, UNKNOWN, CommandError
+from tinyci.cli.jobnames import ListedJob, short
 from tinyci.cli.terminal import Progress, has_colours, safe
 from tinyci.model.job import seconds
 from tinyci.model.timespan import brief
@@ -20,13 +20,13 @@ _LONG_POLL = 40.0
 """Seconds for an answer of which the daemon takes up to 20 to wait."""
 
 
-class Teller(Protocol):
+class Display(Protocol):
     """Whom a job is told to."""
 
     def lines(self, lines: Sequence[str]) -> None:
         """Output of the build."""
 
-    def stage(self, job: Row, state: str) -> None:
+    def stage(self, job: ListedJob, state: str) -> None:
         """A new state."""
 
     def note(self, sentence: str) -> None:
@@ -36,7 +36,7 @@ class Teller(Protocol):
         """The result."""
 
 
-class Reader:
+class OutputDisplay:
     """Somebody who wants the output on stdout; stages and the result on stderr, where they are asked for."""
 
     def __init__(self, stages: bool) -> None:
@@ -47,7 +47,7 @@ class Reader:
         sys.stdout.write("".join(f"{safe(line, self._colours)}\n" for line in lines))
         sys.stdout.flush()
 
-    def stage(self, job: Row, state: str) -> None:
+    def stage(self, job: ListedJob, state: str) -> None:
         if self._stages:
             self.note(f"job {short(job.id)} of {job.repo}: {state}")
 
@@ -59,7 +59,7 @@ class Reader:
             self.note(sentence)
 
 
-class Quiet:
+class ResultDisplay:
     """Somebody who wants the result, on stdout; at a terminal, the state until then."""
 
     def __init__(self, progress: Progress) -> None:
@@ -68,7 +68,7 @@ class Quiet:
     def lines(self, lines: Sequence[str]) -> None:
         """Not told."""
 
-    def stage(self, job: Row, state: str) -> None:
+    def stage(self, job: ListedJob, state: str) -> None:
         self._progress.show(f"job {short(job.id)} of {job.repo}: {state}")
 
     def note(self, sentence: str) -> None:
@@ -80,10 +80,10 @@ class Quiet:
         print(safe(sentence), flush=True)
 
 
-class Following:
+class Follower:
     """One job, followed over one connection after the other."""
 
-    def __init__(self, daemon: Client, job: Row, teller: Teller) -> None:
+    def __init__(self, daemon: Client, job: ListedJob, teller: Display) -> None:
         self._daemon = daemon
         self._job = job
         self._teller = teller
@@ -135,7 +135,7 @@ class Following:
     async def _is_paused(self) -> bool:
         try:
             return bool(await self._daemon.get("Paused"))
-        except Failure:  # the next question waits for the daemon
+        except CommandError:  # the next question waits for the daemon
             return False
 
     async def _patiently(self, wait: bool) -> tuple[list[str], str]:
@@ -145,7 +145,7 @@ class Following:
         while True:
             try:
                 return await self._read(wait)
-            except Failure as failure:
+            except CommandError as failure:
                 # A daemon that starts knows of its jobs a moment after it has its name.
                 if not (is_lost(failure) or failure.status == UNKNOWN) or time.monotonic() > end:
                     raise
@@ -161,7 +161,7 @@ class Following:
         while True:
             try:
                 fresh = await Client.connect()
-            except Failure:
+            except CommandError:
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(_BETWEEN)
@@ -178,11 +178,11 @@ class Following:
             self._after, lines, state = await self._daemon.call(
                 path, JOB, "ReadOutput", "sb", self._after, wait, timeout=_LONG_POLL
             )
-        except Failure as failure:
+        except CommandError as failure:
             if known and not is_lost(failure):
                 # Another daemon has no object of the job yet, and this one not any more if it only keeps it: ask again.
                 self._job = self._job._replace(path="")
-                raise Failure(UNKNOWN, str(failure)) from None
+                raise CommandError(UNKNOWN, str(failure)) from None
             raise
         return lines, state
 

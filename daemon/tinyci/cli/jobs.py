@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tinyci.cli import client
 from tinyci.cli.client import JOB, Client
 from tinyci.cli.exitstatus import LIVE, OF_STATE, OK
-from tinyci.cli.jobnames import Row, branch, short
+from tinyci.cli.jobnames import ListedJob, branch, short
 from tinyci.cli.terminal import table
 from tinyci.model.timespan import brief
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     return client.talk(list_jobs)
 
 
-async def _table(daemon: Client, jobs: Sequence[Row], everything: Sequence[Row]) -> list[str]:
+async def _table(daemon: Client, jobs: Sequence[ListedJob], everything: Sequence[ListedJob]) -> list[str]:
     if not jobs:
         return ["No jobs."]
     created = await asyncio.gather(*(daemon.get("Created", job.path, JOB) for job in jobs))

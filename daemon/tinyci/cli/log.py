@@ -4,7 +4,7 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.follow import Following, Reader
+from tinyci.cli.follow import Follower, OutputDisplay
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def log(daemon: Client) -> int:
-        following = Following(daemon, await daemon.find(arguments.job), Reader(stages=arguments.follow))
+        following = Follower(daemon, await daemon.find(arguments.job), OutputDisplay(stages=arguments.follow))
         return await (following.follow() if arguments.follow else following.catch_up())
 
     return client.talk(log)

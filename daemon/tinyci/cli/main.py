@@ -4,7 +4,7 @@ import os
 import sys
 
 from tinyci.cli.commands import COMMANDS, parser
-from tinyci.cli.exitstatus import INTERRUPTED, NOT_READ, Failure
+from tinyci.cli.exitstatus import INTERRUPTED, NOT_READ, CommandError
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     arguments = parser(next((word for word in words if word in COMMANDS), "")).parse_args()
     try:
         status = arguments.run(arguments)
-    except Failure as failure:
+    except CommandError as failure:
         from tinyci.cli.terminal import safe
 
         print(f"tinyci: {safe(str(failure))}", file=sys.stderr)

@@ -5,8 +5,8 @@ import argparse
 from tinyci.cli import client
 from tinyci.cli.client import Client, id_of
 from tinyci.cli.exitstatus import OK
-from tinyci.cli.follow import Following, Reader
-from tinyci.cli.jobnames import Row
+from tinyci.cli.follow import Follower, OutputDisplay
+from tinyci.cli.jobnames import ListedJob
 from tinyci.cli.terminal import safe
 
 
@@ -25,7 +25,7 @@ def for_a_job(arguments: argparse.Namespace, member: str, *more: str, repo: str 
         print(f"started job {id_of(path)} for {safe(known['Repo'])}.", flush=True)
         if not arguments.wait:
             return OK
-        made = Row(id_of(path), known["Repo"], known["Ref"], known["State"], path)
-        return await Following(daemon, made, Reader(stages=True)).follow()
+        made = ListedJob(id_of(path), known["Repo"], known["Ref"], known["State"], path)
+        return await Follower(daemon, made, OutputDisplay(stages=True)).follow()
 
     return client.talk(ask)

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tinyci.cli.client import Client
-from tinyci.cli.exitstatus import Failure
-from tinyci.cli.follow import Following
-from tinyci.cli.jobnames import Row, branch, short
+from tinyci.cli.exitstatus import CommandError
+from tinyci.cli.follow import Follower
+from tinyci.cli.jobnames import ListedJob, branch, short
 from tinyci.cli.terminal import safe
 
 
-class Pusher:
+class PushDisplay:
     """Somebody at the other end of a push, whose terminal is not known: no colours."""
 
     def lines(self, lines: Sequence[str]) -> None:
         _write("".join(f"{safe(line)}\n" for line in lines))
 
-    def stage(self, job: Row, state: str) -> None:
+    def stage(self, job: ListedJob, state: str) -> None:
         self.note(state)
 
     def note(self, sentence: str) -> None:
@@ -43,15 +43,15 @@ def follow(jobs: Sequence[tuple[str, str, str]]) -> None:
                 f"== Ctrl-C leaves it running; 'tinyci log -f {name}' on the server shows it again\n"
             )
             try:
-                asyncio.run(_follow(Row(job_id, repo, ref, "queued", "")))
-            except Failure as failure:
+                asyncio.run(_follow(ListedJob(job_id, repo, ref, "queued", "")))
+            except CommandError as failure:
                 _write(f"== job {name} cannot be followed: {safe(str(failure))}. It is not lost.\n")
 
 
-async def _follow(job: Row) -> None:
+async def _follow(job: ListedJob) -> None:
     daemon = await Client.connect()
     try:
-        await Following(daemon, job, Pusher()).follow()
+        await Follower(daemon, job, PushDisplay()).follow()
     finally:
         await daemon.close()
 

@@ -4,7 +4,7 @@ import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.follow import Following, Quiet
+from tinyci.cli.follow import Follower, ResultDisplay
 from tinyci.cli.terminal import Progress
 
 
@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     async def wait(daemon: Client) -> int:
         progress = Progress()
-        return await progress.during(Following(daemon, await daemon.find(arguments.job), Quiet(progress)).follow())
+        return await progress.during(
+            Follower(daemon, await daemon.find(arguments.job), ResultDisplay(progress)).follow()
+        )
 
     return client.talk(wait)

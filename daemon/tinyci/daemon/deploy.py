@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from tinyci.daemon.hostaccess import Host
+from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.output import Limits, Output
 from tinyci.model import timespan
 from tinyci.model.job import TIP, Job, State, check_step, is_revision, seconds
 from tinyci.model.repo import Repo
 from tinyci.stage.build import first_line, last_line, tip_line
 from tinyci.store.writer import Store
-from tinyci.systemd.appunits import Down, RestartedByOthers, Units
+from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
 from tinyci.systemd.manager import Manager, ManagerError, Unit
 from tinyci.systemd.managers import Managers, uid_of
 from tinyci.systemd.stageunit import StageUnit, said, trouble, unknown
@@ -48,7 +48,7 @@ class AlreadyEnded(Exception):
     """The job's hash has a final state, which is written once."""
 
 
-Tell = Callable[[str, str, Mapping[str, str]], None]
+OnChange = Callable[[str, str, Mapping[str, str]], None]
 """Hears of fields of a job that were written: its id, its repo's name, the fields."""
 
 
@@ -62,11 +62,11 @@ class Deploy:
         store: Store,
         managers: Managers,
         limits: Limits,
-        tell: Tell,
-        host: Host,
+        on_change: OnChange,
+        host: HostAccess,
         *,
         leftovers: Sequence[Job] = (),
-        doom: str = "",
+        abandon_reason: str = "",
     ) -> None:
         """`leftovers`: ended jobs of the same repo and user whose stages may still run. `doom`: why nothing can
         become of a job that is on its way, or empty."""
@@ -75,12 +75,12 @@ class Deploy:
         self._store = store
         self._managers = managers
         self._limits = limits
-        self._tell = tell
+        self._on_change = on_change
         self._host = host
         self._leftovers = leftovers
-        self._doom = doom
+        self._abandon_reason = abandon_reason
         self._output = Output(store, limits)
-        self._units = Units(repo, managers)
+        self._units = AppUnits(repo, managers)
         self._remark = ""
         self._over = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Deploy:
         if self.job.state not in (State.QUEUED, State.BUILDING):
             return bool(self.job.intent)
         with suppress(AlreadyEnded):
-            await self._intend(State.CANCELLED)
+            await self._stop_build(State.CANCELLED)
         return True
 
     async def run(self) -> bool:
@@ -104,19 +104,19 @@ class Deploy:
         self._write_job_file()
         try:
             with suppress(AlreadyEnded):
-                await self._finish(await self._doomed() if self._doom else await self._way())
+                await self._finish(await self._abandon() if self._abandon_reason else await self._run_stages())
         finally:
             self._over.set()
         return await clear_away(self.job, self.repo.user, self._store, self._managers, self._host)
 
-    async def _doomed(self) -> Ended:
+    async def _abandon(self) -> Ended:
         """Nothing is begun any more; and no other deploy either, while a restart that was issued goes on."""
         if name := self.job.restarting.partition(" ")[0]:
-            with suppress(Down, ManagerError):
-                await self._units.over(name)
-        return Ended(State.FAILED, self._doom)
+            with suppress(UnitDownError, ManagerError):
+                await self._units.wait_idle(name)
+        return Ended(State.FAILED, self._abandon_reason)
 
-    async def _way(self) -> Ended:
+    async def _run_stages(self) -> Ended:
         """Through the stages in their order, and how that ended."""
         try:
             await self._clear_leftovers()
@@ -125,16 +125,16 @@ class Deploy:
                 await self._restart()
                 await self._verify()
                 return Ended(State.SUCCEEDED, self._remark)
-        except (Ended, Down, ManagerError) as error:
+        except (Ended, UnitDownError, ManagerError) as error:
             failure = await self._failure(error)
             if failure.state is not State.FAILED or self.job.state not in (State.RESTARTING, State.VERIFYING):
                 return failure
             # The first restart is done with, whatever came of it; what is issued from now on is the second.
-            await self._step(State.ROLLING_BACK, {**failure.fields, "failure": failure.reason, "restarting": ""})
+            await self._enter(State.ROLLING_BACK, {**failure.fields, "failure": failure.reason, "restarting": ""})
             self.job = replace(self.job, failure=failure.reason, restarting="")
-        return await self._back()
+        return await self._run_rollback()
 
-    async def _back(self) -> Ended:
+    async def _run_rollback(self) -> Ended:
         """To what ran before, and how that ended."""
         failure = self.job.failure
         try:
@@ -143,7 +143,7 @@ class Deploy:
                 return Ended(State.FAILED, f"{failure}; not rolled back: {nothing}")
             await self._restart()
             await self._verify()
-        except (Ended, Down, ManagerError) as error:
+        except (Ended, UnitDownError, ManagerError) as error:
             return Ended(State.FAILED, f"{failure}; the rollback failed too: {error}")
         return Ended(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
 
@@ -151,7 +151,7 @@ class Deploy:
         """Never two deploys of a repo at once, also when the one before was given up on with its manager away."""
         for job in self._leftovers:
             for stage in STAGES:
-                await StageUnit(job.unit(stage), self.repo.user, self._managers).be_gone()
+                await StageUnit(job.unit(stage), self.repo.user, self._managers).clear_or_raise()
 
     # -- build -------------------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Deploy:
                     return unit
                 is_begun = True
                 await manager.start(name)
-            return await manager.until(name, over)
+            return await manager.wait_until(name, over)
 
         outcome: Unit | ManagerError
         async with asyncio.TaskGroup() as group:
@@ -231,13 +231,13 @@ class Deploy:
             **({"started": started} if attempt == 1 else {}),
         }
         self._output = Output(self._store, self._limits)
-        await self._step(State.BUILDING, fields)
+        await self._enter(State.BUILDING, fields)
         self.job = replace(self.job, attempt=attempt, build_started=started, log_from=log_from)
 
     async def _record(self, begun: "asyncio.Future[Unit]", built: asyncio.Event) -> None:
         """The build's output as it comes: into the log of the job, and its tail for `output`."""
         invocation_id = (await begun).invocation_id
-        await self._note({"invocation_id": invocation_id})
+        await self._write({"invocation_id": invocation_id})
         lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self.repo.user))
         await self._output.record(lines, built, self.job.id, self.job.log_from, self._hear_tip)
 
@@ -245,7 +245,7 @@ class Deploy:
         """The build's first line says what the ref is at, when the stage was to find that out."""
         revision = line.removeprefix(tip_line(self.job.ref, ""))
         if self.job.revision == TIP and is_revision(revision):
-            await self._note({"revision": revision})
+            await self._write({"revision": revision})
             self.job = replace(self.job, revision=revision)
             self._write_job_file()  # another attempt is of the same revision
 
@@ -255,14 +255,14 @@ class Deploy:
             async with asyncio.timeout(self.repo.timeout):
                 unit = await asyncio.shield(begun)
             await asyncio.sleep(unit.began + self.repo.timeout - self._host.time())
-        await self._intend(State.TIMED_OUT)
+        await self._stop_build(State.TIMED_OUT)
 
-    async def _intend(self, state: State) -> None:
+    async def _stop_build(self, state: State) -> None:
         """Stop the build, and remember what for: of the unit itself systemd says only that it was killed."""
         if self.job.intent or self.job.state not in (State.QUEUED, State.BUILDING):
             return
         self.job = replace(self.job, intent=state)
-        await self._note({"intent": state})
+        await self._write({"intent": state})
         await self._stage("build").stop()
 
     def _reason_of_intent(self) -> str:
@@ -281,7 +281,7 @@ class Deploy:
                 return
             began, dependents = self._host.now(), await self._units.active_dependents()
             fields = {"restart_started": began, "dependents": " ".join(dependents)}
-            await self._step(State.RESTARTING, {"build_duration": self._host.since(self.job.build_started), **fields})
+            await self._enter(State.RESTARTING, {"build_duration": self._host.since(self.job.build_started), **fields})
             self.job = replace(self.job, restart_started=began, dependents=tuple(dependents))
         issued, _, before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
@@ -291,12 +291,12 @@ class Deploy:
             await self._units.restart(
                 name,
                 before if name == issued else None,
-                lambda invocation, name=name: self._note({"restarting": f"{name} {invocation}"}),  # type: ignore[misc]
+                lambda invocation, name=name: self._write({"restarting": f"{name} {invocation}"}),  # type: ignore[misc]
             )
         for name in self.job.dependents:
-            await self._units.lift(name)
+            await self._units.start_dependent(name)
         if self.job.state is State.RESTARTING:
-            await self._step(State.VERIFYING, {"restart_duration": self._host.since(self.job.restart_started)})
+            await self._enter(State.VERIFYING, {"restart_duration": self._host.since(self.job.restart_started)})
 
     # -- verify ------------------------------------------------------------------------------------------------
 
@@ -311,12 +311,12 @@ class Deploy:
                     await asyncio.sleep(self.repo.settle)
                     await self._check_what_runs(first)
                 break
-            except RestartedByOthers as error:
+            except RestartedByOthersError as error:
                 if turn == _WATCHES:
                     raise Ended(State.FAILED, f"{error}, {turn} times; who restarts it?") from None
         for name in self.job.dependents:
-            await self._units.lift(name)
-        await self._note({"verify_duration": self._host.since(began)})
+            await self._units.start_dependent(name)
+        await self._write({"verify_duration": self._host.since(began)})
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[Mapping[str, str]]:
@@ -344,14 +344,14 @@ class Deploy:
             await self._check_all(first)  # it says nothing of those if another invocation was there to be looked at
             raise Ended(State.FAILED, why)
         running = said(unit, "verified")
-        await self._note({"image": running, "running_image": running})
+        await self._write({"image": running, "running_image": running})
 
     # -- roll back ---------------------------------------------------------------------------------------------
 
     async def _roll_back(self) -> str:
         """The rollback stage, as the repo's user: images have the names again that they had before. Returns why there
         are none."""
-        await self._stage("verify").be_gone()  # a unit fell meanwhile; two stages would write over each other
+        await self._stage("verify").clear_or_raise()  # a unit fell meanwhile; two stages would write over each other
         unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
         nothing = said(unit, "nothing")
         if not nothing and (why := trouble(unit)):
@@ -360,14 +360,14 @@ class Deploy:
 
     # -- the end -----------------------------------------------------------------------------------------------
 
-    async def _failure(self, error: Ended | Down | ManagerError) -> Ended:
+    async def _failure(self, error: Ended | UnitDownError | ManagerError) -> Ended:
         """How the job would end, with what the unit that is down said last."""
         if isinstance(error, Ended):
             return error
         if self.job.intent and self.job.state in (State.QUEUED, State.BUILDING):
             return Ended(State(self.job.intent), self._reason_of_intent())
         fields = {}
-        if isinstance(error, Down):
+        if isinstance(error, UnitDownError):
             since = seconds(self.job.restart_started) or self._host.time()
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
             text = "".join(f"{line}\n" for line in await self._host.said_last(error.unit, uid, since))
@@ -380,7 +380,7 @@ class Deploy:
         if self.job.state is State.BUILDING:
             durations = {"build_duration": self._host.since(self.job.build_started)}
         unit_said = self.job.unit_output
-        await self._step(
+        await self._enter(
             end.state,
             {
                 **durations,
@@ -409,15 +409,15 @@ class Deploy:
                 State.FAILED, f"{unit.name} did not end within {timespan.show(limit)}, and was stopped"
             ) from None
 
-    async def _step(self, state: State, fields: Mapping[str, str]) -> None:
+    async def _enter(self, state: State, fields: Mapping[str, str]) -> None:
         check_step(self.job.state, state)
         self.job = replace(self.job, state=state)  # before the write: from now on cancel() is too late
-        await self._note({"state": state, **fields})
+        await self._write({"state": state, **fields})
 
-    async def _note(self, fields: Mapping[str, str]) -> None:
+    async def _write(self, fields: Mapping[str, str]) -> None:
         if not await self._store.update(self.job.id, fields):
             raise AlreadyEnded
-        self._tell(self.job.id, self.job.repo, fields)
+        self._on_change(self.job.id, self.job.repo, fields)
 
     def _write_job_file(self) -> None:
         """For the stages: no secrets, and only what they may believe the daemon about."""
@@ -429,7 +429,7 @@ class Deploy:
         os.replace(new, path)
 
 
-async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: Host) -> bool:
+async def clear_away(job: Job, user: str, store: Store, managers: Managers, host: HostAccess) -> bool:
     """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
 
     Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from tinyci.api import polkit
 from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
-from tinyci.dbus.bus import Bus, BusError, BusGone
+from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
-from tinyci.model.settings import SPOOL, Config
-from tinyci.model.toml import TableError
+from tinyci.model.settings import SPOOL, Settings
+from tinyci.model.toml import ConfigError
 from tinyci.store.writer import Store
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
@@ -29,7 +29,7 @@ PAUSE = 0.1
 """Seconds between the beginnings of two examinations of the same."""
 
 
-class Row(NamedTuple):
+class Check(NamedTuple):
     """One check, whether it holds, and what is so."""
 
     check: str
@@ -40,14 +40,14 @@ class Row(NamedTuple):
 class Diagnosis:
     """`read` gives what the files say now."""
 
-    def __init__(self, store: Store, dispatch: Dispatch, read: Callable[[], tuple[Config, Repos]]) -> None:
+    def __init__(self, store: Store, dispatch: Dispatch, read: Callable[[], tuple[Settings, Repos]]) -> None:
         self._store = store
         self._dispatch = dispatch
         self._read = read
         self._locks: dict[str, asyncio.Lock] = {}
-        self._made: dict[str, tuple[float, list[Row]]] = {}
+        self._made: dict[str, tuple[float, list[Check]]] = {}
 
-    async def of(self, repo: str, bus: Bus | None) -> list[Row]:
+    async def of(self, repo: str, bus: Bus | None) -> list[Check]:
         """Of what all deploys need, and of one repo besides when it is named. Raises RequestError.
 
         However many ask, one at a time is made of each, so that a manager that hangs holds up no other's.
@@ -66,7 +66,7 @@ class Diagnosis:
                 self._made[repo] = (began, rows)
             return rows
 
-    async def _host(self, bus: Bus | None) -> list[Row]:
+    async def _host(self, bus: Bus | None) -> list[Check]:
         return [
             await self._redis(),
             await asyncio.to_thread(_journal),
@@ -75,44 +75,46 @@ class Diagnosis:
             self._configuration(),
         ]
 
-    async def _redis(self) -> Row:
+    async def _redis(self) -> Check:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._store.ping()
         except TimeoutError:
-            return Row("daemon-redis", False, "Redis does not answer the daemon: pushes are kept in the spool")
-        return Row("daemon-redis", True, "Redis answers the daemon")
+            return Check("daemon-redis", False, "Redis does not answer the daemon: pushes are kept in the spool")
+        return Check("daemon-redis", True, "Redis answers the daemon")
 
-    def _spool(self) -> Row:
+    def _spool(self) -> Check:
         # Made anew while the daemon runs, it is outside of what the unit's ReadWritePaths= lets it write.
         if not os.access(SPOOL, os.R_OK | os.W_OK | os.X_OK):
-            return Row("daemon-spool", False, f"the daemon cannot take in what is kept in {SPOOL}")
-        return Row("daemon-spool", True, "the daemon can take in what is kept in the spool")
+            return Check("daemon-spool", False, f"the daemon cannot take in what is kept in {SPOOL}")
+        return Check("daemon-spool", True, "the daemon can take in what is kept in the spool")
 
-    def _configuration(self) -> Row:
+    def _configuration(self) -> Check:
         check = "daemon-configuration"
         try:
             config, repos = self._read()
-        except (TableError, OSError) as error:
-            return Row(check, False, f"the daemon goes by an earlier configuration: {error}")
+        except (ConfigError, OSError) as error:
+            return Check(check, False, f"the daemon goes by an earlier configuration: {error}")
         if (config, repos) != (self._dispatch.config, self._dispatch.repos):
-            return Row(check, False, "the files in /etc/tinyci have changed since the daemon read them")
-        return Row(check, True, "the daemon goes by what stands in /etc/tinyci")
+            return Check(check, False, "the files in /etc/tinyci have changed since the daemon read them")
+        return Check(check, True, "the daemon goes by what stands in /etc/tinyci")
 
-    async def _repo(self, name: str) -> list[Row]:
+    async def _repo(self, name: str) -> list[Check]:
         repo = self._dispatch.repos.known.get(name)
         if repo is None:
-            return [Row("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.wrong[name]}")]
+            return [
+                Check("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.wrong[name]}")
+            ]
         managers = Managers(PATIENCE)
         try:
             async with asyncio.timeout(3 * PATIENCE):
                 units = await managers.ask(repo.user, lambda manager: _units(manager, repo))
         except (ManagerError, TimeoutError) as error:
             said = str(error) or f"the manager of {repo.user} does not answer"
-            return [Row("daemon-manager", False, said)]
+            return [Check("daemon-manager", False, said)]
         finally:
             await managers.close()
-        reached = Row("daemon-manager", True, f"the daemon reaches the manager of {repo.user}")
+        reached = Check("daemon-manager", True, f"the daemon reaches the manager of {repo.user}")
         return [reached, *_wrong_units(repo.user, units)]
 
 
@@ -120,27 +122,29 @@ async def _units(manager: Manager, repo: Repo) -> list[Unit]:
     return [await manager.unit(name) for name in (*INSTANCES, *repo.units)]
 
 
-def _wrong_units(user: str, units: list[Unit]) -> list[Row]:
+def _wrong_units(user: str, units: list[Unit]) -> list[Check]:
     return [
-        Row("daemon-unit", False, f"the manager of {user} cannot run {unit.name}: it is {unit.load_state}")
+        Check("daemon-unit", False, f"the manager of {user} cannot run {unit.name}: it is {unit.load_state}")
         for unit in units
         if not unit.is_loaded
-    ] or [Row("daemon-unit", True, f"the manager of {user} can run all units that a deploy needs")]
+    ] or [Check("daemon-unit", True, f"the manager of {user} can run all units that a deploy needs")]
 
 
-def _journal() -> Row:
+def _journal() -> Check:
     try:
         journal.check_readable()
     except JournalError as error:
-        return Row("daemon-journal", False, f"{error}; jobs have no output")
-    return Row("daemon-journal", True, "the daemon can read the journal")
+        return Check("daemon-journal", False, f"{error}; jobs have no output")
+    return Check("daemon-journal", True, "the daemon can read the journal")
 
 
-async def _polkit(bus: Bus | None) -> Row:
+async def _polkit(bus: Bus | None) -> Check:
     try:
         if bus is None:
-            raise BusGone("no connection")
+            raise BusGoneError("no connection")
         await polkit.answers(bus)
-    except (BusError, BusGone) as error:
-        return Row("daemon-polkit", False, f"polkit does not answer the daemon, so nobody may cancel or retry: {error}")
-    return Row("daemon-polkit", True, "polkit answers the daemon")
+    except (BusError, BusGoneError) as error:
+        return Check(
+            "daemon-polkit", False, f"polkit does not answer the daemon, so nobody may cancel or retry: {error}"
+        )
+    return Check("daemon-polkit", True, "polkit answers the daemon")

@@ -15,15 +15,15 @@ from datetime import datetime
 from tinyci import catalog
 from tinyci.api.requests import RequestError
 from tinyci.daemon import spool
-from tinyci.daemon.deploy import Deploy, Tell, clear_away
-from tinyci.daemon.hostaccess import Host
+from tinyci.daemon.deploy import Deploy, OnChange, clear_away
+from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.output import Limits
 from tinyci.model import retention, schedule
 from tinyci.model.job import FINAL, Job, JobError, State
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
-from tinyci.model.retention import Kept
-from tinyci.model.settings import Config
+from tinyci.model.retention import KeptJob
+from tinyci.model.settings import Settings
 from tinyci.store.writer import Store, StoreError
 from tinyci.systemd.journal import fields
 from tinyci.systemd.managers import Managers
@@ -45,20 +45,20 @@ class Dispatch:
         self,
         store: Store,
         managers: Managers,
-        config: Config,
+        config: Settings,
         repos: Repos,
-        tell: Tell,
+        on_change: OnChange,
         on_count: Callable[[], None],
-        host: Host | None = None,
+        host: HostAccess | None = None,
     ) -> None:
         self.config = config
         self.repos = repos
         self.paused = False
         self._store = store
         self._managers = managers
-        self._tell = tell
+        self._on_change = on_change
         self._on_count = on_count
-        self._host = host or Host()
+        self._host = host or HostAccess()
         self._queued: list[Job] = []
         self._running: dict[str, Deploy] = {}
         self._accepting: set[str] = set()  # jobs of which Redis does not know yet that they are queued
@@ -85,11 +85,11 @@ class Dispatch:
         self._pruned = -PRUNE_AGAIN
         self._wake.set()
 
-    def doubt(self) -> None:
+    def mark_stale(self) -> None:
         """Redis was away: ids may be in `tinyci:accepted` whose taking was not acknowledged."""
         self._unsure = True
 
-    async def take_up(self) -> None:
+    async def resume(self) -> None:
         """Know again of everything that was accepted before this process was there."""
         self.paused = await self._store.paused()
         for job in await self._prune():
@@ -135,7 +135,7 @@ class Dispatch:
                 while await self._store.waiting():  # pushes from before the outage come before what is in the spool
                     await self._store.take()
                 for kept in spool.jobs(self._host.spool):
-                    await self._take_in(kept)
+                    await self._import_spooled(kept)
             for job_id in await self._store.accepted():
                 if not self._knows(job_id):
                     await self._accept(job_id, await self._fields(job_id))
@@ -148,7 +148,7 @@ class Dispatch:
         known = known or job_id in self._ending or job_id in self._accepting
         return known or any(job.id == job_id for job in self._queued)
 
-    async def _take_in(self, kept: spool.Spooled) -> None:
+    async def _import_spooled(self, kept: spool.Spooled) -> None:
         problem = kept.problem
         if not problem:
             try:
@@ -185,15 +185,15 @@ class Dispatch:
             return
         self._accepting.add(job_id)  # until the queue has it, a sweep would find it too
         try:
-            await self._take_up(job_id, values)
+            await self._enter(job_id, values)
         finally:
             self._accepting.discard(job_id)
 
-    async def _take_up(self, job_id: str, values: dict[str, str]) -> None:
+    async def _enter(self, job_id: str, values: dict[str, str]) -> None:
         try:
             job = Job.parse(job_id, values)
         except JobError as error:
-            self._tell(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
+            self._on_change(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
             await self._end(job_id, values.get("repo", ""), State.REJECTED, str(error))
             return
         user = values.get("user", "")
@@ -206,13 +206,13 @@ class Dispatch:
             if not await self._announce(job_id, queued):
                 return
             job = replace(job, created=queued["created"])
-            self._tell(job.id, job.repo, {**values, **queued})
+            self._on_change(job.id, job.repo, {**values, **queued})
             if values.get("spooled"):
                 await self._queue_late(job)
             else:
                 self._queued.append(job)
         else:
-            self._tell(job.id, job.repo, {**values, "state": job.state})
+            self._on_change(job.id, job.repo, {**values, "state": job.state})
             self._go_on(job, user)
 
     async def _announce(self, job_id: str, queued: Mapping[str, str]) -> bool:
@@ -284,9 +284,9 @@ class Dispatch:
     def _run(self, job: Job, known: Repo, doom: str = "") -> None:
         self._running[job.id] = Deploy(
             *(job, known, self._store, self._managers),
-            *(Limits(log=self.config.log_max, output=self.config.output_max), self._tell, self._host),
+            *(Limits(log=self.config.log_max, output=self.config.output_max), self._on_change, self._host),
             leftovers=[left for left, user in self._leftovers.values() if (left.repo, user) == (job.repo, known.user)],
-            doom=doom,
+            abandon_reason=doom,
         )
         key = (job.repo, job.ref)
         self._newest[key] = max(job.created, self._newest.get(key, ""))
@@ -345,12 +345,12 @@ class Dispatch:
         ended = {"state": state, "success": "false", "reason": reason, "output": "", "finished": self._host.now()}
         try:
             if await self._store.update(job_id, ended):
-                self._tell(job_id, repo, ended)
+                self._on_change(job_id, repo, ended)
         except StoreError as error:
             about = fields(job=job_id, repo=repo, message_id=catalog.HASH_WRONG)
             log.error("job %s: %s", job_id, error, extra=about)
 
-    async def _prune(self) -> list[Kept]:
+    async def _prune(self) -> list[KeptJob]:
         """Forget what was kept for long enough. Returns what there was."""
         kept = await self._store.kept()
         live = await self._store.live()  # later, so that no job of `kept` is missed while it waits
@@ -391,7 +391,7 @@ class Dispatch:
         self._accepting.add(new)  # who asked finds it on the bus when this returns, not after a sweep
         try:
             await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
-            await self._take_up(new, copied)
+            await self._enter(new, copied)
         finally:
             self._accepting.discard(new)
         self._wake.set()

@@ -11,7 +11,7 @@ from tinyci.systemd.journal import Lines, said_last
 
 
 @dataclass(frozen=True)
-class Host:
+class HostAccess:
     """The host that we run on, unless said otherwise."""
 
     jobs: Path = Path("/run/tinyci/jobs")

@@ -13,16 +13,16 @@ from pathlib import Path
 from sdnotify import SystemdNotifier
 
 from tinyci import __version__, catalog
-from tinyci.api.objects import EXPORTED, Api
+from tinyci.api.objects import EXPORTED, ObjectServer
 from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.daemon.dispatch import Dispatch
-from tinyci.daemon.requests import Desk
-from tinyci.dbus.bus import BusError, BusGone
+from tinyci.daemon.requests import RequestHandler
+from tinyci.dbus.bus import BusError, BusGoneError
 from tinyci.model import settings, toml
 from tinyci.model.job import FINAL
 from tinyci.model.repos import Repos
-from tinyci.model.settings import Config
-from tinyci.model.toml import TableError
+from tinyci.model.settings import Settings
+from tinyci.model.toml import ConfigError
 from tinyci.store.writer import Store, StoreError
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError, fields
@@ -40,17 +40,17 @@ class Daemon:
         settings = self._read_config()
         self._store = Store(
             *(settings.redis_socket, "daemon", password, self._on_outage),
-            lambda job_id: self._api.heard(job_id),
-            lambda: self._api.happened(),
+            lambda job_id: self._api.log_grew(job_id),
+            lambda: self._api.event_added(),
         )
         self._managers = Managers()
         self._dispatch = Dispatch(
             self._store, self._managers, settings, self._take_repos(), self._tell, lambda: self._notify(self._status())
         )
         diagnosis = Diagnosis(self._store, self._dispatch, lambda: (self._read_config(), self._read_repos()))
-        self._api = Api(
+        self._api = ObjectServer(
             lambda: self._dispatch.repos.known,
-            Desk(self._store, self._dispatch),
+            RequestHandler(self._store, self._dispatch),
             self._store.job,
             self._store.output,
             self._store.events,
@@ -92,7 +92,7 @@ class Daemon:
                 found = await self._store.job(job_id)
                 if found.get("state") in FINAL:
                     self._api.add(job_id, found, announce=False)
-        await self._dispatch.take_up()
+        await self._dispatch.resume()
         known = len(self._dispatch.repos.known)
         log.info("tinyci %s is ready, with %d repos", __version__, known, extra=fields(message_id=catalog.READY))
         self._notify("READY=1", self._status())
@@ -146,7 +146,7 @@ class Daemon:
             )
         else:
             log.info("Redis is back", extra=fields(message_id=catalog.REDIS_BACK))
-            self._dispatch.doubt()
+            self._dispatch.mark_stale()
         self._redis_error = error or ""
         self._notify(self._status())
 
@@ -171,7 +171,7 @@ class Daemon:
                 about = fields(message_id=catalog.WRONG_CONFIG)
                 log.warning("redis.socket was changed: restart tinyci.service for that", extra=about)
             self._dispatch.config = changed
-        except TableError as error:
+        except ConfigError as error:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
         self._dispatch.repos = self._take_repos()
@@ -181,7 +181,7 @@ class Daemon:
         self._api.repos_changed()
         self._notify("READY=1", self._status())
 
-    def _read_config(self) -> Config:
+    def _read_config(self) -> Settings:
         file = self._etc / "tinyci.toml"
         text = toml.read(str(file)) if file.exists() else ""
         return settings.parse(str(file), text, os.cpu_count() or 1)
@@ -206,7 +206,7 @@ def main() -> None:
         asyncio.run(_main(etc, password))
     except OSError as error:
         sys.exit(f"tinyci-daemon: {error.filename}: {error.strerror}; it runs as tinyci.service")
-    except (TableError, BusGone, BusError) as error:
+    except (ConfigError, BusGoneError, BusError) as error:
         sys.exit(f"tinyci-daemon: {error}")
 
 

@@ -8,7 +8,7 @@ from tinyci.model.job import TIP, Job, JobError, State
 from tinyci.store.writer import Store, StoreError
 
 
-class Desk:
+class RequestHandler:
     """Carries requests out (request.py). All methods raise RequestError."""
 
     def __init__(self, store: Store, dispatch: Dispatch) -> None:

@@ -31,10 +31,10 @@ del sys.modules["gi"]
 __all__ = [
     "Bus",
     "BusError",
-    "BusGone",
+    "BusGoneError",
     "Caller",
-    "DBusReply",
     "PropertyAccess",
+    "ReplyError",
     "ServiceInterface",
     "Variant",
     "caller",
@@ -69,11 +69,11 @@ class BusError(Exception):
         self.name = name
 
 
-class BusGone(Exception):
+class BusGoneError(Exception):
     """There is no connection, or no answer in time: whether the call was carried out is not known."""
 
 
-class DBusReply(_LibraryError):  # type: ignore[misc]
+class ReplyError(_LibraryError):  # type: ignore[misc]
     """Raised by our own methods: an error that goes to the caller as it is."""
 
 
@@ -85,7 +85,7 @@ class _PatientWriter(_MessageWriter):  # type: ignore[misc]
     def schedule_write(self, msg: Message | None = None, future: "asyncio.Future[None] | None" = None) -> None:
         if self.bus.is_shut:  # the number of its descriptor may be another connection's by now
             if future:
-                future.set_exception(BusGone("the connection is closed"))
+                future.set_exception(BusGoneError("the connection is closed"))
                 future.exception()  # nobody has to look
             return
         super().schedule_write(msg, future)
@@ -126,7 +126,7 @@ class _AuthAs(AuthExternal):  # type: ignore[misc]
         response, _ = _AuthResponse.parse(line)
         if response is _AuthResponse.OK:
             return "BEGIN"
-        raise BusGone(f"the bus does not accept uid {self._uid}: {line}")
+        raise BusGoneError(f"the bus does not accept uid {self._uid}: {line}")
 
 
 class _Reply:
@@ -224,14 +224,14 @@ class _Connection(MessageBus):  # type: ignore[misc]
         below = path.rstrip("/") + "/"
         children = {each.removeprefix(below).partition("/")[0] for each in self._path_exports if each.startswith(below)}
         if not children and path not in self._path_exports:
-            raise DBusReply("org.freedesktop.DBus.Error.UnknownObject", f"there is no object {path[:200]}")
+            raise ReplyError("org.freedesktop.DBus.Error.UnknownObject", f"there is no object {path[:200]}")
         node.nodes = [Node(name) for name in sorted(children)]
         node.interfaces = [each for each in node.interfaces if each.name != "org.freedesktop.DBus.ObjectManager"]
         return node
 
     def _default_get_managed_objects_handler(self, msg: Message, send_reply: _Reply) -> None:
         """Refused: with the output of every job the answer is megabytes, made and written in one blocking go."""
-        raise DBusReply("org.freedesktop.DBus.Error.UnknownMethod", "no ObjectManager is offered; ask for ListJobs")
+        raise ReplyError("org.freedesktop.DBus.Error.UnknownMethod", "no ObjectManager is offered; ask for ListJobs")
 
     def _emit_interface_added(self, path: str, interface: ServiceInterface) -> None:
         """Nothing: the library would broadcast all properties from the wrong path. JobNew and JobRemoved tell."""
@@ -267,9 +267,9 @@ class Bus:
             made = cls(bus)
             return made
         except TimeoutError:
-            raise BusGone(f"{address} did not answer within {TIMEOUT:g} s") from None
+            raise BusGoneError(f"{address} did not answer within {TIMEOUT:g} s") from None
         except Exception as error:  # whatever the library makes of a peer that is no bus
-            raise BusGone(f"cannot connect to {address}: {error or type(error).__name__}") from None
+            raise BusGoneError(f"cannot connect to {address}: {error or type(error).__name__}") from None
         finally:
             if bus is None:
                 sock.close()
@@ -317,7 +317,7 @@ class Bus:
         `interactive`: whether polkit may ask a person on our account before the peer does it.
         """
         if not self.connected:
-            raise BusGone("the connection is closed")
+            raise BusGoneError("the connection is closed")
         message = Message(
             destination=destination,
             path=path,
@@ -334,19 +334,19 @@ class Bus:
             async with asyncio.timeout(timeout):
                 await asyncio.wait((reply, end), return_when=asyncio.FIRST_COMPLETED)
             if not reply.done():
-                raise BusGone(f"the connection was lost during {member}")
+                raise BusGoneError(f"the connection was lost during {member}")
             answer = reply.result()
         except TimeoutError:
-            raise BusGone(f"{member} was not answered within {timeout:g} s") from None
-        except BusGone:
+            raise BusGoneError(f"{member} was not answered within {timeout:g} s") from None
+        except BusGoneError:
             raise
         except Exception as error:  # garbage from the peer ends the connection, in many forms
-            raise BusGone(f"the connection was lost during {member}: {error or type(error).__name__}") from None
+            raise BusGoneError(f"the connection was lost during {member}: {error or type(error).__name__}") from None
         finally:
             reply.cancel()
             end.cancel()
         if answer is None:
-            raise BusGone(f"the connection was lost during {member}")
+            raise BusGoneError(f"the connection was lost during {member}")
         if answer.message_type is MessageType.ERROR:
             text = str(answer.body[0]) if answer.body else ""
             raise BusError(answer.error_name, text)
@@ -381,7 +381,7 @@ class Bus:
         except _LibraryError as error:
             raise BusError(error.type, f"cannot own {name}: {error.text}") from None
         except TimeoutError:
-            raise BusGone(f"the bus did not answer the request for {name}") from None
+            raise BusGoneError(f"the bus did not answer the request for {name}") from None
         if reply not in (RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER):
             raise BusError("org.freedesktop.DBus.Error.Failed", f"{name} is owned by another process")
 

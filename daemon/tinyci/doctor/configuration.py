@@ -8,8 +8,8 @@ from tinyci.doctor.finding import Finding, ok, wrong
 from tinyci.doctor.system import File, System
 from tinyci.model import repo, settings, toml
 from tinyci.model.repo import Repo
-from tinyci.model.settings import Config
-from tinyci.model.toml import TableError
+from tinyci.model.settings import Settings
+from tinyci.model.toml import ConfigError
 
 ETC = "/etc/tinyci"
 
@@ -20,19 +20,19 @@ class Configured:
     def __init__(self, etc: str = ETC) -> None:
         self.repos: dict[str, Repo] = {}
         self.wrong: dict[str, str] = {}
-        self.config: Config = settings.parse("", "", 1)
+        self.config: Settings = settings.parse("", "", 1)
         self.paths = [etc, f"{etc}/repos.d", f"{etc}/tinyci.toml"]
         path = self.paths[2]
         try:
             self.config = settings.parse(path, toml.read(path) if os.path.exists(path) else "", 1)
-        except (TableError, OSError) as error:
+        except (ConfigError, OSError) as error:
             self.wrong[path] = str(error)
         for path in _files(self.paths[1]):
             self.paths.append(path)
             try:
                 one = repo.parse(path, toml.read(path))
                 self.repos[one.name] = one
-            except (TableError, OSError) as error:
+            except (ConfigError, OSError) as error:
                 self.wrong[path] = str(error)
 
 

@@ -8,7 +8,7 @@ from tinyci.api.polkit import NAME
 from tinyci.doctor import files, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
-from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
+from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"
@@ -64,7 +64,7 @@ def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
 async def look_at_bus(system: System) -> list[Finding]:
     try:
         await system.ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId")
-    except (BusError, BusGone) as error:
+    except (BusError, BusGoneError) as error:
         return [judge_system_bus(str(error))]
     return [judge_system_bus("")]
 
@@ -80,7 +80,7 @@ async def look(system: System) -> list[Finding]:
         paused = await _get(system, "Paused")
     except BusError as error:
         return [*findings, judge_bus(error.name, str(error))]
-    except BusGone as error:
+    except BusGoneError as error:
         return [*findings, judge_bus("NoReply", str(error))]
     return [*findings, judge_bus("", ""), judge_paused(bool(paused)), *await _diagnose(system, "")]
 
@@ -89,7 +89,7 @@ async def look_at(system: System, name: str) -> list[Finding]:
     """What the daemon says of one repo."""
     try:
         await _get(system, "Paused")
-    except (BusError, BusGone) as error:  # of which look() tells
+    except (BusError, BusGoneError) as error:  # of which look() tells
         return [unchecked("daemon-manager", f"the daemon does not say: {error}")]
     return await _diagnose(system, name)
 
@@ -97,7 +97,7 @@ async def look_at(system: System, name: str) -> list[Finding]:
 async def _diagnose(system: System, name: str) -> list[Finding]:
     try:
         rows = (await system.ask(NAME, PATH, f"{NAME}.Manager", "Diagnose", "s", name))[0]
-    except (BusError, BusGone) as error:
+    except (BusError, BusGoneError) as error:
         if isinstance(error, BusError) and error.name == f"{NAME}.Error.NoSuchRepo":
             check = "daemon-configuration"
             return [wrong(check, f"the daemon does not know of it yet: {error}", _MENDS[check])]

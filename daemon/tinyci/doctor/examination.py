@@ -25,7 +25,7 @@ from tinyci.doctor.system import System, user_entry
 from tinyci.model.repo import Repo
 
 
-class NoSuchSubject(Exception):
+class NoSuchSubjectError(Exception):
     """What was to be examined does not exist; one sentence."""
 
 
@@ -36,7 +36,9 @@ def subjects(asked: str, repos: dict[str, Repo], wrong: dict[str, str], is_user:
     if asked and not found and is_user:
         users = [asked]
     elif asked and not found and f"{ETC}/repos.d/{asked}.toml" not in wrong:
-        raise NoSuchSubject(f"there is no repo and no user {asked}: the repos are {', '.join(sorted(repos)) or 'none'}")
+        raise NoSuchSubjectError(
+            f"there is no repo and no user {asked}: the repos are {', '.join(sorted(repos)) or 'none'}"
+        )
     return found, users
 
 

@@ -6,7 +6,7 @@ from tinyci.dbus.bus import Bus
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
-from tinyci.doctor.system import BusError, BusGone, System, Unit, own_drop_ins, user_entry
+from tinyci.doctor.system import BusError, BusGoneError, System, UnitProperties, own_drop_ins, user_entry
 from tinyci.systemd.manager import GATES
 
 _NAME = "org.freedesktop.systemd1"
@@ -55,7 +55,7 @@ def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
     return ok("gate-filter", "the gate is told to pass what a deploy needs, and no more")
 
 
-def mend_filter(uid: int, unit: Unit, spoiled: Sequence[str], is_released: bool) -> str:
+def mend_filter(uid: int, unit: UnitProperties, spoiled: Sequence[str], is_released: bool) -> str:
     """`spoiled`: drop-ins that set another command line. `is_released`: the unit's file is as it was installed."""
     restart = f"systemctl restart {name_of_gate(uid)}"
     if spoiled:
@@ -110,13 +110,13 @@ async def _try(uid: int) -> Finding:
     restart = f"systemctl restart {name_of_gate(uid)}"
     try:
         bus = await Bus.connect(f"unix:path={GATES}/{uid}/bus", uid)
-    except BusGone as error:
+    except BusGoneError as error:
         return wrong("gate-tried", f"the gate does not let anybody in: {error}", restart)
     try:
         passed = await _call(bus, "LoadUnit", "s", "tinyci-build.slice")
         # Without a name for it nothing would be started, were it passed.
         refused = await _call(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", "", "fail", [], [])
-    except BusGone as error:
+    except BusGoneError as error:
         return wrong("gate-tried", f"no answer comes through the gate: {error}", restart)
     finally:
         await bus.close()

@@ -2,7 +2,7 @@
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.system import System, Unit, own_drop_ins
+from tinyci.doctor.system import System, UnitProperties, own_drop_ins
 from tinyci.model import timespan
 
 LEAST = 10_000.0
@@ -31,7 +31,7 @@ def judge_user(user: str, uid: int, running: float, configured: float, spoiled: 
     return wrong("journal-rate", f"{text}; this mend restarts what {user} runs", " && ".join([*parts, restart]))
 
 
-def judge_root(unit: Unit, spoiled: list[str]) -> Finding:
+def judge_root(unit: UnitProperties, spoiled: list[str]) -> Finding:
     """`unit`: an instance of root's tinyci-build@.service."""
     if not unit:
         return unchecked("journal-rate", "the service manager does not answer")
@@ -42,7 +42,7 @@ def judge_root(unit: Unit, spoiled: list[str]) -> Finding:
     return wrong("journal-rate", text, mend or files.restore(f"{files.UNITS}/{files.STAGES[0]}"))
 
 
-def _configured(unit: Unit) -> float:
+def _configured(unit: UnitProperties) -> float:
     try:
         interval = timespan.parse(unit.get("LogRateLimitIntervalUSec", ""))
         return rate(interval, float(unit.get("LogRateLimitBurst", "") or 0))

@@ -11,7 +11,7 @@ from tinyci.api.polkit import NAME
 from tinyci.dbus.bus import Variant
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
-from tinyci.doctor.system import PATIENCE, BusError, BusGone, System
+from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 from tinyci.model.repo import Repo
 from tinyci.systemd.stageunit import INSTANCES
 
@@ -84,7 +84,7 @@ async def look(system: System) -> list[Finding]:
     try:
         question = ("org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "")
         known = await system.ask(*_POLKIT, *question, limit=PATIENCE)
-    except (BusError, BusGone) as error:
+    except (BusError, BusGoneError) as error:
         install = packages.install("polkitd")
         down, unit = await service.look(system, "polkit", "polkit.service", "nothing of root's is deployed", install)
         if down.verdict is Verdict.WRONG or not unit:
@@ -96,7 +96,7 @@ async def look(system: System) -> list[Finding]:
         return [*findings, unchecked("polkit-rules")]
     try:
         answers = {question: await _may_daemon(system, *question) for question in (*ALLOWED, *REFUSED)}
-    except (BusError, BusGone) as error:
+    except (BusError, BusGoneError) as error:
         return [*findings, unchecked("polkit-rules", f"the daemon is not on the bus ({error})")]
     ours = (await system.run("tar", "-xOf", files.ARCHIVE, files.RULES[1:])).out == system.read(files.RULES)
     return [*findings, judge_rules(answers, ours)]
@@ -110,7 +110,7 @@ async def look_at(system: System, repo: Repo) -> list[Finding]:
         return [unchecked("unit-listed")]
     try:
         refused = [unit for unit in repo.units if not await _may_daemon(system, _MANAGE, unit, "restart")]
-    except (BusError, BusGone) as error:
+    except (BusError, BusGoneError) as error:
         return [unchecked("unit-listed", f"the daemon or polkit does not answer ({error})")]
     written = system.read(f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules") or ""
     return [judge_listed(repo, refused, written)]

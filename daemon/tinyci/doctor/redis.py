@@ -62,7 +62,7 @@ _WITHOUT = "pushes are kept as files and deployed only when it is back"
 _RESTART = f"systemctl reset-failed {UNIT} && systemctl restart {UNIT}"
 
 
-class RedisGone(Exception):
+class RedisGoneError(Exception):
     """No answer; one clause."""
 
 
@@ -79,7 +79,7 @@ class Connection:
             async with asyncio.timeout(_PATIENCE):
                 return cls(*await asyncio.open_unix_connection(socket))
         except (OSError, TimeoutError) as error:
-            raise RedisGone(f"{socket}: {getattr(error, 'strerror', '') or 'no answer'}") from None
+            raise RedisGoneError(f"{socket}: {getattr(error, 'strerror', '') or 'no answer'}") from None
 
     async def ask(self, command: str) -> str:
         """The reply as text, arrays as nothing; an error begins with a word such as NOPERM. Raises RedisGone."""
@@ -89,7 +89,7 @@ class Connection:
                 await self._writer.drain()
                 return await self._reply()
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
-            raise RedisGone(f"no answer ({error or type(error).__name__})") from None
+            raise RedisGoneError(f"no answer ({error or type(error).__name__})") from None
 
     async def _reply(self) -> str:
         line = (await self._reader.readuntil(b"\r\n"))[:-2].decode("utf-8", "replace")
@@ -211,7 +211,7 @@ async def look(system: System, socket: str) -> list[Finding]:
     try:
         for user in RULES:
             findings += await _try(system, socket, user, _RESTART if ours else "")
-    except RedisGone as error:
+    except RedisGoneError as error:
         seen = {each.check for each in findings}
         if not ours:
             findings.append(wrong("redis", f"Redis does not answer at {shlex.quote(socket)}: {error}"))

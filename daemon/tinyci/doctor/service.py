@@ -2,10 +2,10 @@
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
-from tinyci.doctor.system import System, Unit
+from tinyci.doctor.system import System, UnitProperties
 
 
-def judge_service(check: str, name: str, unit: Unit, why: str, install: str = "", last: str = "") -> Finding:
+def judge_service(check: str, name: str, unit: UnitProperties, why: str, install: str = "", last: str = "") -> Finding:
     """`why`: a clause that says what is lost without it. `install`: the command that installs it and starts it.
     `last`: what was last said of it in the journal."""
     if not unit:
@@ -35,12 +35,12 @@ def judge_service(check: str, name: str, unit: Unit, why: str, install: str = ""
     return ok(check, f"{name} is up")
 
 
-def _is_started_again(unit: Unit) -> bool:
+def _is_started_again(unit: UnitProperties) -> bool:
     """Whether it failed, and systemd starts it once more, or is about to."""
     return unit["ActiveState"] == "activating" and (unit["SubState"] == "auto-restart" or unit["NRestarts"] != "0")
 
 
-def judge_enabled(check: str, name: str, unit: Unit, why: str) -> Finding:
+def judge_enabled(check: str, name: str, unit: UnitProperties, why: str) -> Finding:
     """Whether it comes by itself when the host boots."""
     if not unit:
         return unchecked(check, "the service manager does not answer")
@@ -49,7 +49,7 @@ def judge_enabled(check: str, name: str, unit: Unit, why: str) -> Finding:
     return ok(check, f"{name} is enabled")
 
 
-async def look(system: System, check: str, name: str, why: str, install: str = "") -> tuple[Finding, Unit]:
+async def look(system: System, check: str, name: str, why: str, install: str = "") -> tuple[Finding, UnitProperties]:
     """What judge_service says of it now, and what its manager does."""
     unit = (await system.units(name))[0]
     found = judge_service(check, name, unit, why, install)

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tinyci.dbus.bus import Bus, BusError, BusGone
+from tinyci.dbus.bus import Bus, BusError, BusGoneError
 
 LIMIT = 20.0
 """Seconds that a command may take."""
@@ -41,7 +41,7 @@ _PROPERTIES = (
     "ExecStart",
 )
 
-Unit = Mapping[str, str]
+UnitProperties = Mapping[str, str]
 """Properties as `systemctl show` has them; empty when the manager could not be asked."""
 
 
@@ -125,11 +125,11 @@ class System:
                 return Ran(TOO_LATE, "", f"{command[0]} took longer than {limit:g} s")
         return Ran(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
-    async def units(self, *names: str, user: str = "root") -> list[Unit]:
+    async def units(self, *names: str, user: str = "root") -> list[UnitProperties]:
         """What a manager says of units, in that order."""
         command = [*self.systemctl(user), "show", "--property", ",".join(_PROPERTIES), "--", *names]
         done = await self.run(*command, limit=LIMIT if user == "root" else PATIENCE)
-        blocks: list[Unit] = [parse_properties(block) for block in done.out.strip().split("\n\n")]
+        blocks: list[UnitProperties] = [parse_properties(block) for block in done.out.strip().split("\n\n")]
         if done.status or len(blocks) != len(names):
             return [{} for _ in names]
         return blocks
@@ -230,10 +230,10 @@ def group_of(gid: int) -> str:
         return str(gid)
 
 
-def own_drop_ins(system: System, unit: Unit, setting: str, but: Sequence[str] = ()) -> list[str]:
+def own_drop_ins(system: System, unit: UnitProperties, setting: str, but: Sequence[str] = ()) -> list[str]:
     """The unit's drop-ins that set that, without those at the paths `but`."""
     paths = [path for path in unit.get("DropInPaths", "").split() if path not in but]
     return [path for path in paths if setting in (system.read(path) or "")]
 
 
-__all__ = ["LIMIT", "BusError", "BusGone", "File", "Ran", "System", "Unit"]
+__all__ = ["LIMIT", "BusError", "BusGoneError", "File", "Ran", "System", "UnitProperties"]

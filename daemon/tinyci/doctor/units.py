@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
-from tinyci.doctor.system import Ran, System, Unit, user_entry
+from tinyci.doctor.system import Ran, System, UnitProperties, user_entry
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
 from tinyci.systemd.stageunit import INSTANCES
@@ -15,7 +15,7 @@ def command(user: str) -> str:
     return "systemctl" if user == "root" else f"systemctl --user -M {user}@"
 
 
-def judge_unit(user: str, name: str, unit: Unit, quadlet: str, complaint: str) -> Finding:
+def judge_unit(user: str, name: str, unit: UnitProperties, quadlet: str, complaint: str) -> Finding:
     """`quadlet`: the file that it is generated from, empty when there is none. `complaint`: what the generator says of
     that file, empty when it makes the unit."""
     systemctl = command(user)
@@ -41,11 +41,11 @@ def judge_unit(user: str, name: str, unit: Unit, quadlet: str, complaint: str) -
     return ok("unit", f"{name} is known to its manager")
 
 
-def _reason(unit: Unit) -> str:
+def _reason(unit: UnitProperties) -> str:
     return unit["LoadError"].partition(" ")[2].strip('"') or unit["LoadState"]
 
 
-def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
+def judge_stages(user: str, stages: Sequence[UnitProperties]) -> Finding:
     """`stages`: the instances INSTANCES."""
     systemctl, folder = command(user), files.UNITS if user == "root" else files.USER_UNITS
     for template, unit in zip(files.STAGES, stages, strict=True):
@@ -69,7 +69,7 @@ def judge_stages(user: str, stages: Sequence[Unit]) -> Finding:
     return ok("templates", f"the manager of {user} knows tinyci's stages")
 
 
-def judge_limit(repo: Repo, build: Unit) -> Finding:
+def judge_limit(repo: Repo, build: UnitProperties) -> Finding:
     """`build`: an instance of the template of builds."""
     try:
         limit = timespan.parse(build.get("TimeoutStartUSec", ""))

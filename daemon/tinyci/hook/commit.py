@@ -6,7 +6,7 @@ import zlib
 _MOST = 1 << 16
 
 
-def of(git_dir: str, revision: str) -> bytes:
+def message(git_dir: str, revision: str) -> bytes:
     """The beginning of it; empty when it cannot be read."""
     # What a push of less than a hundred objects (receive.unpackLimit, git-config(1)) brings is in files of its own:
     # reading one takes a tenth of what starting git does.
@@ -33,7 +33,7 @@ def _asked(git_dir: str, revision: str) -> bytes:
     return done.stdout[:_MOST]
 
 
-def skips(text: bytes) -> str:
+def skip_word(text: bytes) -> str:
     """The words in a message that ask for no job, if any."""
     lower = text.lower()
     return next((word.decode() for word in (b"[skip ci]", b"[ci skip]") if word in lower), "")

@@ -16,12 +16,12 @@ from contextlib import suppress
 
 from tinyci.hook import commit
 from tinyci.model import repo, settings, toml
-from tinyci.model.toml import TableError
+from tinyci.model.toml import ConfigError
 
 PATIENCE = 2.0  # seconds that Redis has to take a job
 
 
-class Refused(Exception):
+class RedisRefusedError(Exception):
     """Redis answered, and the answer was no."""
 
 
@@ -37,7 +37,7 @@ def main() -> None:
         say(f"no job: no file in {etc}/repos.d names the repository {git_dir}.")
         return
     asked = options()
-    with Queue(etc) as queue:
+    with JobQueue(etc) as queue:
         for line in sys.stdin.buffer:
             old, new, ref = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
             for each in repos:
@@ -57,7 +57,7 @@ def no_job(each: repo.Repo, new: str, ref: str, git_dir: str, asked: Collection[
         return f"it deploys {' '.join(each.refs)}, not {ref}"
     if "skip" in asked:
         return f"the push asks for none ('tinyci run {each.name}' on the server makes one)"
-    if word := commit.skips(commit.of(git_dir, new)):
+    if word := commit.skip_word(commit.message(git_dir, new)):
         return f"the commit's message says {word} ('tinyci run {each.name}' on the server makes one)"
     return ""
 
@@ -72,7 +72,7 @@ def options() -> frozenset[str]:
     return frozenset(given)
 
 
-def follow(queue: "Queue") -> None:
+def follow(queue: "JobQueue") -> None:
     """Show the pusher the jobs that were started, in turn, until they have ended."""
     for job in queue.kept:
         say(f"job {job} cannot be followed before Redis has it; then 'tinyci log -f {job}' on the server shows it.")
@@ -95,12 +95,12 @@ def repos_of(directory: str, git_dir: str) -> tuple[list[repo.Repo], list[str]]:
             one = repo.parse(path, toml.read(path))
             if os.path.realpath(one.repository) == git_dir:
                 found.append(one)
-        except (TableError, OSError) as error:
+        except (ConfigError, OSError) as error:
             errors.append(f"{error}.")
     return found, errors
 
 
-class Queue:
+class JobQueue:
     """Jobs into Redis, or into the spool when Redis does not take them."""
 
     def __init__(self, etc: str) -> None:
@@ -115,7 +115,7 @@ class Queue:
         self.kept: list[str] = []
         """Ids of what the spool took."""
 
-    def __enter__(self) -> "Queue":
+    def __enter__(self) -> "JobQueue":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,9 +171,9 @@ class Queue:
             self._reply()
         done = self._reply()
         if not isinstance(done, list):
-            raise Refused("Redis aborted the transaction")
+            raise RedisRefusedError("Redis aborted the transaction")
         for part in done:
-            if isinstance(part, Refused):
+            if isinstance(part, RedisRefusedError):
                 raise part
 
     def _connect(self) -> None:
@@ -213,7 +213,7 @@ class Queue:
         line = self._line()
         kind, rest = line[:1], line[1:]
         if kind == b"-":
-            refused = Refused(rest.decode("utf-8", "replace"))
+            refused = RedisRefusedError(rest.decode("utf-8", "replace"))
             if nested:
                 return refused
             raise refused

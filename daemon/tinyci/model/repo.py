@@ -5,7 +5,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from tinyci.model.toml import Table, TableError
+from tinyci.model.toml import ConfigError, TomlTable
 
 DIRECTORY = "/etc/tinyci/repos.d"
 
@@ -78,8 +78,8 @@ def parse(file: str, text: str) -> Repo:
     """The repo that the file at that path describes, named as the file without `.toml`. Raises TableError."""
     name = os.path.basename(file).removesuffix(".toml")
     if not is_name(name):
-        raise TableError(f"{file}: expected a file name of letters, digits, '.', '_' and '-', at most 64 long")
-    table = Table.load(file, text)
+        raise ConfigError(f"{file}: expected a file name of letters, digits, '.', '_' and '-', at most 64 long")
+    table = TomlTable.load(file, text)
     repo = Repo(
         name=name,
         repository=table.text("repository", "the absolute path of a bare repository", _is_clean_absolute),

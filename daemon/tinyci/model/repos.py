@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinyci.model import repo, toml
 from tinyci.model.repo import Repo
-from tinyci.model.toml import TableError
+from tinyci.model.toml import ConfigError
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Repos:
             try:
                 one = repo.parse(str(file), toml.read(str(file)))
                 repos.known[one.name] = one
-            except (TableError, OSError) as error:
+            except (ConfigError, OSError) as error:
                 repos.wrong[file.stem] = str(error)
         return repos
 

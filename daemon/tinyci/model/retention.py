@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tinyci.model.job import FINAL, State
 
 
-class Kept(NamedTuple):
+class KeptJob(NamedTuple):
     """What the index and the hash say of a kept job; empty strings where the hash is gone or not whole."""
 
     id: str
@@ -20,7 +20,7 @@ class Kept(NamedTuple):
     """Seconds since the epoch, as the index has it."""
 
 
-def expired(kept: Sequence[Kept], most: int, age: float, now: float, live: Collection[str] = ()) -> list[str]:
+def expired(kept: Sequence[KeptJob], most: int, age: float, now: float, live: Collection[str] = ()) -> list[str]:
     """Ids of ended jobs that are older than `age` seconds, or not among the `most` newest ended ones of their repo.
 
     `kept` is oldest first, `live` are the ids that wait or run. A job that is none of them, and has not begun, is one

@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 from tinyci.model.repo import NOTICES, is_http
-from tinyci.model.toml import Table
+from tinyci.model.toml import TomlTable
 
 FILE = "/etc/tinyci/tinyci.toml"
 SPOOL = "/var/spool/tinyci"
 
 
-class Config(NamedTuple):
+class Settings(NamedTuple):
     """Every key has a default; an empty file is a whole configuration."""
 
     redis_socket: str
@@ -30,13 +30,13 @@ class Config(NamedTuple):
     """What tinyci-notify tells of repos whose files do not say it: of NOTICES in repo.py."""
 
 
-def parse(file: str, text: str, cpus: int) -> Config:
+def parse(file: str, text: str, cpus: int) -> Settings:
     """The configuration in the text of a file of that name. Raises TableError."""
-    table = Table.load(file, text)
+    table = TomlTable.load(file, text)
     redis, limits, keep, web, notify = (table.table(key) for key in ("redis", "limits", "keep", "web", "notify"))
-    told: tuple[str, ...] = Config._field_defaults["notify_on"]
+    told: tuple[str, ...] = Settings._field_defaults["notify_on"]
     url = web.text("url", "an http:// or https:// URL", is_http, "")
-    config = Config(
+    config = Settings(
         redis_socket=redis.text(
             "socket",
             "the absolute path of a Unix socket",

@@ -9,7 +9,7 @@ from tinyci.model import timespan
 T = TypeVar("T")
 
 
-class TableError(Exception):
+class ConfigError(Exception):
     """One sentence for the person who wrote the file."""
 
 
@@ -19,10 +19,10 @@ def read(file: str) -> str:
         try:
             return opened.read()
         except UnicodeDecodeError:
-            raise TableError(f"{file}: not UTF-8, which a TOML file has to be") from None
+            raise ConfigError(f"{file}: not UTF-8, which a TOML file has to be") from None
 
 
-class Table:
+class TomlTable:
     """Typed getters over one TOML table. Every key that exists must have been asked for by end()."""
 
     def __init__(self, file: str, values: dict[str, Any], prefix: str = "") -> None:
@@ -32,20 +32,20 @@ class Table:
         self._asked: set[str] = set()
 
     @classmethod
-    def load(cls, file: str, text: str) -> "Table":
+    def load(cls, file: str, text: str) -> "TomlTable":
         try:
             return cls(file, tomllib.loads(text))
         except RecursionError:
-            raise TableError(f"{file}: not TOML that anybody would write: it nests too deep") from None
+            raise ConfigError(f"{file}: not TOML that anybody would write: it nests too deep") from None
         except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
-            raise TableError(f"{file}: not TOML: {error}") from None
+            raise ConfigError(f"{file}: not TOML: {error}") from None
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> "TomlTable":
         """The sub-table of that name, empty when it is not there."""
         value = self._take(key, {})
         if not isinstance(value, dict):
             raise self.wrong(key, "a table")
-        return Table(self._file, value, f"{self._prefix}{key}.")
+        return TomlTable(self._file, value, f"{self._prefix}{key}.")
 
     def text(self, key: str, expected: str, check: Callable[[str], object], default: str | None = None) -> str:
         """A string for which check() is true."""
@@ -85,11 +85,11 @@ class Table:
         unknown = sorted(set(self._values) - self._asked)
         if unknown:
             known = ", ".join(sorted(self._asked))
-            raise TableError(f"{self._file}: {self._prefix}{unknown[0]}: no such key; expected one of {known}")
+            raise ConfigError(f"{self._file}: {self._prefix}{unknown[0]}: no such key; expected one of {known}")
 
-    def wrong(self, key: str, expected: str) -> TableError:
+    def wrong(self, key: str, expected: str) -> ConfigError:
         found = f"found {self._values[key]!r}" if key in self._values else "it is missing"
-        return TableError(f"{self._file}: {self._prefix}{key}: expected {expected}, but {found}")
+        return ConfigError(f"{self._file}: {self._prefix}{key}: expected {expected}, but {found}")
 
     def _take(self, key: str, default: Any) -> Any:
         self._asked.add(key)

@@ -12,8 +12,8 @@ from typing import Any
 from tinyci import catalog
 from tinyci.notify.digest import Digest
 from tinyci.notify.message import Message
-from tinyci.notify.queue import AGE, Queue
-from tinyci.notify.sender import NotSent, send
+from tinyci.notify.queue import AGE, DigestQueue
+from tinyci.notify.sender import NotSentError, send
 from tinyci.notify.services import Service
 from tinyci.systemd.journal import fields
 
@@ -39,7 +39,7 @@ class Delivery:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.service = service
-        self.queue = Queue(chance)
+        self.queue = DigestQueue(chance)
         self.trouble = ""
         """Why the last message was not taken; empty when it was."""
         self._web_url = web_url
@@ -87,7 +87,7 @@ class Delivery:
             await asyncio.wait((sending,))
         if error := sending.exception():
             self.queue.failed(_now())
-            why = str(error) if isinstance(error, NotSent) else f"an internal error ({type(error).__name__})"
+            why = str(error) if isinstance(error, NotSentError) else f"an internal error ({type(error).__name__})"
             self._tell_trouble(why)
             self._on_change()
             return

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinyci.notify.event import Event
+from tinyci.notify.event import JobEvent
 from tinyci.notify.policy import FAILURES
 
 
@@ -13,8 +13,8 @@ class Digest(NamedTuple):
     repo: str
     counts: Mapping[str, int]
     """How many ended in which state."""
-    last: Event
-    failure: Event | None
+    last: JobEvent
+    failure: JobEvent | None
     """The last one that failed."""
     is_recovery: bool
     """The last success is the first after a failure, told before or in here, and no failure came after it."""
@@ -24,7 +24,7 @@ class Digest(NamedTuple):
     """Seconds since the epoch at which the last of them came to us."""
 
     @classmethod
-    def of(cls, event: Event, word: str, now: float) -> "Digest":
+    def of(cls, event: JobEvent, word: str, now: float) -> "Digest":
         """`word`: for which of NOTICES it is told."""
         failure = event if event.state in FAILURES else None
         return cls(event.repo, {event.state: 1}, event, failure, word == "recovery", event.at, now)
@@ -66,7 +66,7 @@ class Digest(NamedTuple):
         made = cls(**kept)
         return made._replace(
             counts={str(state): int(count) for state, count in dict(made.counts).items()},
-            last=Event.load(made.last),
-            failure=Event.load(made.failure) if made.failure else None,
+            last=JobEvent.load(made.last),
+            failure=JobEvent.load(made.failure) if made.failure else None,
             until=float(made.until),
         )

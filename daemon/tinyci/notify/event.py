@@ -15,7 +15,7 @@ _OUTPUT = 1200
 """Characters of the output that are kept."""
 
 
-class Event(NamedTuple):
+class JobEvent(NamedTuple):
     """All texts are of plain characters, on one line but for `output`, and bounded; empty where nothing is known."""
 
     job: str
@@ -33,7 +33,7 @@ class Event(NamedTuple):
     """The last lines of it."""
 
     @classmethod
-    def parse(cls, fields: Mapping[str, str]) -> "Event | None":
+    def parse(cls, fields: Mapping[str, str]) -> "JobEvent | None":
         """The event of an entry of the stream, when it tells of the end of a job."""
         state, job = fields.get("state", ""), fields.get("job", "")
         if state not in FINAL:
@@ -50,14 +50,14 @@ class Event(NamedTuple):
             at=line(fields.get("at", ""), 40),
         )
 
-    def with_details(self, values: Mapping[str, str]) -> "Event":
+    def with_details(self, values: Mapping[str, str]) -> "JobEvent":
         """With what the hash has besides."""
         began, ended = (seconds(values.get(name, "")) for name in ("started", "finished"))
         took = f"{max(0.0, ended - began):.1f}" if began is not None and ended is not None else ""
         return self._replace(took=took, output=tail(values.get("output", ""), _OUTPUT_LINES, _OUTPUT))
 
     @classmethod
-    def load(cls, kept: Any) -> "Event":
+    def load(cls, kept: Any) -> "JobEvent":
         """What `_asdict()` was made of. Raises ValueError or TypeError."""
         if not isinstance(kept, dict) or not all(isinstance(text, str) for text in kept.values()):
             raise ValueError("not an event")

@@ -10,7 +10,7 @@ from typing import Any
 _FORMAT = 1
 
 
-class Unreadable(Exception):
+class UnreadableMemoryError(Exception):
     """The file cannot be used; one sentence."""
 
 
@@ -34,7 +34,7 @@ class Memory:
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Unreadable(f"{file} cannot be read ({type(error).__name__}: {error})") from None
+            raise UnreadableMemoryError(f"{file} cannot be read ({type(error).__name__}: {error})") from None
         return made
 
     def save(self, file: Path) -> None:

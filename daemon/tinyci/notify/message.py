@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tinyci.model.job import State
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import Event
+from tinyci.notify.event import JobEvent
 from tinyci.notify.policy import FAILURES
 
 MOST = 3500
@@ -84,12 +84,12 @@ def _body(digest: Digest) -> str:
     return _fitting("\n".join(lines), output)
 
 
-def _named(event: Event) -> str:
+def _named(event: JobEvent) -> str:
     at = f" at {event.revision[:7]}" if event.revision else ""
     return f"{_branch(event.ref)}{at}: {_sentence(event)}"
 
 
-def _sentence(event: Event) -> str:
+def _sentence(event: JobEvent) -> str:
     took = f" after {event.took} s" if event.took else ""
     end = f": {event.reason}" if event.reason else "."
     pushed = f" Pushed by {event.pusher}." if event.pusher else ""

@@ -3,19 +3,19 @@
 from collections.abc import Collection
 
 from tinyci.model.job import State
-from tinyci.notify.event import Event
+from tinyci.notify.event import JobEvent
 
 FAILURES = frozenset({State.FAILED, State.TIMED_OUT, State.ROLLED_BACK, State.REJECTED})
 
 
-class Judgement:
+class NoticePolicy:
     """Knows which repos are in trouble: their last deploy that came to an end of its own has failed. One that was
     cancelled or superseded says nothing of a repo."""
 
     def __init__(self, troubled: Collection[str] = ()) -> None:
         self.troubled = set(troubled)
 
-    def judge(self, event: Event, words: Collection[str]) -> str:
+    def judge(self, event: JobEvent, words: Collection[str]) -> str:
         """For which of NOTICES (repo.py) people are to be told of this event; empty when for none of `words`."""
         if event.state == State.SUPERSEDED:
             return ""

@@ -27,7 +27,7 @@ class _Waiting(NamedTuple):
     digest: Digest
 
 
-class Queue:
+class DigestQueue:
     """Times called `now` are of a clock that is never set; those called `wall` are of the one on the wall."""
 
     def __init__(self, chance: Callable[[], float]) -> None:

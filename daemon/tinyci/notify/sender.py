@@ -38,7 +38,7 @@ _TROUBLES = {
 }
 
 
-class NotSent(Exception):
+class NotSentError(Exception):
     """Why a message was not taken, as far as is known; nothing of the URL is in the text."""
 
 
@@ -97,13 +97,13 @@ def send(url: str, message: Message) -> None:
     _heard.begin()
     try:
         if not _send(url, message):
-            raise NotSent(_heard.why() or "it does not take the message")
+            raise NotSentError(_heard.why() or "it does not take the message")
     except UrlError as error:
-        raise NotSent(str(error)) from None
-    except NotSent:
+        raise NotSentError(str(error)) from None
+    except NotSentError:
         raise
     except Exception as error:  # of any of some hundred plugins; its text may hold the URL
-        raise NotSent(f"Apprise fails with {type(error).__name__}") from None
+        raise NotSentError(f"Apprise fails with {type(error).__name__}") from None
 
 
 def _send(url: str, message: Message) -> bool:

@@ -15,18 +15,18 @@ from sdnotify import SystemdNotifier
 from tinyci import __version__, catalog
 from tinyci.model import settings, toml
 from tinyci.model.repos import Repos
-from tinyci.model.settings import Config
-from tinyci.model.toml import TableError
+from tinyci.model.settings import Settings
+from tinyci.model.toml import ConfigError
 from tinyci.notify import sender
 from tinyci.notify.delivery import Delivery
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import UNNAMED, Event
-from tinyci.notify.memory import Memory, Unreadable, number
+from tinyci.notify.event import UNNAMED, JobEvent
+from tinyci.notify.memory import Memory, UnreadableMemoryError, number
 from tinyci.notify.message import Message
-from tinyci.notify.policy import Judgement
-from tinyci.notify.sender import NotSent
+from tinyci.notify.policy import NoticePolicy
+from tinyci.notify.sender import NotSentError
 from tinyci.notify.services import Services
-from tinyci.store.eventgroup import Entry, Stream, StreamError
+from tinyci.store.eventgroup import EventGroup, EventGroupError, StreamEntry
 from tinyci.systemd import journal
 from tinyci.systemd.journal import fields
 
@@ -37,7 +37,7 @@ _LAST_WORDS = 10.0
 log = logging.getLogger("tinyci.notify")
 
 
-class Teller:
+class Notifier:
     """One process' worth of it."""
 
     def __init__(self, etc: Path, state: Path, password: str, services: Services) -> None:
@@ -46,14 +46,14 @@ class Teller:
         self._notifier = SystemdNotifier()
         self._config = _read_config(self._etc)
         self._repos = Repos.read(f"{etc}/repos.d")
-        self._stream = Stream(self._config.redis_socket, password)
+        self._stream = EventGroup(self._config.redis_socket, password)
         self._complete = asyncio.Event()
         self._deliveries = [
             Delivery(each, lambda: self._config.web_url, self._on_change, self._complete) for each in services.known
         ]
         self._names = services.repos()
         memory = self._load()
-        self._judgement = Judgement(memory.troubled)
+        self._judgement = NoticePolicy(memory.troubled)
         self._position = memory.position
         self._judged: list[str] = []  # and not acknowledged, because they are not kept yet
         self._away = ""
@@ -106,14 +106,14 @@ class Teller:
                 self._complete.set()
                 while True:
                     await self._take(await self._stream.more())
-            except StreamError as error:
+            except EventGroupError as error:
                 self._complete.set()  # what waits is told without what Redis has
                 self._on_redis(str(error))
                 # A server that comes back sends no event to those it has no connection with.
                 await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
                 tries += 1
 
-    async def _take(self, entries: list[Entry]) -> None:
+    async def _take(self, entries: list[StreamEntry]) -> None:
         """Judge events, and keep what came of it before Redis may forget that we were given them."""
         if not entries:
             return
@@ -122,7 +122,7 @@ class Teller:
                 continue  # kept already; the acknowledgement was lost
             try:
                 await self._judge(values)
-            except StreamError:
+            except EventGroupError:
                 raise
             except Exception:  # a defect of ours must not come back with the same event at each start
                 log.exception("event %s: internal error", position, extra=fields(message_id=catalog.DEFECT))
@@ -134,7 +134,7 @@ class Teller:
         self._show()
 
     async def _judge(self, values: Mapping[str, str]) -> None:
-        event = Event.parse(values)
+        event = JobEvent.parse(values)
         if event is None:
             return
         wanting = [each for each in self._deliveries if each.service.wants(event.repo)]
@@ -154,7 +154,7 @@ class Teller:
             memory = Memory.load(self._file)
             for delivery in self._deliveries:
                 delivery.queue.load(memory.waiting.get(delivery.service.key, []))
-        except (Unreadable, ValueError, TypeError) as error:
+        except (UnreadableMemoryError, ValueError, TypeError) as error:
             bad = self._file.with_suffix(".bad")
             about = fields(message_id=catalog.NOTIFY_MEMORY_WRONG)
             log.error("%s; it is put aside as %s, and what was to be told is lost", error, bad.name, extra=about)
@@ -236,7 +236,7 @@ class Teller:
         self._notify("RELOADING=1")
         try:
             self._config = _read_config(self._etc)
-        except (TableError, OSError) as error:
+        except (ConfigError, OSError) as error:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
         self._repos = Repos.read(f"{self._etc}/repos.d")
@@ -273,15 +273,15 @@ def main() -> None:
         sys.exit("tinyci-notify: the credential 'urls' is not UTF-8")
     except OSError as error:
         sys.exit(f"tinyci-notify: {error.filename}: {error.strerror}")
-    except TableError as error:
+    except ConfigError as error:
         sys.exit(f"tinyci-notify: {error}")
 
 
 async def _main(etc: Path, state: Path, password: str, services: Services) -> None:
-    await Teller(etc, state, password, services).run()
+    await Notifier(etc, state, password, services).run()
 
 
-def _read_config(etc: Path) -> Config:
+def _read_config(etc: Path) -> Settings:
     file = etc / "tinyci.toml"
     text = toml.read(str(file)) if file.exists() else ""
     return settings.parse(str(file), text, os.cpu_count() or 1)
@@ -296,7 +296,7 @@ def _test(services: Services, web_url: str) -> int:
         try:
             sender.send(service.url, Message.test(web_url))
             print(f"sent: {service.name}", flush=True)
-        except NotSent as error:
+        except NotSentError as error:
             print(f"not sent: {service.name}: {error}", flush=True)
             wrong += 1
     if not services.known and not wrong:

@@ -15,7 +15,7 @@ from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.stage import checkout, order, podman
 from tinyci.stage.images import Images
-from tinyci.stage.order import Order, Refused
+from tinyci.stage.order import Order, StageError
 
 
 def first_line(invocation: str) -> str:
@@ -53,7 +53,7 @@ def run(given: Order) -> int:
     images = _images(repo)
     if job.rollback_to:
         if not images:
-            raise Refused(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
+            raise StageError(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
         images.remember(job.hex)
         images.go_back_to(job.rollback_to)
         print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
@@ -81,20 +81,20 @@ def _images(repo: Repo) -> Images | None:
 def _checkout(repo: Repo, revision: str) -> Path:
     cache = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if not cache:
-        raise Refused("CACHE_DIRECTORY is not set: run this as tinyci-build@.service")
+        raise StageError("CACHE_DIRECTORY is not set: run this as tinyci-build@.service")
     try:
         return checkout.at(Path(cache) / repo.name, repo.repository, revision)
     except OSError as error:
-        raise Refused(f"the work tree in {cache} cannot be written: {error.strerror} ({error.filename})") from None
+        raise StageError(f"the work tree in {cache} cannot be written: {error.strerror} ({error.filename})") from None
 
 
 def _run_script(given: Order, tree: Path) -> int:
     job, repo = given
     script, commit = tree / repo.script, checkout.head(tree)
     if not script.is_file():
-        raise Refused(f"the revision has no {repo.script}: add the script, executable, to the repository")
+        raise StageError(f"the revision has no {repo.script}: add the script, executable, to the repository")
     if not os.access(script, os.X_OK):
-        raise Refused(f"{repo.script} is not executable: git update-index --chmod=+x {repo.script}")
+        raise StageError(f"{repo.script} is not executable: git update-index --chmod=+x {repo.script}")
     environment = {
         **{name: value for name, value in os.environ.items() if name not in _OURS},
         "CI": "true",
@@ -110,7 +110,7 @@ def _run_script(given: Order, tree: Path) -> int:
     try:
         child = subprocess.Popen((script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise Refused(
+        raise StageError(
             f"{repo.script} cannot be run: {error.strerror}; is its first line a #! that exists here?"
         ) from None
     code = child.wait()

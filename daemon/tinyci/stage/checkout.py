@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tinyci.stage.order import Refused
+from tinyci.stage.order import StageError
 
 
 def at(workspace: Path, repository: str, revision: str) -> Path:
@@ -31,7 +31,7 @@ def at(workspace: Path, repository: str, revision: str) -> Path:
     try:
         return _change(tree, index, repository, revision)
     except _GitError as error:
-        raise Refused(f"revision {revision} cannot be checked out: {error}") from None
+        raise StageError(f"revision {revision} cannot be checked out: {error}") from None
 
 
 def tip(repository: str, ref: str) -> str:
@@ -41,12 +41,12 @@ def tip(repository: str, ref: str) -> str:
     try:
         found = _run(*bare, "for-each-ref", "--format=%(refname) %(objectname)", ref)
     except _GitError as error:
-        raise Refused(f"git cannot read {repository}: {error}") from None
+        raise StageError(f"git cannot read {repository}: {error}") from None
     for line in found.splitlines():  # the pattern also means what is below it
         name, _, revision = line.rpartition(" ")
         if name == ref:
             return revision
-    raise Refused(f"there is no {ref} in {repository}: push it, or name another ref", "rejected")
+    raise StageError(f"there is no {ref} in {repository}: push it, or name another ref", "rejected")
 
 
 class _GitError(Exception):
@@ -59,15 +59,17 @@ def _check_readable(repository: Path) -> None:
         next(os.scandir(repository / "objects"), None)
         (repository / "config").read_bytes()
     except FileNotFoundError:
-        raise Refused(f"{repository} is not a bare git repository: expected HEAD, config and objects in it") from None
+        raise StageError(
+            f"{repository} is not a bare git repository: expected HEAD, config and objects in it"
+        ) from None
     except OSError as error:
         me = os.environ.get("USER", str(os.geteuid()))
-        raise Refused(
+        raise StageError(
             f"{repository} cannot be read by {me}: {error.strerror} ({error.filename}); "
             "give that user's group read access, as the role app does"
         ) from None
     if not head:
-        raise Refused(f"{repository}/HEAD is empty")
+        raise StageError(f"{repository}/HEAD is empty")
 
 
 def _check_reachable(repository: str, revision: str) -> None:
@@ -80,8 +82,8 @@ def _check_reachable(repository: str, revision: str) -> None:
         except _GitError as error:
             if "no such commit" in str(error) or "malformed object name" in str(error):
                 break
-            raise Refused(f"git cannot read {repository}: {error}") from None
-    raise Refused(
+            raise StageError(f"git cannot read {repository}: {error}") from None
+    raise StageError(
         f"revision {revision} is not in {repository}: no ref leads to it, a later push may have taken it back",
         "rejected",
     )
@@ -103,7 +105,7 @@ def _change(tree: Path, index: Path, repository: str, revision: str) -> Path:
     git = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
     commit = _run(*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     if "commit" in _run(*git, "ls-tree", "-r", "--format=%(objecttype)", commit):
-        raise Refused(
+        raise StageError(
             f"revision {revision} has submodules, which tinyci does not check out; "
             "fetch them in the script, or merge them into the repository (git subtree)"
         )
@@ -141,4 +143,4 @@ def _remove(path: Path) -> None:
         if path.exists() and os.geteuid() and shutil.which("podman"):
             subprocess.run(("podman", "unshare", "rm", "-rf", "--", str(path)), check=False, capture_output=True)
         if path.exists():
-            raise Refused(f"{path} cannot be removed; remove it by hand")
+            raise StageError(f"{path} cannot be removed; remove it by hand")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinyci.model.repo import Repo
 from tinyci.stage import podman
-from tinyci.stage.order import Refused
+from tinyci.stage.order import StageError
 from tinyci.stage.podman import Container, PodmanError
 from tinyci.stage.record import Record
 
@@ -24,13 +24,13 @@ class Images:
     def __init__(self, repo: Repo) -> None:
         directory = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         if not directory:
-            raise Refused("STATE_DIRECTORY is not set: run this as a unit of tinyci's")
+            raise StageError("STATE_DIRECTORY is not set: run this as a unit of tinyci's")
         self._repo = repo
         self._file = Path(directory) / f"{repo.name}.json"
         try:
             self._record = Record.load(self._file)
         except ValueError as error:
-            raise Refused(str(error)) from None
+            raise StageError(str(error)) from None
         self._names: dict[str, str] = {}
 
     # -- around a build ----------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ class Images:
         self._mark((self._record.made[name] for name in self._record.before if name in self._record.made), names)
         wanted, units = ", ".join(self._record.before), ", ".join(self._repo.units)
         if self._record.strays:
-            raise Refused(
+            raise StageError(
                 f"the build made {', '.join(sorted(self._record.strays)[:5])}, and no new {wanted}, which {units} "
                 f"runs: build it with that name (podman build --tag)"
             )
@@ -62,7 +62,9 @@ class Images:
         """Instead of a build: the images that a kept job (its id) deployed."""
         images = self._record.images_of(job.replace("-", ""))
         if not images:
-            raise Refused(f"the images of job {job} are not kept any more: {self._repo.keep_images} are (keep_images)")
+            raise StageError(
+                f"the images of job {job} are not kept any more: {self._repo.keep_images} are (keep_images)"
+            )
         self._retag(images, "of that job")
 
     # -- around a rollback -------------------------------------------------------------------------------------
@@ -70,7 +72,7 @@ class Images:
     def restore(self, job: str) -> None:
         """The names stand for what ran before the job's build again."""
         if self._record.job != job or not self._record.before:
-            raise Refused("no container of these units ran before", "nothing")
+            raise StageError("no container of these units ran before", "nothing")
         self._retag(self._record.before, "that ran before")
         self._record.went_back()
         self._record.save(self._file)
@@ -78,7 +80,7 @@ class Images:
     def _retag(self, images: dict[str, str], which: str) -> None:
         for name, image in images.items():
             if not podman.has_image(image):
-                raise Refused(f"image {image[:12]} {which} as {name} is gone: was it removed by hand?")
+                raise StageError(f"image {image[:12]} {which} as {name} is gone: was it removed by hand?")
         for name, image in images.items():
             podman.tag(image, name)
 
@@ -124,16 +126,16 @@ def _check(container: Container, image: str, expected: str) -> None:
     """`image`: what the container's image name stands for now. `expected`: what it has to, if that is known."""
     who, name = f"container {container.name} of {container.unit}", container.image_name
     if not container.running:
-        raise Refused(f"{who} does not run")
+        raise StageError(f"{who} does not run")
     if not image and container.image != name:
-        raise Refused(f"{who} runs image {container.image[:12]}, and no image is called {name} any more")
+        raise StageError(f"{who} runs image {container.image[:12]}, and no image is called {name} any more")
     if expected and image != expected:
-        raise Refused(
+        raise StageError(
             f"{name} is image {image[:12]} now, and was {expected[:12]} when it was built: "
             "somebody gave the name away since (podman auto-update rolls back so)"
         )
     if image and container.image != image:
-        raise Refused(
+        raise StageError(
             f"{who} runs image {container.image[:12]}, while {name} is {image[:12]}: its unit starts an old container "
             "again; let it make a new one (a Quadlet, or podman generate systemd --new)"
         )

@@ -16,14 +16,14 @@ from typing import NamedTuple
 from tinyci.model import repo, toml
 from tinyci.model.job import Job, JobError
 from tinyci.model.repo import Repo
-from tinyci.model.toml import TableError
+from tinyci.model.toml import ConfigError
 from tinyci.stage.podman import PodmanError
 
 JOBS = "/run/tinyci/jobs"
 STATUS_MAX = 3000
 
 
-class Refused(Exception):
+class StageError(Exception):
     """Why a stage ends without success; one sentence, and a verdict: `failed`; `rejected` when the job could never run,
     whatever is mended; `nothing` when a rollback has nothing to go back to."""
 
@@ -42,25 +42,25 @@ class Order(NamedTuple):
 def load(hex_id: str) -> Order:
     """The order of the job with that id (32 hexadecimal digits, the instance of the unit). Raises Refused."""
     if not re.fullmatch(r"[0-9a-f]{32}", hex_id, re.ASCII):
-        raise Refused(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
+        raise StageError(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
     path = Path(os.environ.get("TINYCI_JOBS", JOBS)) / f"{hex_id}.json"
     try:
         fields = json.loads(path.read_bytes())
         job = Job.parse(str(fields.get("id", "")), {key: str(value) for key, value in fields.items()})
     except (OSError, ValueError, AttributeError) as error:
-        raise Refused(f"the job file {path} cannot be read: {error}") from None
+        raise StageError(f"the job file {path} cannot be read: {error}") from None
     except JobError as error:
-        raise Refused(f"the job file {path} is wrong: {error}") from None
+        raise StageError(f"the job file {path} is wrong: {error}") from None
     if job.hex != hex_id:
-        raise Refused(f"the job file {path} is that of another job, {job.id}")
+        raise StageError(f"the job file {path} is that of another job, {job.id}")
     file = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci")) / "repos.d" / f"{job.repo}.toml"
     try:
         found = repo.parse(str(file), toml.read(str(file)))
-    except (OSError, TableError) as error:
-        raise Refused(f"the repo {job.repo} is not configured: {error}") from None
+    except (OSError, ConfigError) as error:
+        raise StageError(f"the repo {job.repo} is not configured: {error}") from None
     me = pwd.getpwuid(os.geteuid()).pw_name
     if found.user != me:
-        raise Refused(f"the repo {job.repo} belongs to {found.user}, not to {me}")
+        raise StageError(f"the repo {job.repo} belongs to {found.user}, not to {me}")
     return Order(job, found)
 
 
@@ -73,7 +73,7 @@ def status(sentence: str) -> None:
     SystemdNotifier().notify("STATUS=" + cut)
 
 
-def refuse(error: Refused) -> int:
+def refuse(error: StageError) -> int:
     """Say why the stage ends, to the person at the journal and to the daemon. Returns the exit status for it."""
     print(f"tinyci: {error}", flush=True)
     status(f"{error.verdict}: {error}")
@@ -85,7 +85,7 @@ def carry_out(stage: Callable[[Order], int]) -> int:
     can cause ends in a traceback."""
     try:
         return stage(load(sys.argv[1] if len(sys.argv) == 2 else ""))
-    except Refused as error:
+    except StageError as error:
         return refuse(error)
     except (PodmanError, OSError) as error:
-        return refuse(Refused(str(error)))
+        return refuse(StageError(str(error)))

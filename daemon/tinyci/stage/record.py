@@ -10,7 +10,7 @@ JOBS_PER_KEPT = 50
 
 
 @dataclass
-class Kept:
+class DeployedImages:
     """Images that were deployed with success, oldest job first. No job: they ran before tinyci's first one."""
 
     jobs: list[str]
@@ -31,7 +31,7 @@ class Record:
     """The names stand for `before` again."""
     strays: dict[str, str] = field(default_factory=dict)
     """What builds have named that no unit runs, while no unit got a new image."""
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[DeployedImages] = field(default_factory=list)
     """Oldest success first."""
 
     def begin(self, job: str, running: Mapping[str, str]) -> None:
@@ -72,9 +72,9 @@ class Record:
         """The job was deployed with success and its containers run those images; so many are kept."""
         jobs = [each for kept in self.kept if kept.images == images for each in kept.jobs if each != job]
         if self.before and self.before not in [kept.images for kept in self.kept]:
-            self.kept.append(Kept([], self.before))
+            self.kept.append(DeployedImages([], self.before))
         self.kept = [kept for kept in self.kept if kept.images != images]
-        self.kept.append(Kept([*jobs, job][-JOBS_PER_KEPT:], dict(images)))
+        self.kept.append(DeployedImages([*jobs, job][-JOBS_PER_KEPT:], dict(images)))
         self.kept = self.kept[-most:]
 
     def images_of(self, job: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Record:
 
     def in_use(self) -> set[str]:
         """Ids of the images that must stay."""
-        return {image for kept in (*self.kept, Kept([], self.before)) for image in kept.images.values()}
+        return {image for kept in (*self.kept, DeployedImages([], self.before)) for image in kept.images.values()}
 
     # -- its file ----------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Record:
             return cls()
         try:
             values = json.loads(text)
-            kept = [Kept(list(each["jobs"]), dict(each["images"])) for each in values.pop("kept")]
+            kept = [DeployedImages(list(each["jobs"]), dict(each["images"])) for each in values.pop("kept")]
             record = cls(**values, kept=kept)
             for images in (record.before, record.made, record.strays, *(kept.images for kept in record.kept)):
                 "".join((*images.keys(), *images.values()))

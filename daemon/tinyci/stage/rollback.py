@@ -7,7 +7,7 @@ import sys
 
 from tinyci.stage import order, podman
 from tinyci.stage.images import Images
-from tinyci.stage.order import Order, Refused
+from tinyci.stage.order import Order, StageError
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def run(given: Order) -> int:
     """Raises Refused, with the verdict `nothing` when no container ran before."""
     job, repo = given
     if not podman.is_there():
-        raise Refused("podman is not installed, so no container ran before", "nothing")
+        raise StageError("podman is not installed, so no container ran before", "nothing")
     Images(repo).restore(job.hex)
     print(f"tinyci: the images that {', '.join(repo.units)} ran before have their names again", flush=True)
     return 0

@@ -15,7 +15,7 @@ from tinyci.model import timespan
 from tinyci.model.repo import Repo
 from tinyci.stage import order, podman
 from tinyci.stage.images import Images
-from tinyci.stage.order import Order, Refused
+from tinyci.stage.order import Order, StageError
 from tinyci.stage.podman import Container
 
 _INTERVAL = 0.5
@@ -50,14 +50,14 @@ def _await(deadline: float, repo: Repo, look: Callable[[], str]) -> None:
     """Look until it returns an empty string, and refuse with what it returned last when time is up."""
     while problem := look():
         if time.monotonic() + _INTERVAL > deadline:
-            raise Refused(f"{problem}, after {timespan.show(repo.verify_timeout)} (verify_timeout)")
+            raise StageError(f"{problem}, after {timespan.show(repo.verify_timeout)} (verify_timeout)")
         time.sleep(_INTERVAL)
 
 
 def _health(container: Container) -> str:
     state = podman.health(container.id)
     if state == "unhealthy":
-        raise Refused(f"container {container.name} of {container.unit} is unhealthy, says its healthcheck")
+        raise StageError(f"container {container.name} of {container.unit} is unhealthy, says its healthcheck")
     if state in ("", "healthy"):
         return ""
     return f"container {container.name} of {container.unit} is not healthy, says its healthcheck: {state}"

@@ -19,14 +19,14 @@ _TIMEOUT = 10.0
 _BATCH = 100
 _DETAILS = ("started", "finished", "output")
 
-Entry = tuple[str, Mapping[str, str]]
+StreamEntry = tuple[str, Mapping[str, str]]
 
 
-class StreamError(Exception):
+class EventGroupError(Exception):
     """Redis does not answer, or not as it should; one sentence."""
 
 
-class Stream:
+class EventGroup:
     """One connection at a time; after a StreamError the next call makes another."""
 
     def __init__(self, socket: str, password: str) -> None:
@@ -44,16 +44,16 @@ class Stream:
         """
         try:
             await self._do("XGROUP", "CREATE", EVENTS, GROUP, position or "$", "MKSTREAM")
-        except StreamError as error:
+        except EventGroupError as error:
             if "BUSYGROUP" not in str(error):
                 raise
         return await self._lost()
 
-    async def pending(self, after: str) -> list[Entry]:
+    async def pending(self, after: str) -> list[StreamEntry]:
         """What was given to us and is not done yet, after that id."""
         return await self._read(after)
 
-    async def more(self, wait: bool = True) -> list[Entry]:
+    async def more(self, wait: bool = True) -> list[StreamEntry]:
         """What comes next; empty when there is nothing, or with `wait` when nothing came for some seconds."""
         return await self._read(">", *(("BLOCK", str(int(_BLOCK * 1000))) if wait else ()))
 
@@ -65,13 +65,13 @@ class Stream:
         """What the hash of a job has of what messages tell; empty where there is nothing."""
         try:
             values = await self._do("HMGET", of_job(job), *_DETAILS)
-        except StreamError as error:
+        except EventGroupError as error:
             if "WRONGTYPE" in str(error):
                 return {}
             raise
         return {name: value for name, value in zip(_DETAILS, values, strict=True) if value}
 
-    async def _read(self, after: str, *block: str) -> list[Entry]:
+    async def _read(self, after: str, *block: str) -> list[StreamEntry]:
         words = ("GROUP", GROUP, CONSUMER, "COUNT", str(_BATCH), *block, "STREAMS", EVENTS, after)
         found = await self._do("XREADGROUP", *words)
         entries = found[0][1] if found else []
@@ -104,9 +104,9 @@ class Stream:
         try:
             return asking.result()
         except ResponseError as error:
-            raise StreamError(str(error)) from None
+            raise EventGroupError(str(error)) from None
         except (RedisError, OSError, TimeoutError) as error:
-            raise StreamError(str(error) or type(error).__name__) from None
+            raise EventGroupError(str(error) or type(error).__name__) from None
 
 
 def _paired(answer: Any) -> dict[str, Any]:

@@ -35,11 +35,11 @@ Fields = dict[str, str]
 Line = tuple[int, str]
 
 
-class ArchiveError(Exception):
+class ViewerError(Exception):
     """Redis does not answer, or not with what is ours; one sentence."""
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A kept job in the index."""
 
     id: str
@@ -63,7 +63,7 @@ class News(NamedTuple):
     """With their ids."""
 
 
-class Archive:
+class StoreViewer:
     """tinyci's keys in one Redis, to look at. All methods raise ArchiveError."""
 
     def __init__(self, socket: str, user: str, password: str) -> None:
@@ -79,12 +79,12 @@ class Archive:
         """Return when Redis answers and lets us in."""
         await self._ask(lambda: self._client.execute_command("PING"))
 
-    async def index(self) -> list[Entry]:
+    async def index(self) -> list[IndexEntry]:
         """Every kept job, newest first."""
         flat = await self._ask(lambda: self._client.execute_command("ZREVRANGE", JOBS, 0, -1, "WITHSCORES"))
         return _entries(flat)
 
-    async def head(self, count: int) -> tuple[list[Entry], int]:
+    async def head(self, count: int) -> tuple[list[IndexEntry], int]:
         """The newest kept jobs, and how many there are."""
 
         async def once() -> Any:
@@ -191,7 +191,7 @@ class Archive:
 
         waiting, accepted, paused = await self._ask(once)
         if isinstance(paused, Exception):
-            raise ArchiveError(f"Redis does not answer ({paused})")
+            raise ViewerError(f"Redis does not answer ({paused})")
         numbers = [None if isinstance(reply, Exception) else int(reply) for reply in (waiting, accepted)]
         return Counts(numbers[0], numbers[1], bool(paused))
 
@@ -200,9 +200,9 @@ class Archive:
         found = await self._ask(lambda: self._client.execute_command("XREVRANGE", EVENTS, "+", "-", "COUNT", 1))
         return str(found[0][0]) if found else "0-0"
 
-    def watch(self, event: str, job_id: str = "", number: int = 0) -> "Watch":
+    def watch(self, event: str, job_id: str = "", number: int = 0) -> "StreamWatch":
         """Whoever waits for events after that one, and with a job for lines of its log after that number."""
-        return Watch(self._make, self._fail, event, job_id, number)
+        return StreamWatch(self._make, self._fail, event, job_id, number)
 
     async def _range(self, command: str, *arguments: Any) -> list[Line]:
         key, start, end, count = arguments
@@ -226,26 +226,26 @@ class Archive:
         except _AWAY as error:
             raise self._fail(error) from None
 
-    def _fail(self, error: Exception) -> ArchiveError:
+    def _fail(self, error: Exception) -> ViewerError:
         if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
             return _WrongTypeError(
                 "a key of tinyci's in Redis has another type than it should; 'tinyci doctor' says more"
             )
         why = str(error).partition("\n")[0] or type(error).__name__
-        return ArchiveError(f"Redis does not answer at {self._socket} ({why})")
+        return ViewerError(f"Redis does not answer at {self._socket} ({why})")
 
 
-class _WrongTypeError(ArchiveError):
+class _WrongTypeError(ViewerError):
     """A key has another type."""
 
 
-class Watch:
+class StreamWatch:
     """Waits for what comes next, over a connection of its own."""
 
     def __init__(
         self,
         make: Callable[[float], Any],
-        fail: Callable[[Exception], ArchiveError],
+        fail: Callable[[Exception], ViewerError],
         event: str,
         job_id: str,
         number: int,
@@ -293,10 +293,10 @@ class Watch:
             await self._client.connection_pool.disconnect()
 
 
-def _entries(flat: Sequence[Any]) -> list[Entry]:
+def _entries(flat: Sequence[Any]) -> list[IndexEntry]:
     # The library makes pairs of some replies, by version and by the way of asking.
     pairs = flat if flat and isinstance(flat[0], list | tuple) else zip(flat[::2], flat[1::2], strict=True)
-    return [Entry(str(job_id), float(score)) for job_id, score in pairs]
+    return [IndexEntry(str(job_id), float(score)) for job_id, score in pairs]
 
 
 def _lines(entries: Sequence[Any]) -> list[Line]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError, WatchError
 
 from tinyci.model.job import FINAL, now
-from tinyci.model.retention import Kept
+from tinyci.model.retention import KeptJob
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
 
@@ -34,7 +34,7 @@ class StoreError(Exception):
     """What is stored is not what it should be (a key of another type); waiting would not mend it."""
 
 
-class _Misplaced(Exception):
+class _MisplacedKeyError(Exception):
     """A key of ours that all jobs need has another type: somebody's mistake, waited for as an outage is."""
 
 
@@ -141,11 +141,11 @@ class Store:
         command = ("SET", PAUSED, now()) if paused else ("DEL", PAUSED)
         await self._patiently(lambda: self._do(*command))
 
-    async def kept(self) -> list[Kept]:
+    async def kept(self) -> list[KeptJob]:
         """Every kept job, oldest first."""
 
-        async def once() -> list[Kept]:
-            rows: list[Kept] = []
+        async def once() -> list[KeptJob]:
+            rows: list[KeptJob] = []
             flat = await self._do("ZRANGE", JOBS, 0, -1, "WITHSCORES")
             indexed = list(zip(flat[::2], flat[1::2], strict=True))
             for start in range(0, len(indexed), _BATCH):
@@ -157,7 +157,7 @@ class Store:
                 for (job_id, score), reply in zip(part, replies, strict=True):
                     values = [""] * 5 if isinstance(reply, Exception) else [value or "" for value in reply]
                     repo, ref, state, created, image = values
-                    rows.append(Kept(job_id, repo, ref, state, created, image, float(score)))
+                    rows.append(KeptJob(job_id, repo, ref, state, created, image, float(score)))
             return rows
 
         return await self._patiently(once)
@@ -256,7 +256,7 @@ class Store:
                 result = await operation()
             except WatchError:
                 continue  # somebody wrote the hash between our look and our write: look again
-            except (RedisError, OSError, TimeoutError, _Misplaced) as error:
+            except (RedisError, OSError, TimeoutError, _MisplacedKeyError) as error:
                 if of_a_job and isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
                     raise StoreError(f"Redis has a key of another type where a job belongs: {error}") from None
                 if not self._away:
@@ -279,7 +279,7 @@ async def _check_types(pipe: Any, types: Mapping[str, str]) -> None:
     for key, kind in types.items():
         found = await pipe.execute_command("TYPE", key)
         if found not in (kind, "none"):
-            raise _Misplaced(f"{key} is a {found} where a {kind} belongs")
+            raise _MisplacedKeyError(f"{key} is a {found} where a {kind} belongs")
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGone
+from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGoneError
 
 _NAME = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -37,11 +37,11 @@ class ManagerError(Exception):
     """The manager refused; one sentence, with what mends it where that is known."""
 
 
-class ManagerDown(ManagerError):
+class ManagerDownError(ManagerError):
     """The manager does not run, nor does anything that it had started; one sentence with what mends it."""
 
 
-class ManagerGone(Exception):
+class ManagerGoneError(Exception):
     """The manager cannot be reached now; what was asked may or may not have happened."""
 
 
@@ -110,12 +110,12 @@ class Manager:
     async def _connect(cls, address: str, uid: int | None) -> "Manager":
         try:
             bus = await Bus.connect(address, uid)
-        except BusGone as error:
-            raise ManagerGone(str(error)) from None
-        return await cls.over(bus)
+        except BusGoneError as error:
+            raise ManagerGoneError(str(error)) from None
+        return await cls.on_bus(bus)
 
     @classmethod
-    async def over(cls, bus: Bus) -> "Manager":
+    async def on_bus(cls, bus: Bus) -> "Manager":
         """The manager at the other end of a connection, which is closed when that fails. Raises ManagerGone."""
         manager = cls(bus)
         # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
@@ -127,10 +127,10 @@ class Manager:
         except ManagerError as error:
             if "AlreadySubscribed" not in str(error):
                 await bus.close()
-                raise ManagerGone(str(error)) from None
-        except (BusGone, BusError, ManagerGone) as error:
+                raise ManagerGoneError(str(error)) from None
+        except (BusGoneError, BusError, ManagerGoneError) as error:
             await bus.close()
-            raise ManagerGone(str(error)) from None
+            raise ManagerGoneError(str(error)) from None
         except BaseException:  # whoever waits for us has waited long enough
             await bus.close()
             raise
@@ -152,7 +152,7 @@ class Manager:
 
     async def restart(self, unit: str) -> str:
         """Queue a restart. Returns the job's path."""
-        return str((await self._deploy(unit, "RestartUnit", "ss", unit, "replace"))[0])
+        return str((await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace"))[0])
 
     async def stop(self, unit: str) -> str:
         """Queue a stop. Returns the job's path."""
@@ -161,7 +161,7 @@ class Manager:
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter; nothing when the unit is not loaded."""
         try:
-            await self._deploy(unit, "ResetFailedUnit", "s", unit)
+            await self._call_on_listed_unit(unit, "ResetFailedUnit", "s", unit)
         except ManagerError as error:
             if "NoSuchUnit" not in str(error):
                 raise
@@ -191,14 +191,14 @@ class Manager:
             began=int(common.get("InactiveExitTimestamp", 0)) / 1_000_000,
         )
 
-    async def result(self, name: str, job: str) -> str:
+    async def wait_for_job(self, name: str, job: str) -> str:
         """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`, …
 
         Raises ManagerGone, also when the job ended so because the manager shuts down.
         """
         result = await self._result(name, job)
         if result != "done":
-            await self._stays()
+            await self._raise_if_stopping()
         return result
 
     async def _result(self, name: str, job: str) -> str:
@@ -218,12 +218,12 @@ class Manager:
             if waiter.done():
                 return waiter.result()
             if not self._bus.connected:
-                raise ManagerGone("the connection to the manager was lost")
+                raise ManagerGoneError("the connection to the manager was lost")
             unit = await self.unit(name)
             if unit.job != job and job not in self._results:
                 return "done" if unit.active_state == "active" else unit.active_state
 
-    async def until(self, name: str, is_so: Callable[[Unit], bool]) -> Unit:
+    async def wait_until(self, name: str, is_so: Callable[[Unit], bool]) -> Unit:
         """Await that is_so() is true of the unit; it is asked at once and at every change.
 
         Raises ManagerGone, also when the unit went down because the manager shuts down.
@@ -235,7 +235,7 @@ class Manager:
                 unit = await self.unit(name)
                 if is_so(unit):
                     if unit.active_state in ("deactivating", "inactive", "failed"):
-                        await self._stays()
+                        await self._raise_if_stopping()
                     return unit
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN):
@@ -256,19 +256,19 @@ class Manager:
             if not self._changes[path]:
                 del self._changes[path]
 
-    async def _stays(self) -> None:
+    async def _raise_if_stopping(self) -> None:
         """Return at once, unless the manager shuts down: what it says of its units then tells nothing of them, so
         await its end, and raise ManagerGone."""
         state = (await self._call_at(_PATH, _PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
         if state == "stopping":
             await self._bus.gone()
-            raise ManagerGone("the manager shuts down")
+            raise ManagerGoneError("the manager shuts down")
 
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
         values = (await self._call_at(path, _PROPERTIES, "GetAll", "s", interface))[0]
         return {key: variant.value for key, variant in values.items()}
 
-    async def _deploy(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
+    async def _call_on_listed_unit(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
         """A call that polkit allows for listed units alone."""
         try:
             return await self._call(member, signature, *body)
@@ -288,12 +288,12 @@ class Manager:
             return await self._bus.call(_NAME, path, interface, member, signature, *body)
         except BusError as error:
             if error.name in _UNANSWERED:
-                raise ManagerGone(f"{member}: {error}") from None
+                raise ManagerGoneError(f"{member}: {error}") from None
             if error.name == _DESTRUCTIVE:  # nothing is started beside the jobs of a shutdown
-                await self._stays()
+                await self._raise_if_stopping()
             raise ManagerError(f"{member}: {error} ({error.name})") from None
-        except BusGone as error:
-            raise ManagerGone(str(error)) from None
+        except BusGoneError as error:
+            raise ManagerGoneError(str(error)) from None
 
     def _signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
         if interface == _MANAGER and member == "JobRemoved":

@@ -6,7 +6,7 @@ import pwd
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tinyci.systemd.manager import Manager, ManagerDown, ManagerError, ManagerGone, Unit
+from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError, ManagerGoneError, Unit
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Managers:
             asked = loop.time()
             try:
                 return await question(manager)
-            except ManagerGone as error:
+            except ManagerGoneError as error:
                 if loop.time() - asked > self._patience:  # it was long there, so it is away only now
                     tries, failing_since = 0, loop.time()
                 if loop.time() - failing_since > self._patience:
@@ -82,7 +82,7 @@ class Managers:
         while True:
             try:
                 return await self._connect_to_manager(user)
-            except ManagerGone as error:
+            except ManagerGoneError as error:
                 self._errors[user] = str(error)
             # A manager that starts, or a gate that follows it, tells nobody who is not connected.
             await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
@@ -98,11 +98,11 @@ class Managers:
             async with asyncio.timeout(_LOOK):
                 root = await self.get("root")
                 service, gate = [await root.unit(name) for name in names]
-        except (ManagerError, ManagerGone, TimeoutError):
+        except (ManagerError, ManagerGoneError, TimeoutError):
             tells = f"look at 'systemctl status {names[0]}' ({error})"
             return ManagerError(f"the manager of user {user} does not answer: {tells}")
         is_down = service.active_state in ("inactive", "failed")
-        return (ManagerDown if is_down else ManagerError)(missing(user, lingers(user), service, gate, error))
+        return (ManagerDownError if is_down else ManagerError)(missing(user, lingers(user), service, gate, error))
 
 
 def lingers(user: str) -> bool:
@@ -138,6 +138,6 @@ def uid_of(user: str) -> int:
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise ManagerDown(
+        raise ManagerDownError(
             f"there is no user {user} on this host: create it, or change 'user' in the repo's file"
         ) from None

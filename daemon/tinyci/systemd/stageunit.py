@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tinyci.systemd.manager import Manager, ManagerDown, ManagerError, Unit
+from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError, Unit
 from tinyci.systemd.managers import Managers
 
 STOP_LIMIT = 30.0
@@ -32,7 +32,7 @@ class StageUnit:
                 raise unknown(self._user, self.name)
             if unit.is_unknown:
                 await manager.start(self.name)
-            return await manager.until(self.name, lambda unit: unit.is_over)
+            return await manager.wait_until(self.name, lambda unit: unit.is_over)
 
         return await self._managers.ask(self._user, once)
 
@@ -45,7 +45,7 @@ class StageUnit:
         have it still, as it has behind a gate that is down. One that does not run has nothing."""
         return await self._in_time(_clear)
 
-    async def be_gone(self) -> None:
+    async def clear_or_raise(self) -> None:
         """Leave nothing of it in systemd, however long its manager stays away. Raises ManagerError."""
         await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
 
@@ -53,7 +53,7 @@ class StageUnit:
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._managers.ask(self._user, lambda manager: do(manager, self.name))
-        except ManagerDown:
+        except ManagerDownError:
             return True
         except (ManagerError, TimeoutError):
             return False
@@ -63,7 +63,7 @@ class StageUnit:
 async def _stop(manager: Manager, name: str) -> None:
     unit = await manager.unit(name)
     if not unit.is_over or unit.active_state == "active":
-        await manager.result(name, await manager.stop(name))
+        await manager.wait_for_job(name, await manager.stop(name))
 
 
 async def _clear(manager: Manager, name: str) -> None:

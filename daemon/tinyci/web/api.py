@@ -5,22 +5,22 @@ from typing import Any
 from aiohttp import web
 
 from tinyci.model.repo import is_name
-from tinyci.store.viewer import Archive
+from tinyci.store.viewer import StoreViewer
 from tinyci.web import jobfields
-from tinyci.web.jobcache import Shelf
+from tinyci.web.jobcache import JobCache
 from tinyci.web.jobfields import as_json
-from tinyci.web.jobview import Row
+from tinyci.web.jobview import JobView
 from tinyci.web.listing import Query, page
 from tinyci.web.pages import Pages, job_fields, number
-from tinyci.web.repostatus import Standing, standings
-from tinyci.web.responses import Wrong, json_of, not_found
+from tinyci.web.repostatus import RepoStatus, repo_statuses
+from tinyci.web.responses import HttpError, json_of, not_found
 from tinyci.web.text import iso, sendable
 
 
-class Api:
+class JsonApi:
     """Handlers of requests for JSON."""
 
-    def __init__(self, archive: Archive, shelf: Shelf, pages: Pages) -> None:
+    def __init__(self, archive: StoreViewer, shelf: JobCache, pages: Pages) -> None:
         self._archive = archive
         self._shelf = shelf
         self._pages = pages
@@ -33,32 +33,32 @@ class Api:
     async def job(self, request: web.Request) -> web.Response:
         job_id = await self._pages.found(request)
         fields = await job_fields(self._archive, job_id)
-        return json_of(jobfields.whole(Row.of(job_id, fields), fields))
+        return json_of(jobfields.whole(JobView.of(job_id, fields), fields))
 
     async def output(self, request: web.Request) -> web.Response:
         """Some lines after a number, as the build printed them; `next` is the number of the last one."""
         job_id = await self._pages.found(request)
-        row = Row.of(job_id, await job_fields(self._archive, job_id))
+        row = JobView.of(job_id, await job_fields(self._archive, job_id))
         after, limit = number(request, "after") or 0, number(request, "limit")
         if limit is not None and not 1 <= limit <= 5000:
-            raise Wrong(400, "limit is no number from 1 to 5000.")
+            raise HttpError(400, "limit is no number from 1 to 5000.")
         # In this order: when the state is final, its lines are all there.
         lines = await self._archive.after(job_id, after, limit or 1000)
         told = [{"number": number, "text": sendable(line)} for number, line in lines]
         return json_of({"id": row.id, "state": row.state, "lines": told, "next": lines[-1][0] if lines else after})
 
     async def repos(self, _: web.Request) -> web.Response:
-        return json_of({"repos": [_repo(each) for each in standings(await self._shelf.rows()).values()]})
+        return json_of({"repos": [_repo(each) for each in repo_statuses(await self._shelf.rows()).values()]})
 
     async def repo(self, request: web.Request) -> web.Response:
         name = request.match_info["repo"]
-        found = standings(await self._shelf.rows()).get(name) if is_name(name) else None
+        found = repo_statuses(await self._shelf.rows()).get(name) if is_name(name) else None
         if found is None:
             raise not_found("No job of such a repo is kept.")
         return json_of(_repo(found))
 
 
-def _repo(one: Standing) -> dict[str, Any]:
+def _repo(one: RepoStatus) -> dict[str, Any]:
     runs = one.runs
     return {
         "repo": one.name,

@@ -6,15 +6,15 @@ from contextlib import suppress
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from tinyci.store.viewer import Archive, ArchiveError, Counts
-from tinyci.web.api import Api
+from tinyci.store.viewer import Counts, StoreViewer, ViewerError
+from tinyci.web.api import JsonApi
 from tinyci.web.assets import Assets
-from tinyci.web.jobcache import Kept, Shelf
+from tinyci.web.jobcache import IndexedJob, JobCache
 from tinyci.web.live import Live
 from tinyci.web.metrics import Figures
 from tinyci.web.pages import Pages
 from tinyci.web.render import Renderer
-from tinyci.web.responses import Handler, Wrong, add_headers, errors
+from tinyci.web.responses import Handler, HttpError, add_headers, errors
 from tinyci.web.streams import Streams
 
 
@@ -39,18 +39,18 @@ class Activity:
         return 0.0 if self.requests else time.monotonic() - self._last
 
 
-def application(archive: Archive, live: Live, activity: Activity) -> web.Application:
+def application(archive: StoreViewer, live: Live, activity: Activity) -> web.Application:
     assets = Assets()
     renderer = Renderer(assets)
-    shelf = Shelf(archive)
+    shelf = JobCache(archive)
     pages = Pages(archive, shelf, renderer)
-    api = Api(archive, shelf, pages)
+    api = JsonApi(archive, shelf, pages)
     streams = Streams(archive, live, pages)
 
     async def static(request: web.Request) -> web.Response:
         asset = assets.served.get(request.match_info["name"])
         if asset is None:
-            raise Wrong(404, "There is no such page.")
+            raise HttpError(404, "There is no such page.")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return web.Response(body=asset.content, content_type=asset.type, charset="utf-8", headers=headers)
 
@@ -59,9 +59,9 @@ def application(archive: Archive, live: Live, activity: Activity) -> web.Applica
         return web.Response(text="Redis answers.\n")
 
     async def metrics(_: web.Request) -> web.Response:
-        kept: list[Kept] | None = None
+        kept: list[IndexedJob] | None = None
         counts: Counts | None = None
-        with suppress(ArchiveError):  # which is a figure too
+        with suppress(ViewerError):  # which is a figure too
             kept, counts = await shelf.rows(), await archive.counts()
         figures = Figures(kept, counts, live.followers, live.followed)
         return web.Response(body=figures.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinyci.store.viewer import Archive, Entry
-from tinyci.web.jobview import SHOWN, Row
+from tinyci.store.viewer import IndexEntry, StoreViewer
+from tinyci.web.jobview import FIELDS, JobView
 
 _HEAD = 100
 _WHOLE = 30.0
@@ -14,30 +14,30 @@ _WHOLE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class IndexedJob:
     """A job and where it stands in the index."""
 
-    row: Row
+    row: JobView
     time: float
     """As the index has it: seconds since the epoch."""
     id: str
     """As the index has it."""
 
 
-class Shelf:
+class JobCache:
     """The rows, newest first. Raises ArchiveError."""
 
-    def __init__(self, archive: Archive, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, archive: StoreViewer, clock: Callable[[], float] = time.monotonic) -> None:
         self._archive = archive
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._index: list[Entry] = []
+        self._index: list[IndexEntry] = []
         self._whole = -_WHOLE
-        self._ended: dict[str, Kept] = {}
-        self._kept: list[Kept] = []
+        self._ended: dict[str, IndexedJob] = {}
+        self._kept: list[IndexedJob] = []
         self._began = -1.0
 
-    async def rows(self) -> list[Kept]:
+    async def rows(self) -> list[IndexedJob]:
         """What is kept now. Not to be changed."""
         asked = self._clock()
         async with self._lock:  # all who wait for a look share the next one
@@ -51,15 +51,15 @@ class Shelf:
         """Ids of all kept jobs, newest first."""
         return [kept.id for kept in await self.rows()]
 
-    async def _look(self) -> list[Kept]:
+    async def _look(self) -> list[IndexedJob]:
         index = await self._indexed()
         missing = [entry.id for entry in index if entry.id not in self._ended]
-        hashes = dict(zip(missing, await self._archive.hashes(missing, SHOWN), strict=True))
+        hashes = dict(zip(missing, await self._archive.hashes(missing, FIELDS), strict=True))
         kept = []
         for entry in index:
             one = self._ended.get(entry.id)
             if one is None:
-                one = Kept(Row.of(entry.id, hashes[entry.id], entry.time), entry.time, entry.id)
+                one = IndexedJob(JobView.of(entry.id, hashes[entry.id], entry.time), entry.time, entry.id)
                 if one.row.is_final:  # nothing of it changes any more
                     self._ended[entry.id] = one
             kept.append(one)
@@ -68,7 +68,7 @@ class Shelf:
             self._ended = {job_id: one for job_id, one in self._ended.items() if job_id in there}
         return kept
 
-    async def _indexed(self) -> list[Entry]:
+    async def _indexed(self) -> list[IndexEntry]:
         """The index. It is long and changes at its head, so the rest is read only when the number says that it
         changed too."""
         now = self._clock()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tinyci.web.jobview import SIGNS, Row
+from tinyci.web.jobview import SIGNS, JobView
 from tinyci.web.text import iso, sendable, took, utc
 
 STAGES = ("queue", "build", "restart", "verify", "rollback")
@@ -22,7 +22,7 @@ LABELS = {
 }
 
 
-def facts(row: Row) -> dict[str, str]:
+def facts(row: JobView) -> dict[str, str]:
     """By FACTS; empty texts for what is not known."""
     return {
         "repo": row.repo,
@@ -43,12 +43,12 @@ def facts(row: Row) -> dict[str, str]:
     }
 
 
-def times(row: Row) -> dict[str, str]:
+def times(row: JobView) -> dict[str, str]:
     """Those of FACTS that are times, for a program."""
     return {"created": iso(row.created), "started": iso(row.started), "finished": iso(row.finished)}
 
 
-def stages(row: Row) -> list[dict[str, str]]:
+def stages(row: JobView) -> list[dict[str, str]]:
     """Each of STAGES with `status` (waiting, now, done, failed, skipped), `took` and, for the one that goes on,
     `since` (ISO 8601)."""
     lengths = {"queue": row.waited, "build": row.build_duration, "restart": row.restart_duration}
@@ -78,7 +78,7 @@ def stages(row: Row) -> list[dict[str, str]]:
     return told
 
 
-def _gone_wrong(row: Row) -> str:
+def _gone_wrong(row: JobView) -> str:
     """The stage that failed, or in which the job was ended."""
     if not (row.is_final or row.failure) or row.state == "succeeded":
         return ""
@@ -87,7 +87,7 @@ def _gone_wrong(row: Row) -> str:
     return "build" if row.build_started is not None else "queue"
 
 
-def told(row: Row) -> dict[str, Any]:
+def told(row: JobView) -> dict[str, Any]:
     """For the page that shows the job and is told of a change."""
     return {
         "state": row.state,
@@ -103,11 +103,11 @@ def told(row: Row) -> dict[str, Any]:
     }
 
 
-def title(row: Row) -> str:
+def title(row: JobView) -> str:
     return f"{row.repo or 'job'} {row.state} · {row.short}"
 
 
-def as_json(row: Row) -> dict[str, Any]:
+def as_json(row: JobView) -> dict[str, Any]:
     """By the names of the hash; times are ISO 8601 in UTC, durations seconds, null for what is not known."""
     return {
         "id": row.id,
@@ -135,7 +135,7 @@ def as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def whole(row: Row, fields: Mapping[str, str]) -> dict[str, Any]:
+def whole(row: JobView, fields: Mapping[str, str]) -> dict[str, Any]:
     """The same with the ends of its output, as they are in Redis."""
     return as_json(row) | {
         "failure": row.failure,

@@ -10,7 +10,7 @@ from tinyci.model.job import FINAL, State, is_id
 from tinyci.model.repo import is_name
 from tinyci.web.text import plain
 
-SHOWN = (
+FIELDS = (
     *("repo", "ref", "revision", "previous", "pusher", "state", "success", "reason", "attempt", "exit_status"),
     *("rollback_to", "image", "running_image", "unit", "user", "created", "started", "finished"),
     *("build_started", "restart_started", "build_duration", "restart_duration", "verify_duration", "failure"),
@@ -29,7 +29,7 @@ _LATEST = 253402300799.0
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class JobView:
     """Texts are one line each and of a moderate length; times are seconds since the epoch, durations seconds."""
 
     id: str
@@ -61,7 +61,7 @@ class Row:
     """Why it was rolled back."""
 
     @classmethod
-    def of(cls, job_id: str, fields: Mapping[str, str] | None, indexed: float | None = None) -> "Row":
+    def of(cls, job_id: str, fields: Mapping[str, str] | None, indexed: float | None = None) -> "JobView":
         """`fields` of SHOWN as far as they are there; None for what is no hash. `indexed`: the time in the index."""
         given = fields or {}
 

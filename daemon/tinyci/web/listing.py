@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from tinyci.web.jobcache import Kept
-from tinyci.web.jobview import LIVE, STATES, Row
+from tinyci.web.jobcache import IndexedJob
+from tinyci.web.jobview import LIVE, STATES, JobView
 
 GROUPS: Mapping[str, frozenset[str]] = {
     "live": frozenset(LIVE),
@@ -51,7 +51,7 @@ class Query:
                 raise QueryError(f"{name} is longer than {_LONGEST} characters")
         return cls(given.get("repo", ""), given.get("ref", ""), state, int(wanted or limit), after)
 
-    def has(self, row: Row) -> bool:
+    def has(self, row: JobView) -> bool:
         """Whether a job is one of those."""
         return (
             (not self.repo or row.repo == self.repo)
@@ -76,7 +76,7 @@ class Query:
 class Page(NamedTuple):
     """Some of the jobs that a query asks for."""
 
-    rows: list[Row]
+    rows: list[JobView]
     first: int
     """The number of the first, from 1; 0 when there is none."""
     total: int
@@ -86,7 +86,7 @@ class Page(NamedTuple):
     """The same for what comes after."""
 
 
-def page(kept: Sequence[Kept], query: Query) -> Page:
+def page(kept: Sequence[IndexedJob], query: Query) -> Page:
     """`kept` is newest first."""
     found = [each for each in kept if query.has(each.row)] if query.is_filtered else kept
     begin = 0
@@ -102,7 +102,7 @@ def page(kept: Sequence[Kept], query: Query) -> Page:
     return Page([each.row for each in part], begin + 1 if part else 0, len(found), newer, older)
 
 
-def _name(kept: Kept) -> str:
+def _name(kept: IndexedJob) -> str:
     return f"{kept.time!r}_{kept.id}"
 
 

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tinyci.store.viewer import Archive, ArchiveError, Line
+from tinyci.store.viewer import Line, StoreViewer, ViewerError
 from tinyci.web import ansi, jobfields
-from tinyci.web.jobview import SHOWN, Row
+from tinyci.web.jobview import FIELDS, JobView
 
 log = logging.getLogger("tinyci.web")
 
@@ -39,7 +39,7 @@ _BACKOFF = (0.2, 0.5, 1.0, 2.0)
 Send = Callable[[bytes], Awaitable[None]]
 
 
-class TooMany(Exception):
+class TooManyFollowersError(Exception):
     """As many follow as may."""
 
 
@@ -133,7 +133,7 @@ class Channel:
 class Live:
     """All who follow. `run` has their readers."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: StoreViewer) -> None:
         self._archive = archive
         self._channels: dict[str, Channel] = {}
         self._readers: dict[str, asyncio.Task[None]] = {}
@@ -166,7 +166,7 @@ class Live:
         """Send the events of a job after that line of its output until it has ended, or without an id those of the
         list. Returns when the follower is to be let go; raises TooMany, and what `send` raises."""
         if self.is_full:
-            raise TooMany
+            raise TooManyFollowersError
         async with self._channel(job_id) as channel:
             await self._send_all(channel, after, send)
 
@@ -218,7 +218,7 @@ class Live:
         async with self._catching_up:
             try:
                 lines = await self._archive.after(channel.job_id, after)
-            except ArchiveError:
+            except ViewerError:
                 lines = []
             made = chunks(lines)
         if not lines:
@@ -250,7 +250,7 @@ class Live:
             try:
                 await (self._read_job(channel) if channel.job_id else self._read_list(channel))
             except Exception as error:  # a defect of ours must not end what others see
-                if isinstance(error, ArchiveError):
+                if isinstance(error, ViewerError):
                     channel.trouble = f"{error}; this goes on when it is back"
                 else:
                     log.exception("following %s: internal error", channel.job_id or "the list")
@@ -290,8 +290,8 @@ class Live:
 
     async def _look_at(self, channel: Channel) -> None:
         """Read the hash, and when it says that the job has ended, the rest of its output before that is told."""
-        fields = await self._archive.job(channel.job_id, SHOWN)
-        row = Row.of(channel.job_id, fields)
+        fields = await self._archive.job(channel.job_id, FIELDS)
+        row = JobView.of(channel.job_id, fields)
         told = event("state", jobfields.told(row))
         is_over = row.is_final or not fields
         while is_over and (lines := await self._archive.after(channel.job_id, channel.last)):

@@ -17,8 +17,8 @@ from systemd import daemon
 
 from tinyci import __version__
 from tinyci.model import settings, toml
-from tinyci.model.toml import TableError
-from tinyci.store.viewer import Archive
+from tinyci.model.toml import ConfigError
+from tinyci.store.viewer import StoreViewer
 from tinyci.systemd import journal
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
@@ -33,7 +33,7 @@ class WebError(Exception):
     """Why it cannot serve; one sentence."""
 
 
-async def serve(archive: Archive, sockets: list[socket.socket], idle_exit: float) -> None:
+async def serve(archive: StoreViewer, sockets: list[socket.socket], idle_exit: float) -> None:
     """Until SIGTERM, or until there was no request for that many seconds, if it is not 0."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -123,10 +123,10 @@ def main() -> None:
         sockets = [bound(arguments.listen)] if arguments.listen else inherited()
         if not sockets:
             raise WebError("there is no socket: it is started by tinyci-web.socket, or with --listen HOST:PORT")
-        asyncio.run(serve(Archive(configured.redis_socket, "web", password), sockets, arguments.idle_exit))
+        asyncio.run(serve(StoreViewer(configured.redis_socket, "web", password), sockets, arguments.idle_exit))
     except OSError as error:
         sys.exit(f"tinyci-web: {error.filename}: {error.strerror}; it runs as tinyci-web.service")
-    except (TableError, WebError) as error:
+    except (ConfigError, WebError) as error:
         sys.exit(f"tinyci-web: {error}")
 
 

@@ -11,15 +11,15 @@ from prometheus_client.registry import Collector
 from tinyci import __version__
 from tinyci.model.repo import is_name
 from tinyci.store.viewer import Counts
-from tinyci.web.jobcache import Kept
-from tinyci.web.jobview import Row
-from tinyci.web.repostatus import TELLING
+from tinyci.web.jobcache import IndexedJob
+from tinyci.web.jobview import JobView
+from tinyci.web.repostatus import CONCLUSIVE
 
 
 class Figures(Collector):
     """One answer. Without `kept` Redis did not answer, and nothing of it is told."""
 
-    def __init__(self, kept: Sequence[Kept] | None, counts: Counts | None, followers: int, readers: int) -> None:
+    def __init__(self, kept: Sequence[IndexedJob] | None, counts: Counts | None, followers: int, readers: int) -> None:
         self._rows = None if kept is None else [each.row for each in kept if is_name(each.row.repo)]
         self._counts = counts
         self._followers = followers
@@ -49,16 +49,16 @@ class Figures(Collector):
             yield from _of_jobs(self._rows)
 
 
-def _of_jobs(rows: Sequence[Row]) -> Iterable[Metric]:
+def _of_jobs(rows: Sequence[JobView]) -> Iterable[Metric]:
     """`rows` is newest first."""
     jobs = GaugeMetricFamily("tinyci_jobs", "Kept jobs.", labels=["repo", "state"])
     for (repo, state), count in sorted(Counter((row.repo, row.kind) for row in rows).items()):
         jobs.add_metric([repo, state], count)
     yield jobs
-    newest: dict[tuple[str, str], Row] = {}
-    good: dict[tuple[str, str], Row] = {}
+    newest: dict[tuple[str, str], JobView] = {}
+    good: dict[tuple[str, str], JobView] = {}
     for row in rows:
-        if row.state in TELLING and row.ref.startswith("refs/"):
+        if row.state in CONCLUSIVE and row.ref.startswith("refs/"):
             newest.setdefault((row.repo, row.ref), row)
             if row.state == "succeeded":
                 good.setdefault((row.repo, row.ref), row)

@@ -11,14 +11,14 @@ from aiohttp import web
 
 from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
-from tinyci.store.viewer import Archive, Fields, Line
+from tinyci.store.viewer import Fields, Line, StoreViewer
 from tinyci.web import ansi, badge, jobfields, trend
-from tinyci.web.jobcache import Shelf
-from tinyci.web.jobview import SHOWN, Row
+from tinyci.web.jobcache import JobCache
+from tinyci.web.jobview import FIELDS, JobView
 from tinyci.web.listing import GROUPS, Query, page
 from tinyci.web.render import Renderer
-from tinyci.web.repostatus import newest, standings
-from tinyci.web.responses import Wrong, not_found
+from tinyci.web.repostatus import newest, repo_statuses
+from tinyci.web.responses import HttpError, not_found
 
 SHOWN_LINES = 2000
 """Lines of output on a page."""
@@ -31,7 +31,7 @@ _HEX = frozenset("0123456789abcdef-")
 class Pages:
     """Handlers of requests for HTML."""
 
-    def __init__(self, archive: Archive, shelf: Shelf, renderer: Renderer) -> None:
+    def __init__(self, archive: StoreViewer, shelf: JobCache, renderer: Renderer) -> None:
         self._archive = archive
         self._shelf = shelf
         self._renderer = renderer
@@ -58,7 +58,7 @@ class Pages:
         if job_id != request.match_info["job"]:
             raise web.HTTPFound(quote(job_id) + (f"?{request.query_string}" if request.query_string else ""))
         fields = await job_fields(self._archive, job_id)
-        row = Row.of(job_id, fields)
+        row = JobView.of(job_id, fields)
         before = number(request, "before")
         lines = await self._archive.before(job_id, before, SHOWN_LINES)
         tail: Sequence[Line] = ()
@@ -86,14 +86,14 @@ class Pages:
 
     async def repos(self, request: web.Request) -> web.Response:
         """Where each repo stands."""
-        return self._html(request, "repos.html", repos=list(standings(await self._shelf.rows()).values()))
+        return self._html(request, "repos.html", repos=list(repo_statuses(await self._shelf.rows()).values()))
 
     async def repo(self, request: web.Request) -> web.Response:
         """One repo: what runs, what goes on, how long it takes, its history."""
         name = request.match_info["repo"]
         query = replace(Query.of(request.query, _HISTORY), repo=name, ref="", state="")
         kept = await self._shelf.rows()
-        found = standings(kept).get(name) if is_name(name) else None
+        found = repo_statuses(kept).get(name) if is_name(name) else None
         if found is None:
             raise not_found("No job of such a repo is kept.")
         shown = page(kept, query)
@@ -133,7 +133,7 @@ class Pages:
             raise not_found("There is no such job: expected its id, or the beginning of it.")
         matching = [job_id for job_id in await self._shelf.ids() if job_id.startswith(named) and is_id(job_id)]
         if len(matching) > 1:
-            raise Wrong(404, f"{len(matching)} jobs begin with {named}: more of the id is needed.")
+            raise HttpError(404, f"{len(matching)} jobs begin with {named}: more of the id is needed.")
         if not matching:
             raise not_found(f"No job that is kept begins with {named}.")
         return matching[0]
@@ -143,9 +143,9 @@ class Pages:
         return web.Response(text=text, content_type="text/html")
 
 
-async def job_fields(archive: Archive, job_id: str) -> Fields:
+async def job_fields(archive: StoreViewer, job_id: str) -> Fields:
     """What there is of a job. Raises Wrong when there is none, or it is none."""
-    fields = await archive.job(job_id, (*SHOWN, *OUTPUT))
+    fields = await archive.job(job_id, (*FIELDS, *OUTPUT))
     if fields is None:
         raise not_found(f"What Redis has under the key of job {job_id} is no job.")
     if not fields:
@@ -159,5 +159,5 @@ def number(request: web.Request, name: str) -> int | None:
     if not given:
         return None
     if not (given.isascii() and given.isdecimal() and len(given) < 16):
-        raise Wrong(400, f"{name} is no number of a line.")
+        raise HttpError(400, f"{name} is no number of a line.")
     return int(given)

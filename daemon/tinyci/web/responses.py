@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tinyci.store.viewer import ArchiveError
+from tinyci.store.viewer import ViewerError
 from tinyci.web.listing import QueryError
-from tinyci.web.live import TooMany
+from tinyci.web.live import TooManyFollowersError
 from tinyci.web.render import Renderer
 
 log = logging.getLogger("tinyci.web")
@@ -30,7 +30,7 @@ _TITLES = {400: "Not understood", 404: "Not found", 405: "Not allowed", 500: "A 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Wrong(Exception):
+class HttpError(Exception):
     """An answer that is not what was asked for: its status, and one sentence."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
@@ -39,8 +39,8 @@ class Wrong(Exception):
         self.headers = headers or {}
 
 
-def not_found(what: str) -> Wrong:
-    return Wrong(404, what)
+def not_found(what: str) -> HttpError:
+    return HttpError(404, what)
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -64,23 +64,23 @@ def errors(renderer: Renderer) -> Any:
     async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Wrong as wrong:
+        except HttpError as wrong:
             return _told(request, wrong)
         except QueryError as error:
-            return _told(request, Wrong(400, f"{error}."))
-        except ArchiveError as error:
-            return _told(request, Wrong(503, f"{error}. Pushes are kept until it is back.", {"Retry-After": "5"}))
-        except TooMany:
-            return _told(request, Wrong(503, "As many follow jobs as may; try again soon.", {"Retry-After": "30"}))
+            return _told(request, HttpError(400, f"{error}."))
+        except ViewerError as error:
+            return _told(request, HttpError(503, f"{error}. Pushes are kept until it is back.", {"Retry-After": "5"}))
+        except TooManyFollowersError:
+            return _told(request, HttpError(503, "As many follow jobs as may; try again soon.", {"Retry-After": "30"}))
         except web.HTTPException as error:
             if error.status < 400:
                 raise
             return _told(request, _of_the_library(error))
         except Exception:
             log.exception("%s %s: internal error", request.method, request.rel_url.raw_path[:200])
-            return _told(request, Wrong(500, "This is a defect of tinyci: 'journalctl -u tinyci-web' says more."))
+            return _told(request, HttpError(500, "This is a defect of tinyci: 'journalctl -u tinyci-web' says more."))
 
-    def _told(request: web.Request, wrong: Wrong) -> web.Response:
+    def _told(request: web.Request, wrong: HttpError) -> web.Response:
         if wants_json(request):
             response = json_of({"error": str(wrong)}, wrong.status)
         else:
@@ -99,10 +99,10 @@ def wants_json(request: web.Request) -> bool:
     return request.path.startswith("/api/") or ("application/json" in accept and "text/html" not in accept)
 
 
-def _of_the_library(error: web.HTTPException) -> Wrong:
+def _of_the_library(error: web.HTTPException) -> HttpError:
     if error.status == 405:
         allowed = error.headers.get("Allow", "")
-        return Wrong(405, f"Pages can be read, and nothing else: use {allowed}.", {"Allow": allowed})
+        return HttpError(405, f"Pages can be read, and nothing else: use {allowed}.", {"Allow": allowed})
     if error.status == 404:
-        return Wrong(404, "There is no such page.")
-    return Wrong(error.status, f"{error.reason}.")
+        return HttpError(404, "There is no such page.")
+    return HttpError(error.status, f"{error.reason}.")

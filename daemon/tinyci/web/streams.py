@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tinyci.store.viewer import Archive
-from tinyci.web.live import Live, TooMany, event
+from tinyci.store.viewer import StoreViewer
+from tinyci.web.live import Live, TooManyFollowersError, event
 from tinyci.web.pages import Pages, job_fields, number
-from tinyci.web.responses import Wrong
+from tinyci.web.responses import HttpError
 
 _EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 _BUFFER = 16 * 1024
@@ -17,7 +17,7 @@ _BUFFER = 16 * 1024
 class Streams:
     """Handlers of requests for streams."""
 
-    def __init__(self, archive: Archive, live: Live, pages: Pages) -> None:
+    def __init__(self, archive: StoreViewer, live: Live, pages: Pages) -> None:
         self._archive = archive
         self._live = live
         self._pages = pages
@@ -37,7 +37,7 @@ class Streams:
         if request.method == "HEAD":
             return web.Response(headers=_EVENTS)
         if self._live.is_full:
-            raise TooMany
+            raise TooManyFollowersError
         response = web.StreamResponse(headers=_EVENTS)
         await response.prepare(request)
         transport = request.transport
@@ -48,7 +48,7 @@ class Streams:
             await response.write(b"retry: 2000\n\n")
             await self._live.follow(job_id, after, _sender(response))
             await response.write_eof()
-        except TooMany:  # others came while the answer began
+        except TooManyFollowersError:  # others came while the answer began
             await response.write(event("trouble", "As many follow jobs as may; this tries again."))
         except (ConnectionError, TimeoutError):
             if transport is not None:
@@ -94,5 +94,5 @@ def _last_event(request: web.Request) -> int:
     if given.isascii() and given.isdecimal() and len(given) < 16:
         return int(given)
     if given:
-        raise Wrong(400, "Last-Event-ID is no number of a line.")
+        raise HttpError(400, "Last-Event-ID is no number of a line.")
     return number(request, "after") or 0

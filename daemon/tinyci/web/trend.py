@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tinyci.web.jobview import Row
-from tinyci.web.repostatus import TELLING
+from tinyci.web.jobview import JobView
+from tinyci.web.repostatus import CONCLUSIVE
 
 MOST = 40
 WIDTH, HEIGHT = 720, 96
@@ -16,7 +16,7 @@ _GAP = 3
 class Bar:
     """A deploy, in units of the picture: from the top left."""
 
-    row: Row
+    row: JobView
     x: float
     y: float
     width: float
@@ -36,9 +36,9 @@ class Trend:
     lately: float | None
 
 
-def trend(jobs: Sequence[Row]) -> Trend | None:
+def trend(jobs: Sequence[JobView]) -> Trend | None:
     """`jobs` is newest first; None when there are fewer than two to compare."""
-    rows = [row for row in jobs if row.state in TELLING and row.took is not None][:MOST][::-1]
+    rows = [row for row in jobs if row.state in CONCLUSIVE and row.took is not None][:MOST][::-1]
     if len(rows) < 2:
         return None
     longest = max(row.took or 0.0 for row in rows) or 1.0

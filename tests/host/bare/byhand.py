@@ -1,6 +1,6 @@
 """An app as people ran it before: a user's unit of `podman generate systemd`, a repository and a hook of their own."""
 
-from box import TREE, Box
+from testhost import TREE, TestHost
 
 USER, UNIT, PORT = "fred", "container-by-hand.service", 8090
 REPOSITORY = "/srv/git/by-hand.git"
@@ -14,7 +14,7 @@ CMD ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; /bin/busybox httpd -f -p {
 SCRIPT = "#!/bin/sh\nset -eu\ncp /usr/bin/busybox busybox\npodman build --tag by-hand:latest .\n"
 
 
-def make(box: Box) -> None:
+def make(box: TestHost) -> None:
     """Set it up, and leave it running."""
     unit = (TREE / "ansible/example/files/container-hello-generated.service").read_text()
     box.sh(

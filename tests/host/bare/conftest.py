@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from box import HOST, Box
 from network import Network
 from person import SSH_PORT, Person
+from testhost import HOST, TestHost
 
 
 @pytest.fixture(scope="session")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    box = Box(os.environ.get("TINYCI_BARE_HOST") or f"bare-{os.getpid()}")
+    box = TestHost(os.environ.get("TINYCI_BARE_HOST") or f"bare-{os.getpid()}")
     try:
         box.host("up", box.name, "--bare")
         box.sh(f"echo Port {SSH_PORT} >/etc/ssh/sshd_config.d/port.conf; systemctl restart ssh")

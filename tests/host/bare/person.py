@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from box import HOST, TREE, Box, Error
 from network import Network
+from testhost import HOST, TREE, HostError, TestHost
 
 SSH_PORT = 2222  # of the person's choice, and unknown to the playbooks
 VENV = TREE / ".venv" / "bin"
@@ -14,7 +14,7 @@ VENV = TREE / ".venv" / "bin"
 class Person:
     """Who sets the server up and pushes to it."""
 
-    def __init__(self, box: Box, network: Network, directory: Path, home: Path) -> None:
+    def __init__(self, box: TestHost, network: Network, directory: Path, home: Path) -> None:
         self.box = box
         self.network = network
         self.ssh_config = directory / "ssh_config"
@@ -50,7 +50,7 @@ class Person:
         ssh = ["ssh", "-F", str(self.ssh_config), self.box.name, command]
         done = subprocess.run(ssh, input=stdin, capture_output=True, timeout=limit)
         if done.returncode:
-            raise Error(
+            raise HostError(
                 f"{command}\nended with status {done.returncode}:\n{done.stdout.decode()}{done.stderr.decode()}"
             )
         return done.stdout.decode()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import byhand
 import pytest
-from box import TREE, Box, Work
 from person import SSH_PORT, Person
+from testhost import TREE, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -181,7 +181,7 @@ class Change:
     by_hand: tuple[str, str]
 
 
-def by_hand(box: Box) -> tuple[str, str]:
+def by_hand(box: TestHost) -> tuple[str, str]:
     file = f"~{byhand.USER}/.config/systemd/user/{byhand.UNIT}"
     return box.show(byhand.USER, byhand.UNIT, "InvocationID"), box.sh(f"sha256sum {file}")
 

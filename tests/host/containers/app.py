@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from box import Box, Work
+from testhost import TestHost, Work
 
 SCRIPT = """#!/bin/sh
 set -eu
@@ -18,7 +18,7 @@ SERVER = "trap 'exit 0' TERM; /bin/busybox httpd -f -p {port} -h /www & wait"
 class App:
     """One of the apps that a Quadlet runs."""
 
-    box: Box
+    box: TestHost
     work: Work
     name: str
     user: str

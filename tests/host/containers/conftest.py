@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from app import App
-from box import Box, Work
+from testhost import TestHost, Work
 
 
 @pytest.fixture(params=["rootless", "rootful"])
-def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -> Iterator[App]:
+def app(request: pytest.FixtureRequest, box: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
     """A sample app that a Quadlet runs."""
     if request.param == "rootless":
         made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
@@ -19,7 +19,7 @@ def app(request: pytest.FixtureRequest, box: Box, work: Callable[[str], Work]) -
 
 
 @pytest.fixture
-def rootless(box: Box, work: Callable[[str], Work]) -> Iterator[App]:
+def rootless(box: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
     """The one of them that a user without privileges runs."""
     made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
     yield made

@@ -3,7 +3,7 @@
 import subprocess
 
 from app import App
-from box import HOST
+from testhost import HOST
 
 
 def test_a_container_that_updates_itself_is_deployed_all_the_same(app: App) -> None:

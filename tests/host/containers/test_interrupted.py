@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import pytest
 from app import App
-from box import Box
+from testhost import TestHost
 
 
-def killed(box: Box) -> None:
+def killed(box: TestHost) -> None:
     box.kill("tinyci")
 
 
-def rebooted(box: Box) -> None:
+def rebooted(box: TestHost) -> None:
     box.host("reboot", box.name)
 
 
 @pytest.mark.parametrize("cut", [killed, rebooted], ids=lambda cut: cut.__name__)
-def test_a_rollback_that_is_cut_off_is_brought_to_its_end(app: App, cut: Callable[[Box], None]) -> None:
+def test_a_rollback_that_is_cut_off_is_brought_to_its_end(app: App, cut: Callable[[TestHost], None]) -> None:
     box = app.box
     with box.repo_file(app.name, settle='"3s"'):
         image = app.good()

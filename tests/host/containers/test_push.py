@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -17,7 +17,7 @@ APPS = {
 
 
 @pytest.mark.parametrize("repo", APPS)
-def test_a_push_deploys_what_was_pushed(box: Box, work: Clone, repo: str) -> None:
+def test_a_push_deploys_what_was_pushed(box: TestHost, work: Clone, repo: str) -> None:
     user, unit, port = APPS[repo]
     for content in ("first", "second"):
         revision = work(repo).commit({"www/index.html": f"{repo} {content}\n"})
@@ -34,7 +34,7 @@ def test_a_push_deploys_what_was_pushed(box: Box, work: Clone, repo: str) -> Non
         assert f"{image} {unit}" in runs
 
 
-def test_a_script_restarts_its_own_users_unit(box: Box, work: Clone) -> None:
+def test_a_script_restarts_its_own_users_unit(box: TestHost, work: Clone) -> None:
     """The line that has always failed: systemctl --user in a script that a push starts."""
     assert (
         "systemctl --user restart container-hello-generated"
@@ -57,7 +57,7 @@ def test_a_script_restarts_its_own_users_unit(box: Box, work: Clone) -> None:
 
 
 @pytest.mark.parametrize("repo", APPS)
-def test_a_failing_build_restarts_nothing(box: Box, work: Clone, repo: str) -> None:
+def test_a_failing_build_restarts_nothing(box: TestHost, work: Clone, repo: str) -> None:
     user, unit, port = APPS[repo]
     before = box.show(user, unit, "InvocationID")
     old = box.get(f"http://127.0.0.1:{port}/")
@@ -73,7 +73,7 @@ def test_a_failing_build_restarts_nothing(box: Box, work: Clone, repo: str) -> N
     assert box.get(f"http://127.0.0.1:{port}/") == old
 
 
-def test_a_deletion_and_an_undeployed_branch_make_no_job(box: Box, work: Clone) -> None:
+def test_a_deletion_and_an_undeployed_branch_make_no_job(box: TestHost, work: Clone) -> None:
     work("probe").commit({"file": "1"})
     waiting = box.redis("zcard tinyci:jobs")
     branch = box.push(work("probe"), "HEAD:refs/heads/feature")
@@ -85,7 +85,7 @@ def test_a_deletion_and_an_undeployed_branch_make_no_job(box: Box, work: Clone) 
     assert box.redis("zcard tinyci:jobs") == waiting
 
 
-def test_several_refs_in_one_push_are_several_jobs(box: Box, work: Clone) -> None:
+def test_several_refs_in_one_push_are_several_jobs(box: TestHost, work: Clone) -> None:
     work("probe").script("echo $TINYCI_REF")
     pushed = box.push(work("probe"), "HEAD:refs/heads/release-1", "HEAD:refs/heads/release-2", "HEAD:refs/heads/other")
     assert len(pushed.jobs) == 2, pushed.text
@@ -96,7 +96,7 @@ def test_several_refs_in_one_push_are_several_jobs(box: Box, work: Clone) -> Non
     box.push(work("probe"), ":refs/heads/release-1", ":refs/heads/release-2", ":refs/heads/other")
 
 
-def test_repos_of_different_users_deploy_at_the_same_time(box: Box, work: Clone) -> None:
+def test_repos_of_different_users_deploy_at_the_same_time(box: TestHost, work: Clone) -> None:
     """Each build waits for the other two: alone it would never end."""
     box.sh("rm -rf /tmp/meet; mkdir -m 1777 /tmp/meet")
     jobs = []
@@ -112,7 +112,7 @@ def test_repos_of_different_users_deploy_at_the_same_time(box: Box, work: Clone)
     assert [job["output"] for job in done] == ["met\nprobe\n", "met\nprobe-other\n", "met\nroot\n"]
 
 
-def test_quick_pushes_deploy_in_order_and_the_last_one_stays(box: Box, work: Clone) -> None:
+def test_quick_pushes_deploy_in_order_and_the_last_one_stays(box: TestHost, work: Clone) -> None:
     box.sh("rm -f /tmp/order; touch /tmp/order; chown probe /tmp/order")
     jobs = []
     for number in range(10):
@@ -151,7 +151,7 @@ def test_quick_pushes_deploy_in_order_and_the_last_one_stays(box: Box, work: Clo
     ],
 )
 def test_a_script_that_cannot_run_is_told_apart(
-    box: Box, work: Clone, files: dict[str, str], state: str, reason: str
+    box: TestHost, work: Clone, files: dict[str, str], state: str, reason: str
 ) -> None:
     clone = work("probe")
     clone.git("rm", "-q", "--ignore-unmatch", "ci-build.sh")
@@ -163,7 +163,7 @@ def test_a_script_that_cannot_run_is_told_apart(
     assert (job["state"], job["success"], job["reason"]) == (state, "false", reason)
 
 
-def test_a_revision_that_is_not_there_is_rejected(box: Box) -> None:
+def test_a_revision_that_is_not_there_is_rejected(box: TestHost) -> None:
     job = "00000000-0000-4000-8000-0000000000aa"
     revision = "1234567890" * 4
     box.redis(f"hset tinyci:job:{job} repo probe ref refs/heads/master revision {revision}")
@@ -173,7 +173,7 @@ def test_a_revision_that_is_not_there_is_rejected(box: Box) -> None:
     assert f"revision {revision} is not in /srv/git/probe.git" in done["reason"]
 
 
-def test_an_unreadable_repository_is_named(box: Box, work: Clone) -> None:
+def test_an_unreadable_repository_is_named(box: TestHost, work: Clone) -> None:
     work("probe-other").script("true")
     box.sh("chmod g-rx /srv/git/probe-other.git")
     try:
@@ -184,7 +184,7 @@ def test_an_unreadable_repository_is_named(box: Box, work: Clone) -> None:
     assert "/srv/git/probe-other.git cannot be read by probe-other: Permission denied" in job["reason"]
 
 
-def test_submodules_are_refused(box: Box, work: Clone) -> None:
+def test_submodules_are_refused(box: TestHost, work: Clone) -> None:
     clone = work("probe-other")
     clone.script("true")
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{clone.git('rev-parse', 'HEAD')},module")
@@ -196,7 +196,7 @@ def test_submodules_are_refused(box: Box, work: Clone) -> None:
     assert "has submodules, which tinyci does not check out" in job["reason"]
 
 
-def test_a_shell_script_can_make_a_job(box: Box, work: Clone) -> None:
+def test_a_shell_script_can_make_a_job(box: TestHost, work: Clone) -> None:
     """Three fields and an id: what a script with redis-cli knows."""
     work("probe").script("git rev-parse --short HEAD; echo $1")
     first = box.deploy(work("probe"))

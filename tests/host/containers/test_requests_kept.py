@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from box import HOST, Box, Work
+from testhost import HOST, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -24,7 +24,7 @@ class Load:
 
 
 @contextmanager
-def load(box: Box, port: int) -> Iterator[Load]:
+def load(box: TestHost, port: int) -> Iterator[Load]:
     """Requests to that port of the host while the block runs; its figures afterwards."""
     figures = Load()
     program = ["sh", "-c", 'python3 -c "$0" "$@"', LOAD.read_text(), "127.0.0.1", str(port)]
@@ -41,7 +41,7 @@ def load(box: Box, port: int) -> Iterator[Load]:
     figures.answered, figures.failed, figures.slowest = int(answered), int(failed), float(slowest)
 
 
-def deployed_under_load(box: Box, work: Work, port: int, deploys: int) -> Load:
+def deployed_under_load(box: TestHost, work: Work, port: int, deploys: int) -> Load:
     with box.repo_file(work.repo, settle='"500ms"'):
         work.commit({"www/index.html": "0\n"})
         assert (job := box.deploy(work))["state"] == "succeeded", job
@@ -57,7 +57,7 @@ def deployed_under_load(box: Box, work: Work, port: int, deploys: int) -> Load:
 
 @pytest.mark.parametrize(("repo", "port"), [("hello-socket", 8084), ("hello-socket-root", 8085)])
 def test_an_app_behind_a_socket_drops_no_request(
-    box: Box, work: Clone, request: pytest.FixtureRequest, repo: str, port: int
+    box: TestHost, work: Clone, request: pytest.FixtureRequest, repo: str, port: int
 ) -> None:
     deploys = min(20, request.config.getoption("--deploys"))
     figures = deployed_under_load(box, work(repo), port, deploys)
@@ -65,13 +65,13 @@ def test_an_app_behind_a_socket_drops_no_request(
     assert figures.failed == 0
 
 
-def test_a_plain_app_drops_some(box: Box, work: Clone, request: pytest.FixtureRequest) -> None:
+def test_a_plain_app_drops_some(box: TestHost, work: Clone, request: pytest.FixtureRequest) -> None:
     """The figure beside it: without the socket the port is nobody's while the container is replaced."""
     figures = deployed_under_load(box, work("hello-quadlet"), 8081, min(20, request.config.getoption("--deploys")))
     assert figures.failed > 0
 
 
-def test_a_bad_version_behind_a_socket_is_rolled_back_and_drops_no_request(box: Box, work: Clone) -> None:
+def test_a_bad_version_behind_a_socket_is_rolled_back_and_drops_no_request(box: TestHost, work: Clone) -> None:
     """It exits at once, so nobody takes what waits in the socket until the old version is back."""
     with box.repo_file("hello-socket", settle='"1s"'):
         work("hello-socket").commit({"www/index.html": "good\n"})

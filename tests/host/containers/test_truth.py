@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from app import App
-from box import Box, Work
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -121,7 +121,7 @@ def test_an_image_that_is_gone_cannot_be_gone_back_to(app: App) -> None:
         app.good()
 
 
-def test_a_unit_that_never_had_an_image_has_nothing_to_go_back_to(box: Box, work: Clone) -> None:
+def test_a_unit_that_never_had_an_image_has_nothing_to_go_back_to(box: TestHost, work: Clone) -> None:
     work("probe").script("true")
     box.sh("printf '[Service]\\nExecStart=false\\n' >/etc/systemd/user/falling.service")
     box.sh("systemctl --user -M probe@ daemon-reload")

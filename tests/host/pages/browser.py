@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from box import HOST, Box
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from testhost import HOST, TestHost
 
 # As a person reaches them: through Nginx, below the path that the inventory gives them.
 PAGES = "http://127.0.0.1/ci/"
@@ -21,14 +21,14 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-def leader(box: Box) -> str:
+def leader(box: TestHost) -> str:
     """PID 1 of the host, as seen from outside."""
     config = subprocess.run([HOST, "ssh-config", box.name], capture_output=True, text=True, check=True).stdout
     return (Path(config.strip()).parent / "leader").read_text().strip()
 
 
 @contextmanager
-def chromium(box: Box, directory: Path) -> Iterator[Browser]:
+def chromium(box: TestHost, directory: Path) -> Iterator[Browser]:
     """In the host's network, and in ours for all else."""
     inside = directory / "chromium"
     inside.write_text(f'#!/bin/sh\nexec nsenter --target {leader(box)} --net {CHROMIUM} "$@"\n')

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from box import Box
 from browser import WATCH, Open, Tab, chromium
 from playwright.sync_api import Browser
+from testhost import TestHost
 
 
 @pytest.fixture(scope="package")
-def browser(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(box: TestHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(box, tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from box import Box
+from testhost import TestHost
 
 
 def stamp(seconds: float) -> str:
@@ -27,7 +27,7 @@ def commands(job: str, fields: Mapping[str, str], lines: Sequence[str], created:
         yield f"xadd tinyci:log:{job} {number}-0 line {quoted(line)}"
 
 
-def keep(box: Box, fields: Mapping[str, str], lines: Sequence[str], created: float) -> str:
+def keep(box: TestHost, fields: Mapping[str, str], lines: Sequence[str], created: float) -> str:
     """One more kept job; its id."""
     job = str(uuid.uuid4())
     said = box.redis_all(list(commands(job, fields, lines, created)))
@@ -35,7 +35,7 @@ def keep(box: Box, fields: Mapping[str, str], lines: Sequence[str], created: flo
     return job
 
 
-def forget(box: Box, jobs: Sequence[str]) -> None:
+def forget(box: TestHost, jobs: Sequence[str]) -> None:
     some = [list(jobs[start : start + 500]) for start in range(0, len(jobs), 500)]
     for part in some:
         box.redis_all(
@@ -89,7 +89,7 @@ def many(count: int, now: float, seed: int = 1) -> Iterator[tuple[str, dict[str,
         )
 
 
-def fill(box: Box, count: int, now: float) -> list[str]:
+def fill(box: TestHost, count: int, now: float) -> list[str]:
     """So many kept jobs; their ids, the newest first."""
     jobs, pipe = [], []
     for job, fields, created in many(count, now):

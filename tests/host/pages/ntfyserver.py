@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from box import Box
+from testhost import TestHost
 
 PORT = 2586
 TOPIC = "tinyci"
@@ -25,7 +25,7 @@ visitor-request-limit-exempt-hosts: "127.0.0.1"
 class Ntfy:
     """The server, and the messages of the topic."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: TestHost) -> None:
         self.box = box
         self.token = ""
         self._seen = "all"
@@ -77,7 +77,7 @@ def short(message: dict[str, Any]) -> str:
 
 
 @contextmanager
-def served(box: Box) -> Iterator[Ntfy]:
+def served(box: TestHost) -> Iterator[Ntfy]:
     """The server runs, and tinyci-notify tells it and nobody else."""
     box.sh(
         "dpkg -s ntfy apprise >/dev/null 2>&1 || apt-get install -qq --no-install-recommends ntfy apprise", limit=300

@@ -4,12 +4,12 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from box import HOST, Box, Work
+from testhost import HOST, TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
-def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box: Box, work: Clone) -> None:
+def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box: TestHost, work: Clone) -> None:
     box.fifo("/tmp/events.fifo")
     work("probe").script("echo well")
     before = box.deploy(work("probe"))

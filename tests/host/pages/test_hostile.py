@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import kept
 import pytest
-from box import Box, Work
 from browser import PAGES, Open
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -27,7 +27,7 @@ TRICKS = [
 
 
 @pytest.fixture(scope="module")
-def hostile(box: Box) -> Iterator[list[str]]:
+def hostile(box: TestHost) -> Iterator[list[str]]:
     """Jobs as whoever may push could have written them."""
     now, jobs = time.time(), []
     for number, trick in enumerate(TRICKS):
@@ -74,7 +74,7 @@ def test_whatever_a_hash_says_is_shown_as_text(hostile: list[str], tab: Open) ->
     page.check()
 
 
-def test_a_build_that_prints_such_things_is_followed_as_text(box: Box, work: Clone, tab: Open) -> None:
+def test_a_build_that_prints_such_things_is_followed_as_text(box: TestHost, work: Clone, tab: Open) -> None:
     box.fifo("/tmp/hostile.fifo")
     clone = work("probe")
     text = "\n".join(trick for trick in TRICKS if "\n" not in trick)
@@ -93,7 +93,7 @@ def test_a_build_that_prints_such_things_is_followed_as_text(box: Box, work: Clo
     page.check()
 
 
-def test_no_question_gives_an_internal_error(box: Box, hostile: list[str]) -> None:
+def test_no_question_gives_an_internal_error(box: TestHost, hostile: list[str]) -> None:
     """A small one; tests/service asks more of them."""
     chance = random.Random(seed := random.randrange(1 << 32))
     print(f"seed {seed}")
@@ -154,7 +154,7 @@ def test_a_script_of_somebody_elses_would_be_refused_and_told(tab: Open) -> None
     assert page.complaints
 
 
-def test_every_answer_says_what_browsers_may_do_with_it(box: Box) -> None:
+def test_every_answer_says_what_browsers_may_do_with_it(box: TestHost) -> None:
     for path in ("", "repos", "no-such-page", "api/jobs", "api/no", "static/no"):
         headers = box.sh(f"curl --silent --head {PAGES}{path}").lower()
         for line in ("content-security-policy: default-src 'none'", "x-content-type-options: nosniff"):

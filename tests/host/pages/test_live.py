@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from box import Box, Work
 from browser import Open
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -13,14 +13,14 @@ COLOURS = r"printf '\033[1;32mgreen and bold\033[0m and \033[38;5;208morange\033
 
 
 @pytest.fixture
-def release(box: Box) -> Callable[[], str]:
+def release(box: TestHost) -> Callable[[], str]:
     """A build that says HELD waits for it."""
     box.fifo("/tmp/seen.fifo")
     return lambda: box.sh("timeout 20 sh -c ': >/tmp/seen.fifo'")
 
 
 def test_an_open_page_shows_a_push_from_queued_to_succeeded(
-    box: Box, work: Clone, tab: Open, release: Callable[[], str]
+    box: TestHost, work: Clone, tab: Open, release: Callable[[], str]
 ) -> None:
     """The list and then the job's page, neither of them loaded again."""
     jobs, first = tab(), tab()
@@ -63,7 +63,7 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     first.check()
 
 
-def test_a_failure_is_seen_with_its_reason(box: Box, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+def test_a_failure_is_seen_with_its_reason(box: TestHost, work: Clone, tab: Open, release: Callable[[], str]) -> None:
     work("probe").script(f"echo begun; {HELD}; echo no such thing >&2; exit 3")
     job = box.push(work("probe")).job
     page = tab()
@@ -77,7 +77,7 @@ def test_a_failure_is_seen_with_its_reason(box: Box, work: Clone, tab: Open, rel
     page.check()
 
 
-def test_without_javascript_the_same_is_read(box: Box, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+def test_without_javascript_the_same_is_read(box: TestHost, work: Clone, tab: Open, release: Callable[[], str]) -> None:
     """While it runs, and when the page is loaded again after its end."""
     work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
     job = box.push(work("probe")).job
@@ -100,7 +100,7 @@ def test_without_javascript_the_same_is_read(box: Box, work: Clone, tab: Open, r
     assert page.complaints == []
 
 
-def test_a_link_leads_back_and_forth(box: Box, work: Clone, tab: Open) -> None:
+def test_a_link_leads_back_and_forth(box: TestHost, work: Clone, tab: Open) -> None:
     """Below a path that the proxy takes away, every link still leads somewhere."""
     page = tab()
     page.open("")
@@ -128,7 +128,7 @@ def kin(url: str) -> str:
     return "/".join([part if len(part) != 36 else "JOB" for part in parts[:1] + parts[2:]]) + path[1]
 
 
-def test_the_keyboard_reaches_everything(box: Box, work: Clone, tab: Open) -> None:
+def test_the_keyboard_reaches_everything(box: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("seq 100")
     job = box.deploy(work("probe"))["id"]
     page = tab()

@@ -11,8 +11,8 @@ from statistics import median
 
 import kept
 import pytest
-from box import Box, Work
 from browser import leader
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -21,14 +21,14 @@ LINES = 5000
 SILENT = 5
 
 
-def resident(box: Box) -> tuple[float, float]:
+def resident(box: TestHost) -> tuple[float, float]:
     """MB of tinyci-web's: now, and at most so far."""
     text = box.sh("cat /proc/$(systemctl show -P MainPID tinyci-web)/status")
     size = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Vm")}
     return size["VmRSS"], size["VmHWM"]
 
 
-def times(box: Box, paths: dict[str, str]) -> dict[str, float]:
+def times(box: TestHost, paths: dict[str, str]) -> dict[str, float]:
     """Seconds for each, the median of some."""
     config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths.values())
     taken: dict[str, list[float]] = {name: [] for name in paths}
@@ -46,7 +46,7 @@ def figures(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 def test_many_follow_a_job_and_none_waits_for_a_slow_one(
-    box: Box, work: Clone, tmp_path: Path, figures: tuple[int, int]
+    box: TestHost, work: Clone, tmp_path: Path, figures: tuple[int, int]
 ) -> None:
     followers, count = figures
     box.sh("systemctl stop tinyci-web.service")  # the next one who asks has a new one

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import kept
 import pytest
-from box import Box, Work
 from browser import Open
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -29,7 +29,7 @@ printf '\033[33mwarning:\033[0m unused variable \033[1mcount\033[0m\n'
 
 
 @pytest.fixture(scope="module")
-def scenes(box: Box, work: Clone) -> Iterator[dict[str, str]]:
+def scenes(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
     """Paths of the pages that are looked at, with something to see on each."""
     filled = kept.fill(box, 60, time.time() - 300)
     app = next(iter(box.redis(f"hget tinyci:job:{filled[0]} repo")))

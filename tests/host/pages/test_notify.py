@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
-from box import Box, Work
 from ntfyserver import URLS, Ntfy, counted, served, short, url
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
 @pytest.fixture(scope="module")
-def server_of_ntfy(box: Box) -> Iterator[Ntfy]:
+def server_of_ntfy(box: TestHost) -> Iterator[Ntfy]:
     with served(box) as made:
         yield made
 
 
 @pytest.fixture
-def ntfy(server_of_ntfy: Ntfy, box: Box) -> Ntfy:
+def ntfy(server_of_ntfy: Ntfy, box: TestHost) -> Ntfy:
     """Nothing of before counts: no repo is in trouble, and none was told of so lately that it would wait for longer."""
     box.sh("systemctl stop tinyci-notify")
     position = "import json; m = json.load(open('memory.json')); m.update(troubled=[], waiting={})"
@@ -34,17 +34,17 @@ def ntfy(server_of_ntfy: Ntfy, box: Box) -> Ntfy:
     return server_of_ntfy
 
 
-def fail(box: Box, work: Work, why: str = "echo the last words; exit 3") -> dict[str, str]:
+def fail(box: TestHost, work: Work, why: str = "echo the last words; exit 3") -> dict[str, str]:
     work.script(why, f"Fail at {time.time()}")
     return box.deploy(work)
 
 
-def succeed(box: Box, work: Work) -> dict[str, str]:
+def succeed(box: TestHost, work: Work) -> dict[str, str]:
     work.script("echo well", f"Succeed at {time.time()}")
     return box.deploy(work)
 
 
-def burst(box: Box, count: int, state: str = "rejected") -> None:
+def burst(box: TestHost, count: int, state: str = "rejected") -> None:
     """Jobs that end at once: of refs that the repo does not deploy."""
     jobs = [str(uuid.uuid4()) for _ in range(count)]
     commands = []
@@ -55,7 +55,7 @@ def burst(box: Box, count: int, state: str = "rejected") -> None:
     assert {each["state"] for each in box.settled(jobs[-1:])} == {state}
 
 
-def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: Box) -> None:
+def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: TestHost) -> None:
     report = box.sh("systemd-analyze security --no-pager tinyci-notify.service")
     print(report.splitlines()[-1])
     level = re.search(r"Overall exposure level for tinyci-notify.service: ([0-9.]+)", report)
@@ -72,7 +72,9 @@ def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: Box) -> None:
     assert int(memory[1]) < 150 * 1024
 
 
-def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(
+    ntfy: Ntfy, box: TestHost, work: Clone
+) -> None:
     pages = tomllib.loads(box.sh("cat /etc/tinyci/tinyci.toml")).get("web", {}).get("url", "")
     with nullcontext() if pages else box.config_file('[web]\nurl = "http://ci.example/"\n'):
         pages = pages or "http://ci.example/"
@@ -93,7 +95,7 @@ def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(ntfy
     assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered", "probe: failed"]
 
 
-def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
     with box.repo_file("probe", notify='["deploy"]'), box.repo_file("probe-other", notify='["never"]'):
         succeed(box, work("probe"))
         (first,) = ntfy.until(1)
@@ -105,7 +107,7 @@ def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, box: Box, work: Clone) -
 
 
 def test_a_server_that_was_down_is_told_once_when_it_is_back(
-    ntfy: Ntfy, box: Box, work: Clone, request: pytest.FixtureRequest
+    ntfy: Ntfy, box: TestHost, work: Clone, request: pytest.FixtureRequest
 ) -> None:
     """`--outage 60` for a minute of it."""
     ntfy.stop()
@@ -126,7 +128,7 @@ def test_a_server_that_was_down_is_told_once_when_it_is_back(
     assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered"]
 
 
-def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: Box) -> None:
+def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: TestHost) -> None:
     burst(box, 100)
     messages = ntfy.until_counted(100)
     print(f"100 events, {len(messages)} messages: {[counted(each) for each in messages]}")
@@ -135,7 +137,7 @@ def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: Box) -> None:
     assert all(short(each).startswith("probe: ") for each in messages)
 
 
-def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
     box.sh("systemctl stop tinyci-notify")
     burst(box, 50)
     assert succeed(box, work("probe-other"))["state"] == "succeeded", "deploys go on"
@@ -145,7 +147,7 @@ def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, 
     assert (short(message), counted(message)) == ("probe: 50 deploys, last rejected", 50)
 
 
-def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
     for _ in range(2):
         burst(box, 20)
         box.kill("tinyci-notify")
@@ -158,7 +160,7 @@ def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: Box, work: Clon
     assert 40 <= sum(map(counted, messages[:-1])) <= 60
 
 
-def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
     password = "/etc/tinyci/credentials/redis-notify"
     box.sh(f"cp -p {password} /root/redis-notify; echo -n wrong >{password}")
     try:
@@ -182,7 +184,7 @@ def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: Box, work: Clone) -> None
     assert short(ntfy.until(2)[1]) == "probe: failed"
 
 
-def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: Box, work: Clone) -> None:
+def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
     wrong = "tk_wr0ngwr0ngwr0ngwr0ngwr0ngwr0"
     more = f"{url(ntfy)}ntfy://{wrong}@127.0.0.1:2586/tinyci\nslack://{wrong}\nntfy://{wrong}@127.0.0.1:1/x\nnosuch://{wrong}\n"
     try:

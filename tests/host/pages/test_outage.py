@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from box import Box, Work
 from browser import PAGES, Open
+from testhost import TestHost, Work
 
 Clone = Callable[[str], Work]
 
 
 @pytest.fixture(autouse=True)
-def no_traceback(box: Box) -> Iterator[None]:
+def no_traceback(box: TestHost) -> Iterator[None]:
     """Nothing that a person can cause is told as a defect of ours."""
     cursor = box.sh("journalctl --lines=0 --show-cursor").split()[-1]
     yield
@@ -18,17 +18,17 @@ def no_traceback(box: Box) -> Iterator[None]:
     assert "Traceback" not in said, said
 
 
-def status(box: Box, path: str = "") -> str:
+def status(box: TestHost, path: str = "") -> str:
     return box.sh(f"curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 {PAGES}{path} || true")
 
 
-def answers(box: Box, told: str = "200") -> None:
+def answers(box: TestHost, told: str = "200") -> None:
     """Wait until the list is answered so: what was read of Redis is shown for half a second more."""
     ask = f"curl --silent --output /dev/null --write-out %{{http_code}} {PAGES}"
     box.sh(f"timeout 60 sh -c 'until {ask} | grep -qx {told}; do sleep 0.2; done'")
 
 
-def test_without_redis_pages_say_so_and_come_back(box: Box, work: Clone, tab: Open) -> None:
+def test_without_redis_pages_say_so_and_come_back(box: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("echo once")
     job = box.deploy(work("probe"))["id"]
     jobs = tab()
@@ -55,7 +55,7 @@ def test_without_redis_pages_say_so_and_come_back(box: Box, work: Clone, tab: Op
     assert jobs.navigations == []
 
 
-def test_a_page_goes_on_when_the_pages_were_killed(box: Box, work: Clone, tab: Open) -> None:
+def test_a_page_goes_on_when_the_pages_were_killed(box: TestHost, work: Clone, tab: Open) -> None:
     box.fifo("/tmp/away.fifo")
     work("probe").script("echo begun; timeout 120 cat /tmp/away.fifo; echo over")
     job = box.push(work("probe")).job
@@ -70,7 +70,7 @@ def test_a_page_goes_on_when_the_pages_were_killed(box: Box, work: Clone, tab: O
     assert page.navigations == []
 
 
-def test_deploys_go_on_without_the_pages(box: Box, work: Clone, tab: Open) -> None:
+def test_deploys_go_on_without_the_pages(box: TestHost, work: Clone, tab: Open) -> None:
     """Stopped, with a password that Redis does not know, and with none."""
     file = "/etc/tinyci/credentials/redis-web"
     script = work("probe").script
@@ -99,7 +99,7 @@ def test_deploys_go_on_without_the_pages(box: Box, work: Clone, tab: Open) -> No
     answers(box)
 
 
-def test_pages_are_read_without_the_daemon(box: Box, work: Clone, tab: Open) -> None:
+def test_pages_are_read_without_the_daemon(box: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("echo before")
     job = box.deploy(work("probe"))["id"]
     box.sh("systemctl stop tinyci")
@@ -117,7 +117,7 @@ def test_pages_are_read_without_the_daemon(box: Box, work: Clone, tab: Open) -> 
     page.state("#state", "succeeded")
 
 
-def test_what_the_pages_may_do_is_little(box: Box) -> None:
+def test_what_the_pages_may_do_is_little(box: TestHost) -> None:
     box.sh("systemd-analyze security --no-pager --threshold=15 tinyci-web.service")
     # It knows Redis alone, and may only read there.
     user = (

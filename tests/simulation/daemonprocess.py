@@ -3,38 +3,38 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from memory import MemoryStore
+from fakebus import FakeBus
+from fakeredis import FakeStore
+from hostmodel import HostModel
 from tinyci.daemon.dispatch import Dispatch
-from tinyci.daemon.hostaccess import Host
-from tinyci.daemon.requests import Desk
+from tinyci.daemon.hostaccess import HostAccess
+from tinyci.daemon.requests import RequestHandler
 from tinyci.model.repos import Repos
-from tinyci.model.settings import Config
+from tinyci.model.settings import Settings
 from tinyci.stage.build import tip_line
 from tinyci.systemd.journal import Lines
-from tinyci.systemd.manager import Manager, ManagerGone
+from tinyci.systemd.manager import Manager, ManagerGoneError
 from tinyci.systemd.managers import Managers
-from virtual import Hangs
-from wire import Wire
-from world import World
+from virtualloop import HangsError
 
 
-class Killed(BaseException):
+class KilledError(BaseException):
     """What a process meets that is dead and would touch the world."""
 
 
-class Life:
+class DaemonProcess:
     """From its start to its end. `at_end`: whatever it does after that reaches nobody."""
 
-    def __init__(self, world: World, config: Config, repos: Repos, number: int) -> None:
+    def __init__(self, world: HostModel, config: Settings, repos: Repos, number: int) -> None:
         self.world = world
         self.is_ready = False
         self._alive = True
         # Its way to the directories, which a dead one does not have any more.
         self._root = world.directory / f"life-{number}"
         self._root.symlink_to(world.directory, target_is_directory=True)
-        store = MemoryStore(world.memory, self._way, self._on_outage)
+        store = FakeStore(world.memory, self._way, self._on_outage)
         self._managers = Managers(connect=self._connect)
-        host = Host(
+        host = HostAccess(
             jobs=self._root / "run" / "jobs", spool=str(self._root / "spool"), lines=self._lines, time=world.time
         )
         self.dispatch = Dispatch(
@@ -46,12 +46,12 @@ class Life:
             lambda: None,
             host,  # type: ignore[arg-type]
         )
-        self.desk = Desk(store, self.dispatch)  # type: ignore[arg-type]
+        self.desk = RequestHandler(store, self.dispatch)  # type: ignore[arg-type]
         self._store = store
         self._main = world.loop.create_task(self._run())
         self._requests: list[asyncio.Task[object]] = []
 
-    def ask(self, request: Callable[[Desk], Awaitable[object]]) -> "asyncio.Task[object]":
+    def ask(self, request: Callable[[RequestHandler], Awaitable[object]]) -> "asyncio.Task[object]":
         """As somebody asks over D-Bus."""
 
         async def answered() -> object:
@@ -92,7 +92,7 @@ class Life:
                 break
             self.world.loop.turn()
         else:
-            raise Hangs("a cancelled task of the daemon does not end")
+            raise HangsError("a cancelled task of the daemon does not end")
         for task in tasks:
             if not task.cancelled():
                 task.exception()  # nobody has to look
@@ -100,7 +100,7 @@ class Life:
     async def _run(self) -> None:
         """As Daemon does."""
         await self._store.ping()
-        await self.dispatch.take_up()
+        await self.dispatch.resume()
         self.is_ready = True
         try:
             await self.dispatch.run()
@@ -112,21 +112,21 @@ class Life:
         for _ in range(1 + self.world.number()):
             await asyncio.sleep(0)
         if not self._alive:
-            raise Killed
+            raise KilledError
 
     def _later(self, act: Callable[[], None]) -> None:
         self.world.later(lambda: act() if self._alive else None)
 
     def _on_outage(self, error: str | None) -> None:
         if error is None:
-            self.dispatch.doubt()
+            self.dispatch.mark_stale()
 
     async def _connect(self, user: str) -> Manager:
         await self._way()
         manager = self.world.managers[user]
         if not manager.is_up or not manager.is_reachable:
-            raise ManagerGone("nobody listens")
-        return await Manager.over(Wire(manager, self._way, self._later))  # type: ignore[arg-type]
+            raise ManagerGoneError("nobody listens")
+        return await Manager.on_bus(FakeBus(manager, self._way, self._later))  # type: ignore[arg-type]
 
     async def _said_last(self, unit: str, uid: int, since: float) -> list[str]:
         await asyncio.sleep(0)
@@ -139,7 +139,7 @@ class Life:
 class _Printed:
     """As tinyci.journal.Lines: two lines of each build, the second one when it comes to its own end."""
 
-    def __init__(self, world: World, invocation: str) -> None:
+    def __init__(self, world: HostModel, invocation: str) -> None:
         (self._run,) = (run for run in world.runs if run.invocation == invocation)
 
     async def follow(self, ended: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:

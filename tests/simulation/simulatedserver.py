@@ -8,19 +8,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from life import Killed, Life
+from daemonprocess import DaemonProcess, KilledError
+from hostmodel import HostModel
 from servicemanager import STAGE
 from tinyci.api.requests import RequestError
 from tinyci.model.job import FINAL, State, stamp
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
-from tinyci.model.settings import Config
-from truth import Truth
-from virtual import VirtualLoop
-from world import World
+from tinyci.model.settings import Settings
+from virtualloop import VirtualLoop
+from writechecker import WriteChecker
 
 PARALLEL = 2
-CONFIG = Config(redis_socket="", parallel=PARALLEL, log_max=65536, output_max=65536, keep_jobs=1000, keep_age=9e9)
+CONFIG = Settings(redis_socket="", parallel=PARALLEL, log_max=65536, output_max=65536, keep_jobs=1000, keep_age=9e9)
 QUIET = 2000.0
 """Seconds within which everything has ended once nothing is broken any more."""
 
@@ -49,15 +49,15 @@ APPS = [unit for each in REPOS.values() for unit in each.units]
 MAIN, NEXT, BY_HAND = "refs/heads/main", "refs/heads/next", "refs/heads/by-hand"
 
 
-class Scene:
+class SimulatedServer:
     def __init__(self, pace: Sequence[int] = (0,)) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="tinyci-scene-"))
         self.loop = VirtualLoop()
-        self.world = World(self.loop, self.directory, USERS, REPOS, pace)
+        self.world = HostModel(self.loop, self.directory, USERS, REPOS, pace)
         self.memory = self.world.memory
-        self.truth = Truth(self.world, self._deployed_as)
+        self.truth = WriteChecker(self.world, self._deployed_as)
         self.repos = dict(REPOS)
-        self.life: Life | None = None
+        self.life: DaemonProcess | None = None
         self.rejected: list[str] = []
         """Ids of what is no job."""
         self._lives = 0
@@ -115,7 +115,7 @@ class Scene:
     def start(self) -> None:
         if not self.life:
             self._lives += 1
-            self.life = Life(self.world, CONFIG, Repos(known=dict(self.repos)), self._lives)
+            self.life = DaemonProcess(self.world, CONFIG, Repos(known=dict(self.repos)), self._lives)
 
     def kill(self) -> None:
         if self.life:
@@ -280,7 +280,7 @@ class Scene:
         assert not left, left
         assert not list((self.directory / "run" / "jobs").iterdir())
         for job_id, task in self._cancels:
-            if not task.done() or task.cancelled() or isinstance(task.exception(), RequestError | Killed):
+            if not task.done() or task.cancelled() or isinstance(task.exception(), RequestError | KilledError):
                 continue
             task.result()
             assert self.memory.hashes[job_id]["state"] == State.CANCELLED, self.memory.hashes[job_id]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memory import Memory
+from fakeredis import FakeRedis
 from servicemanager import EPOCH, STAGE, ServiceManager, Unit
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
-from virtual import VirtualLoop
+from virtualloop import VirtualLoop
 
 
 @dataclass(eq=False)
@@ -62,7 +62,7 @@ class Images:
 
 
 @dataclass(eq=False)
-class World:
+class HostModel:
     loop: VirtualLoop
     directory: Path
     users: tuple[str, ...]
@@ -74,7 +74,7 @@ class World:
     """What should never have happened."""
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.time)
+        self.memory = FakeRedis(self.time)
         self.managers = {user: ServiceManager(self, user) for user in self.users}
         self.runs: list[Run] = []
         self.spans: dict[tuple[str, str], list[Span]] = {}

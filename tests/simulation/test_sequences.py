@@ -3,30 +3,30 @@
 from collections.abc import Iterator
 
 import pytest
-from scene import MAIN, NEXT, Scene
+from simulatedserver import MAIN, NEXT, SimulatedServer
 from tinyci.model.job import FINAL, State
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    made = Scene()
+def scene() -> Iterator[SimulatedServer]:
+    made = SimulatedServer()
     made.until_ready()
     yield made
     made.close()
 
 
-def state(scene: Scene, job_id: str) -> str:
+def state(scene: SimulatedServer, job_id: str) -> str:
     return scene.memory.hashes[job_id].get("state", "")
 
 
-def reason(scene: Scene, job_id: str) -> str:
+def reason(scene: SimulatedServer, job_id: str) -> str:
     return scene.memory.hashes[job_id]["reason"]
 
 
 # -- push order --------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_in_the_queue_is_older_than_what_is_in_the_spool(scene: Scene) -> None:
+def test_what_waits_in_the_queue_is_older_than_what_is_in_the_spool(scene: SimulatedServer) -> None:
     scene.kill()
     older = scene.push("web")
     scene.redis()
@@ -38,7 +38,7 @@ def test_what_waits_in_the_queue_is_older_than_what_is_in_the_spool(scene: Scene
     scene.check_deployed(newer)
 
 
-def test_a_late_job_comes_behind_every_older_one_of_its_repo(scene: Scene) -> None:
+def test_a_late_job_comes_behind_every_older_one_of_its_repo(scene: SimulatedServer) -> None:
     scene.kill()
     scene.push_by_hand("web")  # has no time before it is accepted, and is the newest by that
     older = scene.push("web")
@@ -54,7 +54,7 @@ def test_a_late_job_comes_behind_every_older_one_of_its_repo(scene: Scene) -> No
 # -- never two at once -------------------------------------------------------------------------------------------
 
 
-def test_no_build_begins_beside_one_that_lives_on_behind_a_gate(scene: Scene) -> None:
+def test_no_build_begins_beside_one_that_lives_on_behind_a_gate(scene: SimulatedServer) -> None:
     given_up = scene.push("web")
     scene.sleep(1.0)
     scene.gate("daemon")
@@ -72,7 +72,7 @@ def test_no_build_begins_beside_one_that_lives_on_behind_a_gate(scene: Scene) ->
     scene.check_ends()
 
 
-def test_a_build_whose_repo_was_given_to_another_user_is_stopped(scene: Scene) -> None:
+def test_a_build_whose_repo_was_given_to_another_user_is_stopped(scene: SimulatedServer) -> None:
     begun = scene.push("web")
     scene.sleep(1.0)
     scene.reload("web", {"user": "nobody"})
@@ -84,7 +84,7 @@ def test_a_build_whose_repo_was_given_to_another_user_is_stopped(scene: Scene) -
     scene.check_ends()
 
 
-def test_a_build_whose_repo_was_removed_is_stopped_by_whoever_comes_next(scene: Scene) -> None:
+def test_a_build_whose_repo_was_removed_is_stopped_by_whoever_comes_next(scene: SimulatedServer) -> None:
     begun = scene.push("web")
     scene.sleep(1.0)
     scene.reload("web", {"refs": ()})
@@ -97,7 +97,7 @@ def test_a_build_whose_repo_was_removed_is_stopped_by_whoever_comes_next(scene: 
     scene.check_ends()
 
 
-def test_a_manager_that_is_away_holds_up_nobody_else(scene: Scene) -> None:
+def test_a_manager_that_is_away_holds_up_nobody_else(scene: SimulatedServer) -> None:
     scene.push("web")
     scene.sleep(1.0)
     scene.gate("daemon")
@@ -108,7 +108,7 @@ def test_a_manager_that_is_away_holds_up_nobody_else(scene: Scene) -> None:
     scene.check_deployed(other)
 
 
-def test_a_rollback_does_not_begin_beside_the_verification(scene: Scene) -> None:
+def test_a_rollback_does_not_begin_beside_the_verification(scene: SimulatedServer) -> None:
     first = scene.push("site")
     scene.go_well(10)
     scene.check_deployed(first)
@@ -128,7 +128,9 @@ def test_a_rollback_does_not_begin_beside_the_verification(scene: Scene) -> None
 
 
 @pytest.mark.parametrize("turns", range(0, 80, 4))
-def test_a_build_that_is_cut_off_when_it_is_taken_up_again_is_another_attempt(scene: Scene, turns: int) -> None:
+def test_a_build_that_is_cut_off_when_it_is_taken_up_again_is_another_attempt(
+    scene: SimulatedServer, turns: int
+) -> None:
     job_id = scene.push("web")
     scene.sleep(1.0)
     scene.restart()
@@ -140,7 +142,7 @@ def test_a_build_that_is_cut_off_when_it_is_taken_up_again_is_another_attempt(sc
     assert builds == [1, 2]
 
 
-def test_a_rollback_that_restarts_its_units_already_is_not_begun_anew(scene: Scene) -> None:
+def test_a_rollback_that_restarts_its_units_already_is_not_begun_anew(scene: SimulatedServer) -> None:
     scene.push("site")
     scene.go_well(10)
     job_id = scene.push("site")
@@ -158,7 +160,7 @@ def test_a_rollback_that_restarts_its_units_already_is_not_begun_anew(scene: Sce
     assert [run.stage for run in scene.world.runs if run.job == job_id] == ["build", "rollback", "verify"]
 
 
-def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_and_back(scene: Scene) -> None:
+def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_and_back(scene: SimulatedServer) -> None:
     begun = scene.push("web")
     scene.sleep(1.0)
     scene.plan("web.service", "slow")
@@ -178,7 +180,7 @@ def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_an
 # -- true ends ---------------------------------------------------------------------------------------------------
 
 
-def test_an_outage_before_a_build_is_not_of_its_time(scene: Scene) -> None:
+def test_an_outage_before_a_build_is_not_of_its_time(scene: SimulatedServer) -> None:
     job_id = scene.push("library")
     while not scene.life.dispatch.running:
         scene.loop.turn()
@@ -189,7 +191,7 @@ def test_an_outage_before_a_build_is_not_of_its_time(scene: Scene) -> None:
     scene.check_deployed(job_id)
 
 
-def test_a_job_whose_repo_has_no_units_any_more_ends_its_restart(scene: Scene) -> None:
+def test_a_job_whose_repo_has_no_units_any_more_ends_its_restart(scene: SimulatedServer) -> None:
     job_id = scene.push("web")
     scene.sleep(1.0)
     scene.plan("web.service", "slow")
@@ -202,7 +204,7 @@ def test_a_job_whose_repo_has_no_units_any_more_ends_its_restart(scene: Scene) -
     assert state(scene, job_id) == State.SUCCEEDED
 
 
-def test_a_build_that_is_cancelled_while_its_manager_is_away_is_cancelled(scene: Scene) -> None:
+def test_a_build_that_is_cancelled_while_its_manager_is_away_is_cancelled(scene: SimulatedServer) -> None:
     job_id = scene.push("web")
     scene.sleep(1.0)
     scene.gate("daemon")
@@ -216,7 +218,7 @@ def test_a_build_that_is_cancelled_while_its_manager_is_away_is_cancelled(scene:
 
 @pytest.mark.parametrize("stage", ["build", "restart", "settle", "verify"])
 def test_a_unit_that_its_manager_stops_as_it_shuts_down_has_not_failed(stage: str) -> None:
-    scene = Scene([0, 5, 3])  # the daemon sees units stop before the manager is gone
+    scene = SimulatedServer([0, 5, 3])  # the daemon sees units stop before the manager is gone
     scene.until_ready()
     job_id = scene.push("web")
     scene.sleep(1.0)
@@ -239,7 +241,9 @@ def test_a_unit_that_its_manager_stops_as_it_shuts_down_has_not_failed(stage: st
     assert builds == ([1, 2] if stage == "build" else [1])
 
 
-def test_a_verification_of_what_is_not_up_yet_after_its_manager_came_anew_does_not_count(scene: Scene) -> None:
+def test_a_verification_of_what_is_not_up_yet_after_its_manager_came_anew_does_not_count(
+    scene: SimulatedServer,
+) -> None:
     job_id = scene.push("site")
     scene.sleep(1.0)
     scene.end(0, "succeeded")
@@ -258,7 +262,7 @@ def test_a_verification_of_what_is_not_up_yet_after_its_manager_came_anew_does_n
     scene.check_deployed(job_id)
 
 
-def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: Scene) -> None:
+def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: SimulatedServer) -> None:
     pushed = scene.push("web")
     scene.go_well(20)
     scene.check_deployed(pushed)
@@ -280,7 +284,7 @@ def test_a_run_of_a_ref_says_what_it_deployed_also_after_it_was_cut_off(scene: S
     assert [(each["state"], each["revision"]) for each in newest] == [(State.SUCCEEDED, "b" * 40)]
 
 
-def test_a_run_of_no_ref_is_of_the_one_that_was_deployed_last(scene: Scene) -> None:
+def test_a_run_of_no_ref_is_of_the_one_that_was_deployed_last(scene: SimulatedServer) -> None:
     scene.deploy("web", "")  # says that it has to be named: the repo deploys a pattern
     scene.sleep(1.0)
     scene.push("web", NEXT)
@@ -300,7 +304,7 @@ def test_a_run_of_no_ref_is_of_the_one_that_was_deployed_last(scene: Scene) -> N
 
 def test_the_end_of_a_pause_is_the_last_word_here_and_in_redis() -> None:
     for pace in ([0], [0, 1], [0, 0, 2], [1, 0]):
-        scene = Scene(pace)
+        scene = SimulatedServer(pace)
         scene.until_ready()
         scene.pause()
         scene.pause(False)
@@ -313,7 +317,7 @@ def test_the_end_of_a_pause_is_the_last_word_here_and_in_redis() -> None:
 # -- what is told ------------------------------------------------------------------------------------------------
 
 
-def test_that_a_job_is_queued_is_told_once_however_often_it_is_accepted(scene: Scene) -> None:
+def test_that_a_job_is_queued_is_told_once_however_often_it_is_accepted(scene: SimulatedServer) -> None:
     scene.pause()
     scene.sleep(1.0)
     job_ids = [scene.push("web"), scene.push("api")]

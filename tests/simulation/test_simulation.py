@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.strategies import just, sampled_from, tuples
-from scene import APPS, MAIN, NEXT, REPOS, USERS, Scene
 from servicemanager import ENDS
+from simulatedserver import APPS, MAIN, NEXT, REPOS, USERS, SimulatedServer
 
 repos = sampled_from(list(REPOS))
 users = sampled_from(USERS)
@@ -58,7 +58,7 @@ class Simulation(RuleBasedStateMachine):
     @initialize(pace=st.lists(st.integers(0, 4), min_size=1, max_size=12))
     def begin(self, pace: list[int]) -> None:
         """`pace`: the turns of the loop that each message takes, again and again."""
-        self.scene = Scene(pace)
+        self.scene = SimulatedServer(pace)
         self.is_broken = False
 
     # One rule for all: of many, Hypothesis leaves out most in any one sequence.

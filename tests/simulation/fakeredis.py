@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from tinyci.model.job import FINAL
-from tinyci.model.retention import Kept
+from tinyci.model.retention import KeptJob
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ Written = Callable[[str, Mapping[str, str], Mapping[str, str]], None]
 """Hears of an id, the hash that it had, and the fields that are about to be written."""
 
 
-class Memory:
+class FakeRedis:
     """What the server holds. It survives its clients, and its own crashes."""
 
     def __init__(self, time: Callable[[], float], on_write: Written = lambda *_: None) -> None:
@@ -58,12 +58,12 @@ class Memory:
         self.up.set()
 
 
-class MemoryStore:
+class FakeStore:
     """As tinyci.store.Store. `way`: what a request or an answer goes, some turns of the loop; it may not arrive."""
 
     def __init__(
         self,
-        memory: Memory,
+        memory: FakeRedis,
         way: Callable[[], Awaitable[None]],
         on_outage: Callable[[str | None], None] = lambda _: None,
     ) -> None:
@@ -138,13 +138,13 @@ class MemoryStore:
 
         await self._do(once)
 
-    async def kept(self) -> list[Kept]:
-        def once() -> list[Kept]:
+    async def kept(self) -> list[KeptJob]:
+        def once() -> list[KeptJob]:
             rows = []
             for score, job_id in self._memory.indexed():
                 values = self._memory.hashes.get(job_id, {})
                 shown = (values.get(name, "") for name in ("repo", "ref", "state", "created", "image"))
-                rows.append(Kept(job_id, *shown, score))
+                rows.append(KeptJob(job_id, *shown, score))
             return rows
 
         return await self._do(once)

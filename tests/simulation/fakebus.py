@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from servicemanager import ServiceManager
-from tinyci.dbus.bus import BusError, BusGone
+from tinyci.dbus.bus import BusError, BusGoneError
 
 Handler = Callable[[str, str, str, list[Any]], None]
 
 
-class Wire:
+class FakeBus:
     """What comes over it comes in order; when it is lost, whatever was on its way is lost too."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Wire:
     ) -> list[Any]:
         await self._way()
         if not self.connected:
-            raise BusGone("the connection is closed")
+            raise BusGoneError("the connection is closed")
         answer: list[Any] | BusError
         try:
             answer = self._manager.call(path, member, body)
@@ -71,7 +71,7 @@ class Wire:
                 each.cancel()
         await self._way()
         if not arrived.is_set():
-            raise BusGone(f"the connection was lost during {member}")
+            raise BusGoneError(f"the connection was lost during {member}")
         if isinstance(answer, BusError):
             raise answer
         return answer

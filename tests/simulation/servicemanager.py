@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tinyci.dbus.bus import BusError
 
 if TYPE_CHECKING:
-    from wire import Wire
-    from world import Run, World
+    from fakebus import FakeBus
+    from hostmodel import HostModel, Run
 
 STAGE = re.compile(r"tinyci-(build|verify|rollback)@([0-9a-f]{32})\.service")
 _ERRORS = "org.freedesktop.systemd1."
@@ -67,13 +67,13 @@ class Unit:
 class ServiceManager:
     """The manager of one user. It can go away with all its units, or only out of reach."""
 
-    def __init__(self, world: World, user: str) -> None:
+    def __init__(self, world: HostModel, user: str) -> None:
         self.user = user
         self.is_up = True
         self.is_reachable = True
         self.is_stopping = False
         self.units: dict[str, Unit] = {}
-        self.wires: list[Wire] = []
+        self.wires: list[FakeBus] = []
         self._world = world
         self._jobs = 0
 

@@ -9,7 +9,7 @@ BUSY = 20_000
 """Turns without any time passing, after which somebody must be going round in a circle."""
 
 
-class Hangs(Exception):
+class HangsError(Exception):
     """What should come to an end does not."""
 
 
@@ -23,10 +23,10 @@ class _Clock(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Hangs("everybody waits for somebody else")
+            raise HangsError("everybody waits for somebody else")
         self.turns = 0 if timeout > 0 else self.turns + 1
         if self.turns > BUSY:
-            raise Hangs(f"{BUSY} turns, and no time has passed")
+            raise HangsError(f"{BUSY} turns, and no time has passed")
         self.time += max(0.0, timeout)
         return []
 
@@ -57,5 +57,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         end = self.time() + limit
         while not is_so():
             if self.time() >= end:
-                raise Hangs(f"not within {limit:g} s")
+                raise HangsError(f"not within {limit:g} s")
             self.sleep(step)

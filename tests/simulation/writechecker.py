@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
+from hostmodel import HostModel, Run
 from tinyci.model.job import FINAL, NEXT, State
 from tinyci.model.repo import Repo
-from world import Run, World
 
 _FAILED = ("failed", "refused", "oom", "killed")
 _NOT_OF_THE_BUILD = ("manager", "gate", "no repo", "cut off", "was changed from")
 
 
-class Truth:
+class WriteChecker:
     """Looks at every write; what is not so goes to `world.wrong`."""
 
-    def __init__(self, world: World, deployed_as: Callable[[str], Repo | None]) -> None:
+    def __init__(self, world: HostModel, deployed_as: Callable[[str], Repo | None]) -> None:
         """`deployed_as`: the repo by which the daemon deploys a job, when it does."""
         self.cancelled: set[str] = set()
         """Jobs of which somebody asked that they be cancelled."""
