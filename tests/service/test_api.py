@@ -16,7 +16,7 @@ from tinyci.api import outputreader
 from tinyci.api.jobobject import PROPERTIES, path_of
 from tinyci.api.objects import EXPORTED, ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
-from tinyci.model.job import FINAL
+from tinyci.model.state import FINAL
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
 ALL_FIELDS = {

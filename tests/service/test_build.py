@@ -14,7 +14,7 @@ import pytest
 from gitrepos import Clone
 from servers import LIMIT, TREE
 from tinyci.model.job import TIP
-from tinyci.stage.build import first_line, last_line, tip_line
+from tinyci.model.stagecontract import first_line, last_line, tip_line
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 HEX = ID.replace("-", "")

@@ -47,7 +47,7 @@ async def running(
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
     configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, HostAccess(jobs=tmp_path))
+    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, HostAccess(job_files=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:

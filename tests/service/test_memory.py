@@ -9,7 +9,7 @@ from fakeredis import FakeRedis, FakeStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import Gap, Redis
-from tinyci.model.job import State
+from tinyci.model.state import State
 from tinyci.store.writer import Store
 
 ids = st.sampled_from("abcd")

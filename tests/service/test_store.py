@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from servers import Redis
-from tinyci.model.job import FINAL, State
+from tinyci.model.state import FINAL, State
 from tinyci.store import writer as store_module
 from tinyci.store.writer import Store, StoreError
 

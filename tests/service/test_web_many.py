@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from servers import Redis
-from tinyci.model.job import stamp
+from tinyci.model.timestamp import stamp
 from webserver import Jobs, Web, running
 
 COUNT = 10_000

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from servers import LIMIT, Redis
-from tinyci.model.job import stamp
+from tinyci.model.timestamp import stamp
 
 
 @dataclass

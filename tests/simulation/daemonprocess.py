@@ -11,7 +11,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.requests import RequestHandler
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
-from tinyci.stage.build import tip_line
+from tinyci.model.stagecontract import tip_line
 from tinyci.systemd.journal import Lines
 from tinyci.systemd.manager import Manager, ManagerGoneError
 from tinyci.systemd.managers import Managers
@@ -35,7 +35,7 @@ class DaemonProcess:
         store = FakeStore(world.memory, self._way, self._on_outage)
         self._managers = Managers(connect=self._connect)
         host = HostAccess(
-            jobs=self._root / "run" / "jobs", spool=str(self._root / "spool"), lines=self._lines, time=world.time
+            job_files=self._root / "run" / "jobs", spool=str(self._root / "spool"), lines=self._lines, time=world.time
         )
         self.dispatch = Dispatch(
             store,

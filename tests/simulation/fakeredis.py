@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from tinyci.model.job import FINAL
 from tinyci.model.retention import KeptJob
+from tinyci.model.state import FINAL
 
 T = TypeVar("T")
 

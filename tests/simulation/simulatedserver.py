@@ -12,10 +12,11 @@ from daemonprocess import DaemonProcess, KilledError
 from hostmodel import HostModel
 from servicemanager import STAGE
 from tinyci.api.requests import RequestError
-from tinyci.model.job import FINAL, State, stamp
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
+from tinyci.model.state import FINAL, State
+from tinyci.model.timestamp import stamp
 from virtualloop import VirtualLoop
 from writechecker import WriteChecker
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from simulatedserver import MAIN, NEXT, SimulatedServer
-from tinyci.model.job import FINAL, State
+from tinyci.model.state import FINAL, State
 
 
 @pytest.fixture

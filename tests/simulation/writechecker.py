@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from hostmodel import HostModel, Run
-from tinyci.model.job import FINAL, NEXT, State
 from tinyci.model.repo import Repo
+from tinyci.model.state import FINAL, TABLE, State
 
 _FAILED = ("failed", "refused", "oom", "killed")
 _NOT_OF_THE_BUILD = ("manager", "gate", "no repo", "cut off", "was changed from")
@@ -29,7 +29,7 @@ class WriteChecker:
         if new is State.QUEUED:
             self._expect(not before.get("state"), job_id, f"queued when it was {old}")
             return
-        self._expect(new in NEXT[old], job_id, f"from {old} to {new}")
+        self._expect(new in TABLE[old].next, job_id, f"from {old} to {new}")
         if new not in FINAL:
             return
         self._expect(

@@ -7,7 +7,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.model.job import FINAL, NEXT, Job, JobError, State, check_step, is_id, is_revision, now
+from tinyci.model.job import Job, JobError, is_id, is_revision
+from tinyci.model.stagecontract import unit_name
+from tinyci.model.state import FINAL, TABLE, State, check_transition
+from tinyci.model.timestamp import now
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
@@ -18,7 +21,7 @@ def test_three_fields_make_a_job() -> None:
     assert (job.id, job.repo, job.ref, job.revision) == (ID, "web", "refs/heads/main", "a" * 40)
     assert (job.state, job.attempt, job.created, job.build_started, job.restarting) == (State.QUEUED, 0, "", "", "")
     assert job.hex == "0d313b1ecca811ec8c5967453021b8a9"
-    assert job.unit("build") == "tinyci-build@0d313b1ecca811ec8c5967453021b8a9.service"
+    assert unit_name("build", job.hex) == "tinyci-build@0d313b1ecca811ec8c5967453021b8a9.service"
 
 
 def test_a_job_that_was_on_its_way_is_read_where_it_stands() -> None:
@@ -98,7 +101,7 @@ def test_any_hash_is_a_job_or_a_job_error(job_id: str, fields: dict[str, str]) -
     except JobError as error:
         assert len(str(error)) < 500
     else:
-        assert re.fullmatch(r"tinyci-build@[0-9a-f]{32}\.service", job.unit("build"))
+        assert re.fullmatch(r"tinyci-build@[0-9a-f]{32}\.service", unit_name("build", job.hex))
         assert re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", job.revision)
         assert re.fullmatch(r"[A-Za-z0-9][\w.-]*", job.repo, re.ASCII)
         assert job.ref.startswith("refs/")
@@ -121,10 +124,10 @@ def test_finals_are_the_seven_of_the_design() -> None:
 
 def test_a_final_state_has_no_next() -> None:
     for final in FINAL:
-        assert not NEXT[final]
+        assert not TABLE[final].next
         for after in State:
             with pytest.raises(ValueError, match=f"cannot go from {final} to {after}"):
-                check_step(final, after)
+                check_transition(final, after)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in FINAL])
@@ -134,7 +137,7 @@ def test_every_other_state_reaches_a_final_one(state: State) -> None:
         each = to_see.pop()
         if each not in reached:
             reached.add(each)
-            to_see.extend(NEXT[each])
+            to_see.extend(TABLE[each].next)
     assert reached & FINAL
 
 
@@ -157,20 +160,20 @@ def test_every_other_state_reaches_a_final_one(state: State) -> None:
 def test_the_steps_of_the_design_are_steps(steps: str) -> None:
     states = [State(word) for word in steps.split()]
     for before, after in pairwise(states):
-        check_step(before, after)
+        check_transition(before, after)
 
 
 @pytest.mark.parametrize("before", [State.RESTARTING, State.VERIFYING, State.ROLLING_BACK])
 @pytest.mark.parametrize("after", [State.QUEUED, State.BUILDING, State.SUPERSEDED, State.CANCELLED, State.REJECTED])
 def test_a_deploy_that_touched_a_unit_is_never_taken_back_in_silence(before: State, after: State) -> None:
     with pytest.raises(ValueError, match="cannot go from"):
-        check_step(before, after)
+        check_transition(before, after)
 
 
 @pytest.mark.parametrize("before", [state for state in State if state not in (State.BUILDING, State.VERIFYING)])
 def test_success_comes_after_a_build_or_a_verification_only(before: State) -> None:
     with pytest.raises(ValueError, match="cannot go from"):
-        check_step(before, State.SUCCEEDED)
+        check_transition(before, State.SUCCEEDED)
 
 
 def test_now_is_iso_8601_utc_with_microseconds() -> None:

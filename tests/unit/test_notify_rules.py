@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.model.job import FINAL, State
+from tinyci.model.state import FINAL, State
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNNAMED, JobEvent
 from tinyci.notify.memory import Memory, UnreadableMemoryError, number

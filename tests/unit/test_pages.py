@@ -11,8 +11,8 @@ import pytest
 from tinyci.cli import exitstatus
 from tinyci.cli.commands import COMMANDS, parser
 from tinyci.model import repo, settings, timespan
-from tinyci.model.job import FINAL, State
 from tinyci.model.repo import Repo
+from tinyci.model.state import FINAL, State
 from tinyci.store.viewer import StoreViewer
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live

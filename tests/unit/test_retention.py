@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model import retention
-from tinyci.model.job import FINAL
 from tinyci.model.retention import KeptJob
+from tinyci.model.state import FINAL
 
 NOW = 1_000_000.0
 DAY = 86400.0

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tinyci.model.job import FINAL, NEXT, State
+from tinyci.model.state import FINAL, TABLE, State
 from tinyci.store.viewer import Counts
 from tinyci.web import ansi, badge, jobfields, metrics, trend
 from tinyci.web.assets import Assets
@@ -177,7 +177,7 @@ def shown(text: str) -> str:
 
 def test_every_state_has_a_sign_and_a_group() -> None:
     assert set(SIGNS) == {*STATES, "unknown"}
-    assert {str(state) for state in NEXT if state not in FINAL} == GROUPS["live"]
+    assert {str(state) for state in TABLE if state not in FINAL} == GROUPS["live"]
 
 
 def stages_of(**fields: str) -> list[str]:

@@ -11,8 +11,8 @@ from tinyci.api.polkit import NAME, Authority, user_name
 from tinyci.api.requests import Requests
 from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop, signal
-from tinyci.model.job import FINAL
 from tinyci.model.repo import Repo
+from tinyci.model.state import FINAL
 
 if TYPE_CHECKING:  # who only reads of a job need not wait for what a diagnosis imports
     from tinyci.daemon.diagnosis import Diagnosis

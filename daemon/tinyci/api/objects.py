@@ -13,8 +13,9 @@ from tinyci.api.polkit import NAME, Authority
 from tinyci.api.requests import RequestError, Requests
 from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
-from tinyci.model.job import FINAL, is_id
+from tinyci.model.job import is_id
 from tinyci.model.repo import Repo
+from tinyci.model.state import FINAL
 from tinyci.store.writer import StoreError
 
 EXPORTED = 100

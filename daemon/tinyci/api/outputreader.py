@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinyci.model.job import FINAL
+from tinyci.model.state import FINAL
 
 PATIENCE = 20.0
 """Seconds that a reader waits at most, below every client's time limit for a call."""

@@ -10,8 +10,8 @@ from tinyci.cli.client import JOB, Client, is_lost
 from tinyci.cli.exitstatus import OF_STATE, OK, UNKNOWN, CommandError
 from tinyci.cli.jobnames import ListedJob, short
 from tinyci.cli.terminal import Progress, has_colours, safe
-from tinyci.model.job import seconds
 from tinyci.model.timespan import brief
+from tinyci.model.timestamp import seconds
 
 _PATIENCE = 60.0
 """Seconds that the daemon may be away, or may take to know of a job that was just pushed."""

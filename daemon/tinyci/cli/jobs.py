@@ -75,7 +75,7 @@ async def _table(daemon: Client, jobs: Sequence[ListedJob], everything: Sequence
 
 
 def _age(created: str) -> str:
-    from tinyci.model.job import seconds
+    from tinyci.model.timestamp import seconds
 
     since = seconds(created)
     return brief(max(0.0, time.time() - since)) if since else ""

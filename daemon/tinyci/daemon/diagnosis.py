@@ -15,13 +15,13 @@ from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
 from tinyci.model.settings import SPOOL, Settings
+from tinyci.model.stagecontract import PROBES
 from tinyci.model.toml import ConfigError
 from tinyci.store.writer import Store
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
 from tinyci.systemd.manager import Manager, ManagerError, Unit
 from tinyci.systemd.managers import Managers
-from tinyci.systemd.stageunit import INSTANCES
 
 PATIENCE = 5.0
 """Seconds that each of them has to answer."""
@@ -119,7 +119,7 @@ class Diagnosis:
 
 
 async def _units(manager: Manager, repo: Repo) -> list[Unit]:
-    return [await manager.unit(name) for name in (*INSTANCES, *repo.units)]
+    return [await manager.unit(name) for name in (*PROBES, *repo.units)]
 
 
 def _wrong_units(user: str, units: list[Unit]) -> list[Check]:

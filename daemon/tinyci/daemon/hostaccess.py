@@ -1,12 +1,15 @@
-"""What the daemon touches of its host besides Redis and systemd: two directories, the journal, the clock."""
+"""The daemon's access to its host besides Redis and systemd: two directories, the journal, the clock."""
 
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyci.model.job import seconds, stamp
+from tinyci.model.job import Job
 from tinyci.model.settings import SPOOL
+from tinyci.model.stagecontract import JOB_FILES, dump_job
+from tinyci.model.timestamp import seconds, stamp
+from tinyci.runtime.files import write_whole
 from tinyci.systemd.journal import Lines, said_last
 
 
@@ -14,20 +17,26 @@ from tinyci.systemd.journal import Lines, said_last
 class HostAccess:
     """The host that we run on, unless said otherwise."""
 
-    jobs: Path = Path("/run/tinyci/jobs")
-    """Where the stages find their job files."""
+    job_files: Path = Path(JOB_FILES)
     spool: str = SPOOL
     lines: Callable[[str, str, int], Lines] = Lines
-    """A follower of what a build prints: its first line, its last line, the uid that prints them."""
+    """Follows the output of a build: its first line, its last line, the uid that prints them."""
     said_last: Callable[[str, int, float], Awaitable[list[str]]] = said_last
-    """What a unit said last: its name, the uid whose manager runs it, since when."""
+    """Reads the last lines of a unit: its name, the uid whose manager runs it, since when."""
     time: Callable[[], float] = time.time
     """Seconds since the epoch."""
 
     def now(self) -> str:
         return stamp(self.time())
 
-    def since(self, stamped: str) -> str:
-        """Seconds that have passed since a time as now() has it."""
-        began = seconds(stamped)
+    def since(self, timestamp: str) -> str:
+        """Seconds that have passed since a timestamp, as the hash has durations; empty for none."""
+        began = seconds(timestamp)
         return "" if began is None else f"{max(0.0, self.time() - began):.6f}"
+
+    def job_file(self, job: Job) -> Path:
+        return self.job_files / f"{job.hex}.json"
+
+    def write_job_file(self, job: Job) -> None:
+        self.job_files.mkdir(mode=0o755, exist_ok=True)
+        write_whole(self.job_file(job), dump_job(job), sync=False)  # a reboot empties /run anyway

@@ -19,9 +19,9 @@ from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.requests import RequestHandler
 from tinyci.dbus.bus import BusError, BusGoneError
 from tinyci.model import settings, toml
-from tinyci.model.job import FINAL
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
+from tinyci.model.state import FINAL
 from tinyci.model.toml import ConfigError
 from tinyci.store.writer import Store, StoreError
 from tinyci.systemd import journal

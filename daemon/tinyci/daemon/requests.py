@@ -4,7 +4,8 @@ import uuid
 
 from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
-from tinyci.model.job import TIP, Job, JobError, State
+from tinyci.model.job import TIP, Job, JobError
+from tinyci.model.state import State
 from tinyci.store.writer import Store, StoreError
 
 
@@ -25,7 +26,7 @@ class RequestHandler:
 
     async def pause(self, paused: bool) -> None:
         """Begin nothing new, or go on."""
-        await self._dispatch.pause(paused)
+        await self._dispatch.pause(paused=paused)
 
     async def retry(self, job_id: str, pusher: str) -> str:
         """A new job for the revision of an ended one. Returns its id."""

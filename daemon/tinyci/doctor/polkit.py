@@ -13,7 +13,7 @@ from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 from tinyci.model.repo import Repo
-from tinyci.systemd.stageunit import INSTANCES
+from tinyci.model.stagecontract import PROBES
 
 _POLKIT = ("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority")
 _MANAGE = "org.freedesktop.systemd1.manage-units"
@@ -24,7 +24,7 @@ _STAGE = "tinyci-build@" + "0" * 32
 Question = tuple[str, str, str]
 """Action, unit and verb."""
 ALLOWED: tuple[Question, ...] = tuple(
-    (_MANAGE, unit, verb) for unit in INSTANCES for verb in ("start", "stop", "reset-failed")
+    (_MANAGE, unit, verb) for unit in PROBES for verb in ("start", "stop", "reset-failed")
 )
 # Names that no unit file has: whoever may start or restart these may do it with anything.
 REFUSED: tuple[Question, ...] = (

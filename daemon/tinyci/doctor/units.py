@@ -8,7 +8,7 @@ from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.system import Ran, System, UnitProperties, user_entry
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
-from tinyci.systemd.stageunit import INSTANCES
+from tinyci.model.stagecontract import PROBES
 
 
 def command(user: str) -> str:
@@ -46,7 +46,7 @@ def _reason(unit: UnitProperties) -> str:
 
 
 def judge_stages(user: str, stages: Sequence[UnitProperties]) -> Finding:
-    """`stages`: the instances INSTANCES."""
+    """`stages`: the instances PROBES."""
     systemctl, folder = command(user), files.UNITS if user == "root" else files.USER_UNITS
     for template, unit in zip(files.STAGES, stages, strict=True):
         if unit["LoadState"] == "masked":
@@ -94,7 +94,7 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     entry = user_entry(repo.user)
     if entry is None:
         return []
-    found = await system.units(*INSTANCES, *repo.units, user=repo.user)
+    found = await system.units(*PROBES, *repo.units, user=repo.user)
     if not found[0]:
         return [unchecked(name, f"the manager of {repo.user} does not answer") for name in names]
     stages, units = found[:3], found[3:]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from tinyci.model.job import FINAL, State
+from tinyci.model.state import FINAL, State
 
 
 class KeptJob(NamedTuple):

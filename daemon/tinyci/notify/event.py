@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tinyci.model.job import FINAL, is_id, seconds
+from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
+from tinyci.model.state import FINAL
+from tinyci.model.timestamp import seconds
 from tinyci.notify.plain import line, tail
 
 UNNAMED = "?"

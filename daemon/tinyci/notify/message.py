@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from tinyci.model.job import State
+from tinyci.model.state import State
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import JobEvent
 from tinyci.notify.policy import FAILURES

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from tinyci.model.job import State
+from tinyci.model.state import State
 from tinyci.notify.event import JobEvent
 
 FAILURES = frozenset({State.FAILED, State.TIMED_OUT, State.ROLLED_BACK, State.REJECTED})

@@ -13,24 +13,10 @@ from pathlib import Path
 
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
 from tinyci.stage import checkout, order, podman
 from tinyci.stage.images import Images
 from tinyci.stage.order import Order, StageError
-
-
-def first_line(invocation: str) -> str:
-    """What a build stage prints first: by it the daemon finds the output of that invocation in the journal."""
-    return f"tinyci: begin of build {invocation}"
-
-
-def last_line(invocation: str) -> str:
-    """What a build stage prints last: journald may store it long after the unit has ended."""
-    return f"tinyci: end of build {invocation}"
-
-
-def tip_line(ref: str, revision: str) -> str:
-    """What a build stage prints second when it was to find out what the ref is at."""
-    return f"tinyci: {ref} is at {revision}"
 
 
 def main() -> None:
@@ -70,7 +56,7 @@ def run(given: Order) -> int:
             remembered.result()
     code = _run_script(given, tree)
     if not code and images and (remark := images.judge_build()):
-        order.status(f"remark: {remark}")
+        order.report(Verdict.REMARK, remark)
     return code
 
 
@@ -115,10 +101,10 @@ def _run_script(given: Order, tree: Path) -> int:
         ) from None
     code = child.wait()
     if code < 0:
-        order.status(f"failed: {repo.script} was killed by {_name(-code)}")
+        order.report(Verdict.FAILED, f"{repo.script} was killed by {_name(-code)}")
         return 128 - code
     if code:
-        order.status(f"failed: {repo.script} exited with status {code}")
+        order.report(Verdict.FAILED, f"{repo.script} exited with status {code}")
     return code
 
 

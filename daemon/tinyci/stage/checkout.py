@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tinyci.model.stagecontract import Verdict
 from tinyci.stage.order import StageError
 
 
@@ -46,7 +47,7 @@ def tip(repository: str, ref: str) -> str:
         name, _, revision = line.rpartition(" ")
         if name == ref:
             return revision
-    raise StageError(f"there is no {ref} in {repository}: push it, or name another ref", "rejected")
+    raise StageError(f"there is no {ref} in {repository}: push it, or name another ref", Verdict.REJECTED)
 
 
 class _GitError(Exception):
@@ -85,7 +86,7 @@ def _check_reachable(repository: str, revision: str) -> None:
             raise StageError(f"git cannot read {repository}: {error}") from None
     raise StageError(
         f"revision {revision} is not in {repository}: no ref leads to it, a later push may have taken it back",
-        "rejected",
+        Verdict.REJECTED,
     )
 
 

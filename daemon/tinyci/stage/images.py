@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import Verdict
 from tinyci.stage import podman
 from tinyci.stage.order import StageError
 from tinyci.stage.podman import Container, PodmanError
@@ -72,7 +73,7 @@ class Images:
     def restore(self, job: str) -> None:
         """The names stand for what ran before the job's build again."""
         if self._record.job != job or not self._record.before:
-            raise StageError("no container of these units ran before", "nothing")
+            raise StageError("no container of these units ran before", Verdict.NOTHING)
         self._retag(self._record.before, "that ran before")
         self._record.went_back()
         self._record.save(self._file)

@@ -4,7 +4,6 @@ A stage runs as the repo's user (or root). From the daemon it takes a job id, a 
 comes from `/etc/tinyci/repos.d`, which is root's.
 """
 
-import json
 import os
 import pwd
 import re
@@ -16,18 +15,15 @@ from typing import NamedTuple
 from tinyci.model import repo, toml
 from tinyci.model.job import Job, JobError
 from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import JOB_FILES, Status, Verdict, load_job
 from tinyci.model.toml import ConfigError
 from tinyci.stage.podman import PodmanError
 
-JOBS = "/run/tinyci/jobs"
-STATUS_MAX = 3000
-
 
 class StageError(Exception):
-    """Why a stage ends without success; one sentence, and a verdict: `failed`; `rejected` when the job could never run,
-    whatever is mended; `nothing` when a rollback has nothing to go back to."""
+    """A stage ends without success; one sentence, and the verdict."""
 
-    def __init__(self, sentence: str, verdict: str = "failed") -> None:
+    def __init__(self, sentence: str, verdict: Verdict = Verdict.FAILED) -> None:
         super().__init__(sentence)
         self.verdict = verdict
 
@@ -43,11 +39,10 @@ def load(hex_id: str) -> Order:
     """The order of the job with that id (32 hexadecimal digits, the instance of the unit). Raises Refused."""
     if not re.fullmatch(r"[0-9a-f]{32}", hex_id, re.ASCII):
         raise StageError(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
-    path = Path(os.environ.get("TINYCI_JOBS", JOBS)) / f"{hex_id}.json"
+    path = Path(os.environ.get("TINYCI_JOBS", JOB_FILES)) / f"{hex_id}.json"
     try:
-        fields = json.loads(path.read_bytes())
-        job = Job.parse(str(fields.get("id", "")), {key: str(value) for key, value in fields.items()})
-    except (OSError, ValueError, AttributeError) as error:
+        job = load_job(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise StageError(f"the job file {path} cannot be read: {error}") from None
     except JobError as error:
         raise StageError(f"the job file {path} is wrong: {error}") from None
@@ -64,19 +59,17 @@ def load(hex_id: str) -> Order:
     return Order(job, found)
 
 
-def status(sentence: str) -> None:
-    """Make the sentence the unit's Status (sd_notify(3)), which the daemon reads as StatusText."""
+def report(verdict: Verdict, sentence: str) -> None:
+    """Make the verdict the unit's Status (sd_notify(3)), which the daemon reads as StatusText."""
     from sdnotify import SystemdNotifier
 
-    # The manager drops a message of over 4 KiB whole.
-    cut = sentence.replace("\n", " ").encode("utf-8", "replace")[:STATUS_MAX].decode("utf-8", "ignore")
-    SystemdNotifier().notify("STATUS=" + cut)
+    SystemdNotifier().notify(f"STATUS={Status(verdict, sentence)}")
 
 
 def refuse(error: StageError) -> int:
     """Say why the stage ends, to the person at the journal and to the daemon. Returns the exit status for it."""
     print(f"tinyci: {error}", flush=True)
-    status(f"{error.verdict}: {error}")
+    report(error.verdict, str(error))
     return 1
 
 

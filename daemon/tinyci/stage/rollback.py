@@ -5,6 +5,7 @@ Runs as the repo's user, as `tinyci-rollback@HEX.service`. The daemon restarts a
 
 import sys
 
+from tinyci.model.stagecontract import Verdict
 from tinyci.stage import order, podman
 from tinyci.stage.images import Images
 from tinyci.stage.order import Order, StageError
@@ -19,7 +20,7 @@ def run(given: Order) -> int:
     """Raises Refused, with the verdict `nothing` when no container ran before."""
     job, repo = given
     if not podman.is_there():
-        raise StageError("podman is not installed, so no container ran before", "nothing")
+        raise StageError("podman is not installed, so no container ran before", Verdict.NOTHING)
     Images(repo).restore(job.hex)
     print(f"tinyci: the images that {', '.join(repo.units)} ran before have their names again", flush=True)
     return 0

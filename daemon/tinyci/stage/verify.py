@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import Verdict
 from tinyci.stage import order, podman
 from tinyci.stage.images import Images
 from tinyci.stage.order import Order, StageError
@@ -42,7 +43,7 @@ def run(given: Order) -> int:
     if images:
         images.verified(job.hex, found)
     print(f"tinyci: verified {len(found)} containers of {', '.join(repo.units)}", flush=True)
-    order.status("verified: " + " ".join(sorted({container.image for container in found})))
+    order.report(Verdict.VERIFIED, " ".join(sorted({container.image for container in found})))
     return 0
 
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError, ResponseError, WatchError
 
-from tinyci.model.job import FINAL, now
 from tinyci.model.retention import KeptJob
+from tinyci.model.state import FINAL
+from tinyci.model.timestamp import now
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
 

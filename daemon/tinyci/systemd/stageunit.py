@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from tinyci.model.job import Job
+from tinyci.model.stagecontract import Status, Verdict, stage_of, unit_name
 from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError, Unit
 from tinyci.systemd.managers import Managers
 
@@ -10,15 +12,11 @@ STOP_LIMIT = 30.0
 """Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
 
 
-INSTANCES = tuple(f"tinyci-{stage}@{'0' * 32}.service" for stage in ("build", "verify", "rollback"))
-"""What is asked for to know whether a manager has the templates: no job has that id."""
-
-
 class StageUnit:
     """One unit, in the manager of that user."""
 
-    def __init__(self, name: str, user: str, managers: Managers) -> None:
-        self.name = name
+    def __init__(self, stage: str, job: Job, user: str, managers: Managers) -> None:
+        self.name = unit_name(stage, job.hex)
         self._user = user
         self._managers = managers
 
@@ -29,7 +27,7 @@ class StageUnit:
         async def once(manager: Manager) -> Unit:
             unit = await manager.unit(self.name)
             if not unit.is_loaded:
-                raise unknown(self._user, self.name)
+                raise missing_template(self._user, self.name)
             if unit.is_unknown:
                 await manager.start(self.name)
             return await manager.wait_until(self.name, lambda unit: unit.is_over)
@@ -71,20 +69,20 @@ async def _clear(manager: Manager, name: str) -> None:
     await manager.reset_failed(name)
 
 
-def said(unit: Unit, verdict: str) -> str:
-    """What the Status of a stage says under that heading (stage/order.py), if it does."""
-    found, _, sentence = unit.status_text.partition(": ")
-    return sentence if found == verdict else ""
+def verdict(unit: Unit, word: Verdict) -> str:
+    """The sentence of a stage's Status when its verdict is that one, or empty."""
+    status = Status.parse(unit.status_text)
+    return status.sentence if status.verdict == word else ""
 
 
 def trouble(unit: Unit) -> str:
     """Why a stage that is over did not succeed, in one sentence; empty when it did."""
     if unit.active_state == "active":
         return ""
-    for verdict in ("rejected", "failed", "nothing"):
-        if sentence := said(unit, verdict):
+    for word in (Verdict.REJECTED, Verdict.FAILED, Verdict.NOTHING):
+        if sentence := verdict(unit, word):
             return sentence
-    stage = unit.name.removeprefix("tinyci-").partition("@")[0]
+    stage = stage_of(unit.name)
     if unit.result == "timeout":
         return f"the {stage} was stopped by TimeoutStartSec= of {unit.name}"
     if unit.result == "oom-kill":
@@ -94,7 +92,7 @@ def trouble(unit: Unit) -> str:
     return f"the {stage} ended with {unit.result}, status {unit.exit_status}"
 
 
-def unknown(user: str, name: str) -> ManagerError:
+def missing_template(user: str, name: str) -> ManagerError:
     """The manager does not know the template of a stage."""
     return ManagerError(
         f"the manager of {user} does not know {name}: is tinyci installed, and was the manager told (daemon-reload)?"

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
 
-from tinyci.model import job
-from tinyci.model.job import FINAL, State, is_id
+from tinyci.model import timestamp
+from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
+from tinyci.model.state import FINAL, State
 from tinyci.web.text import plain
 
 FIELDS = (
@@ -154,7 +155,7 @@ class JobView:
 
 def _time(text: str) -> float | None:
     try:
-        return _sane(job.seconds(text))
+        return _sane(timestamp.seconds(text))
     except (OverflowError, OSError):
         return None
 

@@ -1,0 +1,172 @@
+"""The build stage of a job, as the daemon sees it: started once an attempt, recorded, timed, judged."""
+
+import asyncio
+from contextlib import suppress
+
+from tinyci.daemon.hostaccess import HostAccess
+from tinyci.daemon.jobrecord import JobRecord
+from tinyci.daemon.outcome import Outcome, StoppedError
+from tinyci.daemon.output import Limits, Output
+from tinyci.model import timespan
+from tinyci.model.job import TIP, is_revision
+from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
+from tinyci.model.state import State
+from tinyci.store.writer import Store
+from tinyci.systemd.manager import Manager, ManagerError, Unit
+from tinyci.systemd.managers import Managers, uid_of
+from tinyci.systemd.stageunit import StageUnit, missing_template, trouble, verdict
+
+ATTEMPTS = 3
+
+
+class Build:
+    """The build of one job. Methods raise StoppedError, ManagerError and AlreadyEndedError."""
+
+    def __init__(
+        self, record: JobRecord, repo: Repo, store: Store, managers: Managers, limits: Limits, host: HostAccess
+    ) -> None:
+        self._record = record
+        self._repo = repo
+        self._store = store
+        self._managers = managers
+        self._limits = limits
+        self._host = host
+        self._unit = StageUnit("build", record.job, repo.user, managers)
+        self._output = Output(store, limits)
+
+    @property
+    def output(self) -> str:
+        """The tail of what it has printed."""
+        return self._output.text()
+
+    async def run(self) -> str:
+        """See the build through to its success; a remark on it, or empty. A build that had ended before this process
+        began is looked at, and its output read again."""
+        while True:
+            unit = await self._managers.ask(self._repo.user, lambda manager: manager.unit(self._unit.name))
+            if unit.is_unknown:
+                if self._record.job.intent:
+                    break
+                if self._record.job.state not in (State.QUEUED, State.BUILDING):
+                    return ""  # built, and cleared away by a reboot since
+                await self._begin(unit)
+            unit = await self._follow(has_begun=not unit.is_unknown)
+            if not unit.is_unknown:
+                break  # else it was cut off: another attempt
+        if outcome := self.stop_outcome():
+            await self._unit.stop()
+            raise StoppedError(outcome)
+        if self._record.job.state is State.BUILDING and (why := trouble(unit)):  # else it was good, and resumes later
+            raise StoppedError(_failure(unit, why))
+        return verdict(unit, Verdict.REMARK)
+
+    async def stop(self, state: State) -> None:
+        """Stop the build, and remember what for: of the unit itself systemd says only that it was killed."""
+        if self._record.job.intent or self._record.job.state not in (State.QUEUED, State.BUILDING):
+            return
+        await self._record.write({"intent": state})
+        await self._unit.stop()
+
+    def stop_outcome(self) -> Outcome | None:
+        """How the job ends because its build was stopped; None when it was not."""
+        match self._record.job.intent:
+            case "":
+                return None
+            case State.TIMED_OUT:
+                limit = timespan.show(self._repo.timeout)
+                return Outcome(State.TIMED_OUT, f"the build took longer than {limit} (timeout) and was stopped")
+            case intent:
+                return Outcome(State(intent), f"{intent} while it was building; the build was stopped")
+
+    def duration(self) -> dict[str, str]:
+        """The field of how long the build took until now."""
+        return {"build_duration": self._host.since(self._record.job.build_started)}
+
+    async def _begin(self, unit: Unit) -> None:
+        """Begin one more attempt: the first, or one after a reboot (or the end of the user's manager) cut one off."""
+        if not unit.is_loaded:
+            raise missing_template(self._repo.user, unit.name)
+        attempt, started = self._record.job.attempt + 1, self._host.now()
+        if attempt > ATTEMPTS:
+            reason = f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager"
+            raise StoppedError(Outcome(State.FAILED, reason))
+        fields = {
+            "attempt": str(attempt),
+            "build_started": started,
+            "unit": unit.name,
+            "user": self._repo.user,
+            "log_from": str(await self._store.logged(self._record.job.id)),
+            **({"started": started} if attempt == 1 else {}),
+        }
+        self._output = Output(self._store, self._limits)
+        await self._record.enter(State.BUILDING, fields)
+
+    async def _follow(self, *, has_begun: bool) -> Unit:
+        """Start the build unit unless that was done already; record its output; return it when it is over."""
+        ended = asyncio.Event()
+        invocation: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
+
+        def is_over(unit: Unit) -> bool:
+            if unit.invocation_id and not invocation.done():
+                invocation.set_result(unit)
+            return unit.is_over
+
+        async def build(manager: Manager) -> Unit:
+            nonlocal has_begun
+            unit = await manager.unit(self._unit.name)
+            if unit.is_unknown:
+                if has_begun or self._record.job.intent:  # that manager is gone, and the build with it
+                    return unit
+                has_begun = True
+                await manager.start(self._unit.name)
+            return await manager.wait_until(self._unit.name, is_over)
+
+        result: Unit | ManagerError
+        async with asyncio.TaskGroup() as group:
+            recorder = group.create_task(self._record_output(invocation, ended))
+            clock = group.create_task(self._stop_in_time(invocation))
+            try:
+                result = await self._managers.ask(self._repo.user, build)
+            except ManagerError as error:
+                result = error
+            clock.cancel()
+            ended.set()
+            if not invocation.done():
+                recorder.cancel()
+        if isinstance(result, ManagerError):
+            raise result
+        return result
+
+    async def _record_output(self, invocation: "asyncio.Future[Unit]", ended: asyncio.Event) -> None:
+        """Record the output as it comes: into the log of the job, and its tail for `output`."""
+        invocation_id = (await invocation).invocation_id
+        await self._record.write({"invocation_id": invocation_id})
+        lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
+        job = self._record.job
+        await self._output.record(lines, ended, job.id, job.log_from, self._read_tip)
+
+    async def _read_tip(self, line: str) -> None:
+        """Take the revision from the build's first line, when the stage had to find out what the ref is at."""
+        job = self._record.job
+        revision = line.removeprefix(tip_line(job.ref, ""))
+        if job.revision == TIP and is_revision(revision):
+            await self._record.write({"revision": revision})
+            self._host.write_job_file(self._record.job)  # another attempt is of the same revision
+
+    async def _stop_in_time(self, invocation: "asyncio.Future[Unit]") -> None:
+        """Stop the build when its time is up, counted from its begin, however long it was in coming."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._repo.timeout):
+                unit = await asyncio.shield(invocation)
+            await asyncio.sleep(unit.began + self._repo.timeout - self._host.time())
+        await self.stop(State.TIMED_OUT)
+
+
+def _failure(unit: Unit, reason: str) -> Outcome:
+    """How a job ends whose build unit is over without success."""
+    has_exited = unit.exit_code == 1
+    fields = {"exit_status": str(unit.exit_status)} if has_exited else {}
+    if verdict(unit, Verdict.REJECTED):
+        return Outcome(State.REJECTED, reason, fields)
+    return Outcome(State.TIMED_OUT if unit.result == "timeout" else State.FAILED, reason, fields)

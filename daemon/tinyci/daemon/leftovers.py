@@ -1,0 +1,32 @@
+"""What an ended job leaves in systemd, in /run and in Redis, and clearing it away."""
+
+import asyncio
+
+from tinyci.daemon.hostaccess import HostAccess
+from tinyci.model.job import Job
+from tinyci.model.stagecontract import STAGES
+from tinyci.store.writer import Store
+from tinyci.systemd.managers import Managers
+from tinyci.systemd.stageunit import StageUnit
+
+
+async def clear(job: Job, user: str, store: Store, managers: Managers, host: HostAccess) -> bool:
+    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
+
+    Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.
+    """
+    if job.attempt:
+        async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
+            clearings = [group.create_task(StageUnit(stage, job, user, managers).clear()) for stage in STAGES]
+        if not all(clearing.result() for clearing in clearings):
+            return False
+    host.job_file(job).unlink(missing_ok=True)
+    await store.release(job.id)
+    return True
+
+
+async def stop_stages(job: Job, user: str, managers: Managers) -> None:
+    """End the stages of a job, however long their manager stays away: never two deploys of a repo at once, also when
+    the one before was given up on. Raises ManagerError."""
+    for stage in STAGES:
+        await StageUnit(stage, job, user, managers).clear_or_raise()

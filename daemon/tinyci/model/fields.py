@@ -1,0 +1,120 @@
+"""The fields of a job's hash in Redis, once: what Redis, D-Bus, the pages, JSON and the manual page know of each.
+
+To add a field: a row here, and a line in Job when the daemon itself goes by it.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Type(StrEnum):
+    """What the text of a field means."""
+
+    TEXT = "text"
+    TIME = "time"
+    """ISO 8601 in UTC."""
+    DURATION = "duration"
+    """Seconds."""
+    COUNT = "count"
+    STATUS = "status"
+    """An exit status."""
+    FLAG = "flag"
+    """`true` or anything else."""
+
+
+SIGNATURES = {
+    **{Type.TEXT: "s", Type.TIME: "s", Type.DURATION: "d", Type.COUNT: "u", Type.STATUS: "i", Type.FLAG: "b"},
+}
+"""D-Bus types of the properties."""
+
+
+class Field(NamedTuple):
+    """One field of the hash."""
+
+    name: str
+    sentence: str
+    """What it means, for org.tinyci1(5)."""
+    type: Type = Type.TEXT
+    property_name: str = ""
+    """Name of its D-Bus property; empty when only the daemon and the pages go by it."""
+    is_constant: bool = False
+    """Written once, before the job is on the bus."""
+    in_json: bool = True
+    """Told by the pages' JSON for each job of a list."""
+    most: int = 300
+    """Characters of a text that the pages show in one line."""
+
+    @property
+    def signature(self) -> str:
+        return SIGNATURES[self.type]
+
+
+_T = Type
+FIELDS = (
+    Field("repo", "Name of the repo.", property_name="Repo", is_constant=True, most=100),
+    Field("ref", "Full name of what was pushed.", property_name="Ref", is_constant=True),
+    Field(
+        "revision",
+        "Full object name of what is deployed; *tip* until a job of **Run**() has looked what the ref is at.",
+        property_name="Revision",
+        most=100,
+    ),
+    Field("previous", "What the ref was at before the push.", property_name="Previous", is_constant=True, most=100),
+    Field("pusher", "Who pushed, or asked for the job.", property_name="Pusher", is_constant=True),
+    Field("state", "The state of the job.", property_name="State", most=40),
+    Field("success", "Whether the state is *succeeded*.", _T.FLAG, "Success"),
+    Field("reason", "One sentence on how the job ended.", property_name="Reason", most=2000),
+    Field(
+        "output",
+        "The last lines of the build, and of a unit that failed, when the job has ended.",
+        property_name="Output",
+        in_json=False,
+    ),
+    Field(
+        "attempt",
+        "1 for a build, and one more each time that a reboot or the end of its manager cut it off.",
+        _T.COUNT,
+        "Attempt",
+    ),
+    Field("exit_status", "Of the repo's script, when it failed.", _T.STATUS, "ExitStatus"),
+    Field(
+        "rollback_to",
+        "Instead of a build: the job whose images are deployed again.",
+        property_name="RollbackTo",
+        is_constant=True,
+        most=64,
+    ),
+    Field("image", "Ids of the images that were deployed.", property_name="Image", most=1000),
+    Field(
+        "running_image",
+        "Ids of the images that ran when the deploy was verified.",
+        property_name="RunningImage",
+        most=1000,
+    ),
+    Field("unit", "The unit of the build, in the manager of **User**.", property_name="Unit"),
+    Field(
+        "invocation_id",
+        "Of the build's unit: `journalctl _SYSTEMD_INVOCATION_ID=`*ID*.",
+        property_name="InvocationID",
+        in_json=False,
+    ),
+    Field("user", "As whom it is built.", property_name="User"),
+    Field("created", "When it was pushed.", _T.TIME, "Created"),
+    Field("started", "When its first build began.", _T.TIME, "Started"),
+    Field("finished", "When it ended.", _T.TIME, "Finished"),
+    Field("build_duration", "Of the last build.", _T.DURATION, "BuildDuration"),
+    Field("restart_duration", "Of the restart of all units.", _T.DURATION, "RestartDuration"),
+    Field("verify_duration", "From the restart until all was well.", _T.DURATION, "VerifyDuration"),
+    # What only the daemon goes by, and the pages for their stages.
+    Field("build_started", "When the last build began.", _T.TIME, in_json=False),
+    Field("restart_started", "When the first restart began.", _T.TIME, in_json=False),
+    Field("failure", "Why the job is being rolled back.", in_json=False, most=2000),
+    Field("unit_output", "What the unit that failed said last.", in_json=False),
+    Field("log_from", "Lines of the log that belong to earlier attempts.", _T.COUNT, in_json=False),
+    Field("restarting", "The unit that was restarted last, and the invocation it had before.", in_json=False),
+    Field("intent", "The state that the job ends in when its build has stopped.", in_json=False),
+    Field("dependents", "Units that were active before the restart and depend on the repo's.", in_json=False),
+    Field("retry_of", "The job that this one repeats.", in_json=False),
+    Field("spooled", "Whether the hook kept it in the spool.", _T.FLAG, in_json=False),
+)
+BY_NAME = {field.name: field for field in FIELDS}

@@ -1,0 +1,104 @@
+"""The contract between the daemon and the stages, which run as the repo's user: units, job file, lines, verdicts.
+
+This page is the whole security border between the two. A stage believes the job file only as far as root's
+configuration agrees (stage/order.py); the daemon believes a verdict only about the user's own job.
+"""
+
+import json
+from enum import StrEnum
+from typing import NamedTuple
+
+from tinyci.model.job import Job
+
+# -- units -----------------------------------------------------------------------------------------------------------
+
+STAGES = ("build", "verify", "rollback")
+"""Each runs as `tinyci-STAGE@HEX.service` in the manager of the repo's user."""
+
+
+def unit_name(stage: str, instance: str) -> str:
+    return f"tinyci-{stage}@{instance}.service"
+
+
+def stage_of(unit: str) -> str:
+    """The stage that a unit runs."""
+    return unit.removeprefix("tinyci-").partition("@")[0]
+
+
+PROBES = tuple(unit_name(stage, "0" * 32) for stage in STAGES)
+"""Instances that no job has, to ask whether a manager has the templates."""
+
+# -- the job file ----------------------------------------------------------------------------------------------------
+
+JOB_FILES = "/run/tinyci/jobs"
+"""Directory of the job files, HEX.json, which everybody may read: no secrets."""
+_IN_JOB_FILE = ("repo", "ref", "revision", "rollback_to")
+
+
+def dump_job(job: Job) -> str:
+    """The text of a job's file: all that a stage takes from the daemon."""
+    return json.dumps({"id": job.id, **{name: getattr(job, name) for name in _IN_JOB_FILE}})
+
+
+def load_job(text: bytes) -> Job:
+    """The job in a job file. Raises ValueError for what is no job file, and JobError for what is no job."""
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    return Job.parse(str(fields.pop("id", "")), {name: str(fields.get(name, "")) for name in _IN_JOB_FILE})
+
+
+# -- lines of the build's output that are the stage's own --------------------------------------------------------------
+
+
+def first_line(invocation: str) -> str:
+    """The first line of a build: by it the daemon finds the output of that invocation in the journal."""
+    return f"tinyci: begin of build {invocation}"
+
+
+def last_line(invocation: str) -> str:
+    """The last line of a build: journald may store it long after the unit has ended."""
+    return f"tinyci: end of build {invocation}"
+
+
+def tip_line(ref: str, revision: str) -> str:
+    """The second line of a build that had to find out what the ref is at."""
+    return f"tinyci: {ref} is at {revision}"
+
+
+# -- verdicts ----------------------------------------------------------------------------------------------------------
+
+STATUS_MAX = 3000
+"""Bytes of a Status: the manager drops a message of over 4 KiB whole."""
+
+
+class Verdict(StrEnum):
+    """The word before the sentence in a stage's Status (STATUS= of sd_notify(3))."""
+
+    FAILED = "failed"
+    REJECTED = "rejected"
+    """The job could never run, whatever is mended."""
+    NOTHING = "nothing"
+    """A rollback has nothing to go back to."""
+    REMARK = "remark"
+    """A good build, with something to say of it."""
+    VERIFIED = "verified"
+    """The ids of the images that run."""
+
+
+class Status(NamedTuple):
+    """What a stage says of its end."""
+
+    verdict: str
+    """A word of Verdict, or any other of a user's own making."""
+    sentence: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Status":
+        verdict, _, sentence = text.partition(": ")
+        return cls(verdict, sentence)
+
+    def __str__(self) -> str:
+        """One line, cut to what the manager takes."""
+        text = f"{self.verdict}: {self.sentence}".replace("\n", " ")
+        return text.encode("utf-8", "replace")[:STATUS_MAX].decode("utf-8", "ignore")

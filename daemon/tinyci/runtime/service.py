@@ -1,0 +1,54 @@
+"""A service of systemd's: its environment, its signals, its settings, and what it reports (sd_notify(3))."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from sdnotify import SystemdNotifier
+
+from tinyci.model import settings, toml
+from tinyci.model.settings import Settings
+
+
+def etc() -> Path:
+    """The directory of the configuration; TINYCI_ETC names another one."""
+    return Path(os.environ.get("TINYCI_ETC", "/etc/tinyci"))
+
+
+def credential(name: str, unit: str) -> str:
+    """The text of a credential of that unit (systemd.exec(5), "LoadCredential="). Raises OSError."""
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", f"/run/credentials/{unit}"))
+    return (directory / name).read_text(encoding="utf-8").strip()
+
+
+def load_settings(directory: Path) -> Settings:
+    """What `tinyci.toml` in that directory says now; the defaults without it. Raises ConfigError or OSError."""
+    file = directory / "tinyci.toml"
+    text = toml.read(str(file)) if file.exists() else ""
+    return settings.parse(str(file), text, os.cpu_count() or 1)
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    on_signal(stop.set, signal.SIGTERM, signal.SIGINT)
+    return stop
+
+
+def on_signal(handler: Callable[[], None], *numbers: signal.Signals) -> None:
+    """Call the handler in the loop for each of those signals."""
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, handler)
+
+
+class Notifier:
+    """The service manager's ear."""
+
+    def __init__(self) -> None:
+        self._notifier = SystemdNotifier()
+
+    def notify(self, *lines: str) -> None:
+        """Send assignments such as READY=1 or STATUS=…, as one message."""
+        self._notifier.notify("\n".join(lines))
