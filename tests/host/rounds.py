@@ -335,7 +335,7 @@ ROUNDS: Mapping[str, Round] = {
                 f"[ -e {CODE}/stage ] || {INSTALL}",
             ),
             Broken("stages", "cannot run tinyci's stages"),
-            Broken("hook-runs", "the hook fails when", *append(f"$(echo {CODE})/hook.py", "no Python")),
+            Broken("hook-runs", "the hook fails when", *append(f"$(echo {CODE})/hook/post_receive.py", "no Python")),
         )
     ),
     "services hang": Round(
