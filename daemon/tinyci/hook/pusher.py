@@ -1,0 +1,36 @@
+"""The person who pushes: the name, the push options, and lines to the terminal at the other end."""
+
+import os
+import sys
+from contextlib import suppress
+
+OPTIONS = ("follow", "skip")
+
+
+def name() -> str:
+    """Return the name in the SSH key's entry (TINYCI_PUSHER), or the account that runs git."""
+    if entry := os.environ.get("TINYCI_PUSHER", ""):
+        return entry
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def options() -> frozenset[str]:
+    """Return the options of `git push -o` (githooks(5)), and tell the pusher of unknown ones."""
+    count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", "0"))
+    options = [os.environ.get(f"GIT_PUSH_OPTION_{number}", "") for number in range(count)]
+    for option in options:
+        if option not in OPTIONS:
+            say(f"there is no push option {option!r}: expected {' or '.join(OPTIONS)}; the push goes on without it.")
+    return frozenset(options)
+
+
+def say(sentence: str) -> None:
+    """Write one line to the pusher. One who is gone is no error: the jobs of the other refs are made all the same."""
+    with suppress(OSError):
+        sys.stdout.buffer.write(os.fsencode(sentence) + b"\n")
+        sys.stdout.buffer.flush()
