@@ -13,9 +13,10 @@ from people import ID, JOB_PATH, MANAGER, Client, FakeRequests, api_of, on_bus
 from servers import MessageBus
 from tinyci import __version__
 from tinyci.api import outputreader
-from tinyci.api.jobobject import PROPERTIES, path_of
+from tinyci.api.jobobject import path_of
 from tinyci.api.objects import EXPORTED, ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
+from tinyci.model.fields import PROPERTIES
 from tinyci.model.state import FINAL
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
@@ -41,6 +42,7 @@ ALL_FIELDS = {
     "restart_duration": "0.25",
     "verify_duration": "5",
 }
+SIGNATURES = {"Id": "s", **{field.property_name: field.signature for field in PROPERTIES}}
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +115,9 @@ async def test_the_manager_tells_version_counts_and_repos(tinyci: ObjectServer, 
 
 async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: ObjectServer, client: Client) -> None:
     tinyci.add(ID, ALL_FIELDS)
-    assert await client.get_all(JOB_PATH, "org.tinyci1.Job") == {
+    properties = await client.get_all(JOB_PATH, "org.tinyci1.Job")
+    assert properties.keys() == SIGNATURES.keys()
+    expected = {
         "Id": ("s", ID),
         "Repo": ("s", "web"),
         "Ref": ("s", "refs/heads/main"),
@@ -139,6 +143,7 @@ async def test_a_jobs_properties_are_the_fields_of_its_hash(tinyci: ObjectServer
         "RestartDuration": ("d", 0.25),
         "VerifyDuration": ("d", 5.0),
     }
+    assert properties == {**properties, **expected}
 
 
 async def test_what_a_job_does_not_have_yet_is_empty(tinyci: ObjectServer, client: Client) -> None:
@@ -356,7 +361,7 @@ async def test_a_field_that_is_none_stops_nothing(tinyci: ObjectServer, client: 
     tinyci.change(ID, {field: text})
     (jobs,) = await client.ask(*MANAGER, "ListJobs")
     assert jobs[0][0] == ID
-    assert len(await client.get_all(JOB_PATH, "org.tinyci1.Job")) == len(PROPERTIES)
+    assert len(await client.get_all(JOB_PATH, "org.tinyci1.Job")) == len(SIGNATURES)
 
 
 # -- the connection ----------------------------------------------------------------------------------------------
@@ -433,7 +438,7 @@ async def test_busctl_shows_what_the_design_names(tinyci: ObjectServer, message_
     assert re.search(r"\.Paused +property +b +false +emits-change$", manager, re.M)
     job = await busctl(message_bus, "introspect", "org.tinyci1", JOB_PATH, "org.tinyci1.Job")
     rows = [line.split() for line in job.splitlines() if " property " in line]
-    assert {row[0]: row[2] for row in rows} == {f".{name}": kind for name, kind, _ in PROPERTIES}
+    assert {row[0]: row[2] for row in rows} == {f".{name}": signature for name, signature in SIGNATURES.items()}
 
 
 async def test_busctl_sees_every_job_and_no_other_object(tinyci: ObjectServer, message_bus: MessageBus) -> None:

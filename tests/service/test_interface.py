@@ -17,6 +17,8 @@ from tinyci.api.jobobject import path_of
 from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.dbus.interface import EMITS_CHANGED
+from tinyci.model.fields import PROPERTIES
+from tinyci.model.state import State
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 JOB = (JOB_PATH, "org.tinyci1.Job")
@@ -90,11 +92,37 @@ async def test_the_manual_page_has_every_member_and_no_other(client: Client, pla
     assert sorted(told) == sorted(there)
 
 
+def page_properties() -> dict[str, tuple[str, str]]:
+    """Type and description of each property of a job, as the manual page has them."""
+    _, _, section = PAGE.partition("\n# A JOB\n")[2].partition("\n## Properties\n")
+    entries = re.findall(r"^\*\*(\w+)\*\* (\w+)\n:   (.+?)\n\n", section.partition("# ERRORS\n")[0], re.M | re.S)
+    return {name: (signature, " ".join(text.split())) for name, signature, text in entries}
+
+
+def test_the_manual_page_describes_the_properties_as_the_list_of_fields_does() -> None:
+    descriptions = page_properties()
+    states = descriptions.pop("State")
+    expected = {
+        field.property_name: (field.signature, field.sentence + (" *Constant*." if field.is_constant else ""))
+        for field in PROPERTIES
+    }
+    assert states[0] == "s"
+    assert states[1].startswith(expected.pop("State")[1])
+    assert descriptions == {"Id": ("s", "Id of the job, a UUID. *Constant*."), **expected}
+
+
+def test_the_manual_page_names_all_states() -> None:
+    _, text = page_properties()["State"]
+    live, _, final = text.partition(" When it has ended: ")
+    assert re.findall(r"\*([a-z-]+)\*", live) == [each for each in State if not each.is_final]
+    assert re.findall(r"\*([a-z-]+)\*", final) == [each for each in State if each.is_final]
+
+
 async def test_the_manual_page_says_what_is_constant(client: Client) -> None:
-    told = re.findall(r"^\*\*(\w+)\*\* \w\n:   [^\n]*\*Constant\*\.$", PAGE, re.M)
+    constants = {name for name, (_, text) in page_properties().items() if text.endswith("*Constant*.")}
     properties = (await described(client, *JOB)).findall("property")
     emits = {each.get("name"): each.find(f"annotation[@name='{EMITS_CHANGED}']") for each in properties}
-    assert set(told) == {name for name, each in emits.items() if each is not None and each.get("value") == "const"}
+    assert constants == {name for name, each in emits.items() if each is not None and each.get("value") == "const"}
 
 
 def test_the_manual_page_has_every_error() -> None:

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinyci import __version__
+from tinyci.api import values
 from tinyci.api.eventreader import EventReader
-from tinyci.api.jobobject import JobObject, path_of, value_of
+from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.outputreader import PositionError
 from tinyci.api.polkit import NAME, Authority, user_name
 from tinyci.api.requests import Requests
@@ -45,7 +46,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
     def ListJobs(self) -> "a(sssso)":
         """Id, repo, ref, state and object path of the live and the recent jobs, oldest first."""
         return [
-            [job_id, *(value_of("s", job.fields.get(name, "")) for name in ("repo", "ref", "state")), path_of(job_id)]
+            [job_id, *(values.string(job.fields.get(name, "")) for name in ("repo", "ref", "state")), path_of(job_id)]
             for job_id, job in self._jobs.items()
         ]
 
@@ -64,7 +65,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         org.tinyci1.Error.NoSuchJob.
         """
         job = await self._authority.carry_out(self._find(id))
-        return path_of(job.fields["id"])
+        return path_of(job.id)
 
     @method("job")
     async def Run(self, repo: "s", ref: "s") -> "o":
@@ -118,7 +119,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
             position, missed, events = await self._authority.carry_out(self._events.read(after, wait))
         except PositionError as error:
             raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
-        return [position, missed, [{name: value_of("s", text) for name, text in each.items()} for each in events]]
+        return [position, missed, [{name: values.string(text) for name, text in each.items()} for each in events]]
 
     @method()
     async def Pause(self):  # type: ignore[no-untyped-def]
@@ -147,7 +148,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         self.emit_properties_changed({"Repos": sorted(self._repos())})
 
     async def _repo_of(self, job_id: str) -> str:
-        return (await self._authority.carry_out(self._find(job_id))).fields.get("repo", "")
+        return (await self._authority.carry_out(self._find(job_id))).repo
 
     @signal
     def JobNew(self, id: str, job: str) -> "so":
@@ -164,11 +165,11 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
     @prop("false")
     def Queued(self) -> "u":
-        return sum(job.fields.get("state") == "queued" for job in self._jobs.values())
+        return sum(job.state == "queued" for job in self._jobs.values())
 
     @prop("false")
     def Running(self) -> "u":
-        return sum(job.fields.get("state") not in ("queued", *FINAL) for job in self._jobs.values())
+        return sum(job.state not in ("queued", *FINAL) for job in self._jobs.values())
 
     @prop("true")
     def Paused(self) -> "b":

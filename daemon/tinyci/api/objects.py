@@ -15,7 +15,7 @@ from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.job import is_id
 from tinyci.model.repo import Repo
-from tinyci.model.state import FINAL
+from tinyci.model.state import FINAL, State
 from tinyci.store.writer import StoreError
 
 EXPORTED = 100
@@ -107,7 +107,7 @@ class ObjectServer:
         self._jobs[job_id] = self._object(job_id, fields)
         if announce:
             self._manager.JobNew(job_id, path_of(job_id))
-        ended = [each for each, job in self._jobs.items() if job.fields.get("state") in FINAL]
+        ended = [each for each, job in self._jobs.items() if job.state in FINAL]
         for each in ended[: max(0, len(ended) - EXPORTED)]:
             self._drop(self._jobs, each)
 
@@ -146,7 +146,7 @@ class ObjectServer:
         return found
 
     def _object(self, job_id: str, fields: Mapping[str, str]) -> JobObject:
-        job = JobObject({"state": "queued", **fields, "id": job_id}, self._requests, self._authority, self._readers)
+        job = JobObject(job_id, {"state": State.QUEUED, **fields}, self._requests, self._authority, self._readers)
         if self._bus:
             self._bus.export(path_of(job_id), job)
         return job

@@ -46,7 +46,7 @@ class OutputReader:
         if news := self._news.pop(job_id, None):
             news.event.set()
 
-    async def read(self, job: Mapping[str, str], after: str, wait: bool) -> tuple[str, list[str], str]:
+    async def read(self, job_id: str, job: Mapping[str, str], after: str, wait: bool) -> tuple[str, list[str], str]:
         """Position, lines, state, as Job.ReadOutput() in jobobject.py tells. `job` is the hash of it, and changes.
 
         A position is the state that was told with it and the number of the last line. Raises PositionError.
@@ -60,9 +60,9 @@ class OutputReader:
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE
         while True:
-            with self._news_of(job["id"]) as news:  # before the look, so that nothing falls between
+            with self._news_of(job_id) as news:  # before the look, so that nothing falls between
                 state = job.get("state", "")
-                lines = await self._lines(job, number, state)
+                lines = await self._lines(job_id, job, number, state)
                 if lines or not wait or state in FINAL or state != known or loop.time() >= end:
                     last = lines[-1][0] if lines else number
                     return f"{state} {last}", [line for _, line in lines], state
@@ -70,9 +70,9 @@ class OutputReader:
                     async with asyncio.timeout_at(end):
                         await news.wait()
 
-    async def _lines(self, job: Mapping[str, str], after: int, state: str) -> list[tuple[int, str]]:
+    async def _lines(self, job_id: str, job: Mapping[str, str], after: int, state: str) -> list[tuple[int, str]]:
         async with self._places:
-            lines = await self._output(job["id"], after, _LINES)
+            lines = await self._output(job_id, after, _LINES)
         if not lines and not after and state in FINAL:  # its log is gone, or there never was one
             lines = list(enumerate(job.get("output", "").splitlines(), 1))
         size = 0

@@ -1,6 +1,6 @@
-"""The fields of a job's hash in Redis, once: what Redis, D-Bus, the pages, JSON and the manual page know of each.
+"""The fields of a job's hash in Redis, as Redis, D-Bus, the pages, JSON and org.tinyci1(5) have them.
 
-To add a field: a row here, and a line in Job when the daemon itself goes by it.
+To add a field: a row here; a line in Job if the daemon reads it; with a property, the manual page and units/dbus-1/.
 """
 
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Type(StrEnum):
-    """What the text of a field means."""
+    """The type of a field, whose value in Redis is text."""
 
     TEXT = "text"
     TIME = "time"
@@ -23,7 +23,12 @@ class Type(StrEnum):
 
 
 SIGNATURES = {
-    **{Type.TEXT: "s", Type.TIME: "s", Type.DURATION: "d", Type.COUNT: "u", Type.STATUS: "i", Type.FLAG: "b"},
+    Type.TEXT: "s",
+    Type.TIME: "s",
+    Type.DURATION: "d",
+    Type.COUNT: "u",
+    Type.STATUS: "i",
+    Type.FLAG: "b",
 }
 """D-Bus types of the properties."""
 
@@ -33,16 +38,16 @@ class Field(NamedTuple):
 
     name: str
     sentence: str
-    """What it means, for org.tinyci1(5)."""
+    """Its description in org.tinyci1(5)."""
     type: Type = Type.TEXT
     property_name: str = ""
-    """Name of its D-Bus property; empty when only the daemon and the pages go by it."""
+    """Name of its D-Bus property; empty if only the daemon and the pages read it."""
     is_constant: bool = False
     """Written once, before the job is on the bus."""
     in_json: bool = True
-    """Told by the pages' JSON for each job of a list."""
+    """True if the pages' JSON has it for each job of a list."""
     most: int = 300
-    """Characters of a text that the pages show in one line."""
+    """Characters of a text that the pages show in one line, at most."""
 
     @property
     def signature(self) -> str:
@@ -105,7 +110,7 @@ FIELDS = (
     Field("build_duration", "Of the last build.", _T.DURATION, "BuildDuration"),
     Field("restart_duration", "Of the restart of all units.", _T.DURATION, "RestartDuration"),
     Field("verify_duration", "From the restart until all was well.", _T.DURATION, "VerifyDuration"),
-    # What only the daemon goes by, and the pages for their stages.
+    # Without a property: only the daemon reads these, and the pages for their stages.
     Field("build_started", "When the last build began.", _T.TIME, in_json=False),
     Field("restart_started", "When the first restart began.", _T.TIME, in_json=False),
     Field("failure", "Why the job is being rolled back.", in_json=False, most=2000),
@@ -118,3 +123,5 @@ FIELDS = (
     Field("spooled", "Whether the hook kept it in the spool.", _T.FLAG, in_json=False),
 )
 BY_NAME = {field.name: field for field in FIELDS}
+PROPERTIES = tuple(field for field in FIELDS if field.property_name)
+"""Fields that are properties of org.tinyci1.Job."""
