@@ -13,14 +13,17 @@ from typing import NamedTuple
 PRODUCT = Path(__file__).resolve().parents[1] / "daemon" / "tinyci"
 
 # Past participles that do not end in -ed, and that programs are tempted to use as nouns.
-IRREGULAR = frozenset(
-    """begun bought bound broken brought built caught chosen cut done drawn driven fallen felt forgotten found frozen given
+_IRREGULAR = """
+    begun bought bound broken brought built caught chosen cut done drawn driven fallen felt forgotten found frozen given
     gone grown heard held hidden kept known laid led left lent lost made meant met paid put read run said seen sent set
-    shown shut sold sought spent split spoken stolen stood struck sworn taken taught thought thrown told understood woken
-    won worn written""".split()
-)
+    shown shut sold sought spent split spoken stolen stood struck sworn taken taught thought thrown told understood
+    woken won worn written
+"""
 # Words that end so and are no participles, or that are nouns as well: a set, a read, a run, a split, a cut, a bound.
-NOUNS = frozenset("red seed feed need speed bed id embed shed thread spread set read run split cut bound".split())
+_NOUNS = "red seed feed need speed bed id embed shed thread spread set read run split cut bound"
+IRREGULAR = frozenset(_IRREGULAR.split())
+NOUNS = frozenset(_NOUNS.split())
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 QUESTIONS = re.compile(r"(?:What|Who|How|Whether|Those)\b")
 
 
@@ -76,9 +79,8 @@ def assigned_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 def docstrings(tree: ast.AST) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if text := ast.get_docstring(node):
-                yield text, getattr(node, "lineno", 1)
+        if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
+            yield text, getattr(node, "lineno", 1)
 
 
 def positional_booleans(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -92,9 +94,12 @@ def positional_booleans(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 def misnamed_exceptions(tree: ast.AST) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and not node.name.endswith("Error"):
-            if any(ast.unparse(base).endswith(("Exception", "Error")) for base in node.bases):
-                yield node.name, node.lineno
+        if (
+            isinstance(node, ast.ClassDef)
+            and not node.name.endswith("Error")
+            and any(ast.unparse(base).endswith(("Exception", "Error")) for base in node.bases)
+        ):
+            yield node.name, node.lineno
 
 
 def count(directory: Path) -> Figures:
