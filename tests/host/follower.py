@@ -75,7 +75,9 @@ class Follower:
 @contextmanager
 def following(box: TestHost, work: Work, *arguments: str) -> Iterator[Follower]:
     """Push with `-o follow`; nothing of it is left afterwards."""
-    command = [HOST, "push", box.name, str(work.path), work.repo, "--force", "--push-option=follow", *arguments]
+    # Ctrl-C ends it, also where a shell started these tests with `&`, which has them ignore it.
+    command = ["env", "--default-signal=INT", HOST, "push", box.name, str(work.path), work.repo]
+    command += ["--force", "--push-option=follow", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         yield Follower(process)

@@ -19,6 +19,9 @@ TREE = Path(__file__).parents[2]
 ROLE = TREE / "ansible" / "roles" / "redis"
 LIMIT = 10.0
 """Seconds that any server may take for anything."""
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""Runs a command that Ctrl-C ends. A shell that starts the tests with `&` has them ignore SIGINT, and children inherit
+that: a program that is started so rightly goes on."""
 
 
 class Server:

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import termios
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from people import ID, NEW_ID, FakeRequests, Polkit, api_of, on_bus
-from servers import TREE, MessageBus
+from servers import INTERRUPTIBLE, TREE, MessageBus
 from tinyci import __version__
 from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
@@ -47,9 +47,10 @@ class Person:
         self.told: asyncio.Queue[str] = asyncio.Queue()
         """What the terminal has been told up to now, each time that there is more."""
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        """Run it with pipes."""
+    async def start(self, *arguments: str, before: Sequence[str] = INTERRUPTIBLE) -> asyncio.subprocess.Process:
+        """Run it with pipes, by the command `before` it."""
         return await asyncio.create_subprocess_exec(
+            *before,
             *TINYCI,
             *arguments,
             env=self.environment,
@@ -315,6 +316,17 @@ async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: ObjectSe
     assert said.decode() == (
         "tinyci: the job goes on: 'tinyci log -f 0d313b1e' shows it again, and 'tinyci cancel 0d313b1e' ends it\n"
     )
+
+
+async def test_ctrl_c_does_not_end_what_a_shell_started_in_the_background(person: Person, tinyci: ObjectServer) -> None:
+    tinyci.add(ID, {**FIELDS, "state": "building"})
+    following = await person.start("log", "-f", ID, before=("env", "--ignore-signal=INT"))
+    assert following.stderr
+    await following.stderr.readline()
+    following.send_signal(signal.SIGINT)
+    tinyci.change(ID, {"state": "succeeded"})
+    assert await following.communicate() == (b"", b"tinyci: job 0d313b1e of web succeeded.\n")
+    assert following.returncode == 0
 
 
 async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: ObjectServer, work: FakeRequests) -> None:

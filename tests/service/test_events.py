@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from people import ID, NEW_ID, FakeRequests, api_of, on_bus
-from servers import TREE, MessageBus, Redis
+from servers import INTERRUPTIBLE, TREE, MessageBus, Redis
 from tinyci.api import eventreader
 from tinyci.api.eventreader import EventReader
 from tinyci.api.objects import ObjectServer
@@ -142,6 +142,7 @@ class Follower:
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
+            *INTERRUPTIBLE,
             *(sys.executable, "-m", "tinyci.cli.main", "events", *arguments),
             env=self.environment,
             stdin=subprocess.DEVNULL,
