@@ -10,7 +10,7 @@ import pytest_asyncio
 from people import FakeRequests, Polkit
 from servers import LIMIT, MessageBus, Redis
 from tinyci.dbus.bus import Bus
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from webserver import Jobs, Web, running
 
 
@@ -61,9 +61,9 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest_asyncio.fixture
-async def store(redis: Redis) -> AsyncIterator[Store]:
+async def store(redis: Redis) -> AsyncIterator[StoreWriter]:
     """A store as the daemon has it."""
-    made = Store(redis.socket, "daemon", "secret-daemon")
+    made = StoreWriter(redis.socket, "daemon", "secret-daemon")
     yield made
     await made.close()
 

@@ -13,7 +13,7 @@ from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.model import settings
 from tinyci.model.repos import Repos
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import ManagerDownError
 from tinyci.systemd.managers import Managers
 
@@ -43,7 +43,7 @@ def managers() -> Stuck:
 
 @pytest_asyncio.fixture
 async def running(
-    redis: Redis, store: Store, managers: Stuck, tmp_path: Path
+    redis: Redis, store: StoreWriter, managers: Stuck, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
     configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)

@@ -17,19 +17,19 @@ from tinyci.api import eventreader
 from tinyci.api.eventreader import EventReader
 from tinyci.api.objects import ObjectServer
 from tinyci.api.outputreader import PositionError
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 
 
 @pytest_asyncio.fixture
-async def readers(redis: Redis) -> AsyncIterator[tuple[EventReader, Store]]:
+async def readers(redis: Redis) -> AsyncIterator[tuple[EventReader, StoreWriter]]:
     """Readers of a real Redis, and the store of it by which they hear of news."""
-    store = Store(redis.socket, "daemon", "secret-daemon", on_event=lambda: made.wake())
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_event=lambda: made.wake())
     made = EventReader(store.events)
     yield made, store
     await store.close()
 
 
-Both = tuple[EventReader, Store]
+Both = tuple[EventReader, StoreWriter]
 
 
 def told(events: list[dict[str, str]]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import Gap, Redis
 from tinyci.model.state import State
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 
 ids = st.sampled_from("abcd")
 fields = st.fixed_dictionaries(
@@ -26,18 +26,20 @@ questions = st.one_of(
     st.tuples(st.just("push"), ids, fields, st.integers(1, 9)),
     st.tuples(st.just("add"), ids, fields, st.integers(1, 9)),
     st.tuples(st.just("update"), ids, fields),
-    st.tuples(st.just("log"), ids, st.integers(1, 4), st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=3)),
-    st.tuples(st.sampled_from(["job", "release", "logged"]), ids),
+    st.tuples(
+        st.just("add_lines"), ids, st.integers(1, 4), st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=3)
+    ),
+    st.tuples(st.sampled_from(["job", "release", "line_count"]), ids),
     st.tuples(st.just("forget"), st.lists(ids, min_size=1, max_size=3)),
-    st.tuples(st.just("pause"), st.booleans()),
-    st.tuples(st.just("recent"), st.integers(1, 5)),
-    st.tuples(st.sampled_from(["take", "accepted", "live", "waiting", "paused", "kept"])),
+    st.tuples(st.just("set_paused"), st.booleans()),
+    st.tuples(st.just("recent_ids"), st.integers(1, 5)),
+    st.tuples(st.sampled_from(["take", "accepted_ids", "live_ids", "queue_length", "is_paused", "kept_jobs"])),
 )
 losses = st.sampled_from([False, False, False, False, True])  # a connection that is lost takes 0.1 s
 # What of a question is lost with the connection: the answer to the command that changes something.
 CHANGES = {
-    **{"add": b"EXEC", "update": b"EXEC", "log": b"XADD", "release": b"LREM", "forget": b"UNLINK"},
-    **{"pause": b"tinyci:paused", "take": b"BLMOVE"},
+    **{"add": b"EXEC", "update": b"EXEC", "add_lines": b"XADD", "release": b"LREM", "forget": b"UNLINK"},
+    **{"set_paused": b"tinyci:paused", "take": b"BLMOVE"},
 }
 
 
@@ -70,7 +72,7 @@ def test_it_answers_as_a_real_one(redis: Redis, tmp_path: Path, asked: list[tupl
 async def compare(redis: Redis, path: Path, asked: list[tuple[tuple[Any, ...], bool]]) -> None:
     memory = FakeRedis(time.time)
     async with Gap(path, redis) as gap:
-        real, lossy = Store(gap.socket, "daemon", "secret-daemon"), Lossy(memory)
+        real, lossy = StoreWriter(gap.socket, "daemon", "secret-daemon"), Lossy(memory)
         for (name, *arguments), lose in asked:
             if name == "push":
                 push(redis, *arguments)
@@ -79,7 +81,8 @@ async def compare(redis: Redis, path: Path, asked: list[tuple[tuple[Any, ...], b
             if name == "take" and len(memory.queue) < 1 + lose:
                 continue  # it would wait
             gap.lose, lossy.lose = (CHANGES.get(name, b""), name in CHANGES) if lose else (b"", False)
-            answers = [shown(await getattr(store, name)(*arguments)) for store in (real, lossy)]
+            options = {"paused": arguments.pop()} if name == "set_paused" else {}
+            answers = [shown(await getattr(store, name)(*arguments, **options)) for store in (real, lossy)]
             gap.lose, lossy.lose = b"", False
             assert answers[0] == answers[1], name
         await real.close()

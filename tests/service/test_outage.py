@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 from servers import Gap, Redis
 from tinyci.store import writer as store_module
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 
 
-class Watched(Store):
+class Watched(StoreWriter):
     """A store whose outages can be awaited."""
 
     def __init__(self, socket: str, password: str = "secret-daemon") -> None:
@@ -116,8 +116,8 @@ async def test_what_was_acknowledged_survives_a_crash_of_redis(own_redis: Redis,
     own_redis.kill()
     own_redis.start()
     assert (await store.job("x"))["reason"] == "because"
-    assert await store.accepted() == ["x"]
-    assert await store.recent(1) == ["x"]
+    assert await store.accepted_ids() == ["x"]
+    assert await store.recent_ids(1) == ["x"]
     assert states(own_redis) == ["failed"]
 
 
@@ -177,8 +177,8 @@ async def test_a_redis_that_hangs_while_we_wait_for_a_job_loses_none(
     await taking  # "first" may have gone to the connection that was given up
     while await store.take():
         pass
-    assert await store.accepted() == ["first", "second"]
-    assert await store.waiting() == 0
+    assert await store.accepted_ids() == ["first", "second"]
+    assert await store.queue_length() == 0
 
 
 # -- a reply that is lost ----------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ async def lossy(gap: Gap) -> AsyncIterator[Watched]:
 
 async def test_lines_whose_acknowledgement_was_lost_are_there_once(redis: Redis, gap: Gap, lossy: Watched) -> None:
     gap.lose = b"XADD"
-    await lossy.log("x", 1, ["one", "two"])
+    await lossy.add_lines("x", 1, ["one", "two"])
     assert await lossy.heard.get()
     assert [fields["line"] for _, fields in redis.data.xrange("tinyci:log:x")] == ["one", "two"]
 
@@ -215,7 +215,7 @@ async def test_a_job_whose_taking_was_not_heard_of_is_accepted(redis: Redis, gap
     gap.lose = b"BLMOVE"
     assert await lossy.take() == "second"
     assert await lossy.heard.get()
-    assert await lossy.accepted() == ["first", "second"]
+    assert await lossy.accepted_ids() == ["first", "second"]
 
 
 async def test_a_state_whose_acknowledgement_was_lost_is_one_event(redis: Redis, gap: Gap, lossy: Watched) -> None:
@@ -240,7 +240,7 @@ async def test_a_job_is_not_lost_to_a_list_of_another_type(own_redis: Redis, sto
     own_redis.data.delete("tinyci:accepted")
     await adding
     assert await store.heard.get() is None
-    assert await store.accepted() == ["x"]
+    assert await store.accepted_ids() == ["x"]
     assert await store.job("x") == FIELDS
 
 
@@ -253,7 +253,7 @@ async def test_a_change_is_not_lost_to_an_index_of_another_type(own_redis: Redis
     assert await writing
     assert await store.heard.get() is None
     assert states(own_redis) == ["building"]
-    assert await store.recent(1) == ["x"]
+    assert await store.recent_ids(1) == ["x"]
 
 
 async def test_a_connection_that_is_reset_is_an_outage(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ async def test_a_connection_that_is_reset_is_an_outage(tmp_path: Path) -> None:
         server.setblocking(False)
         server.bind(str(tmp_path / "redis.sock"))
         server.listen()
-        store = Store(str(tmp_path / "redis.sock"), "daemon", "secret", told.put_nowait)
+        store = StoreWriter(str(tmp_path / "redis.sock"), "daemon", "secret", told.put_nowait)
         asking = asyncio.ensure_future(store.ping())
         async with asyncio.timeout(20):
             connection, _ = await loop.sock_accept(server)

@@ -11,7 +11,7 @@ import pytest_asyncio
 from servers import Redis
 from tinyci.model.state import FINAL, State
 from tinyci.store import writer as store_module
-from tinyci.store.writer import Store, StoreError
+from tinyci.store.writer import StoreError, StoreWriter
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
 
@@ -27,9 +27,9 @@ def push(redis: Redis, job_id: str) -> None:
 
 
 @pytest_asyncio.fixture
-async def other(redis: Redis) -> AsyncIterator[Store]:
+async def other(redis: Redis) -> AsyncIterator[StoreWriter]:
     """A second store of the same Redis."""
-    made = Store(redis.socket, "daemon", "secret-daemon")
+    made = StoreWriter(redis.socket, "daemon", "secret-daemon")
     yield made
     await made.close()
 
@@ -43,18 +43,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the queue ---------------------------------------------------------------------------------------------------
 
 
-async def test_jobs_are_taken_in_push_order(redis: Redis, store: Store) -> None:
+async def test_jobs_are_taken_in_push_order(redis: Redis, store: StoreWriter) -> None:
     ids = [new_id() for _ in range(5)]
     for job_id in ids:
         push(redis, job_id)
-    assert await store.waiting() == 5
+    assert await store.queue_length() == 5
     assert [await store.take() for _ in ids] == ids
-    assert await store.accepted() == ids
-    assert await store.waiting() == 0
+    assert await store.accepted_ids() == ids
+    assert await store.queue_length() == 0
     assert await store.job(ids[0]) == FIELDS
 
 
-async def test_a_job_that_was_taken_is_in_exactly_one_of_the_two_lists(redis: Redis, store: Store) -> None:
+async def test_a_job_that_was_taken_is_in_exactly_one_of_the_two_lists(redis: Redis, store: StoreWriter) -> None:
     job_id = new_id()
     redis.data.lpush("tinyci:queue", job_id)
     assert await store.take() == job_id
@@ -62,7 +62,7 @@ async def test_a_job_that_was_taken_is_in_exactly_one_of_the_two_lists(redis: Re
     assert redis.data.lrange("tinyci:accepted", 0, -1) == [job_id]
 
 
-async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, store: Store) -> None:
+async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, store: StoreWriter) -> None:
     waiting = asyncio.create_task(store.take())
     await redis.until_somebody_waits()
     began = time.monotonic()
@@ -71,8 +71,8 @@ async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, sto
     assert time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize("operation", ["take", "accepted"])
-async def test_a_cancellation_at_whatever_moment_is_heard(store: Store, operation: str) -> None:
+@pytest.mark.parametrize("operation", ["take", "accepted_ids"])
+async def test_a_cancellation_at_whatever_moment_is_heard(store: StoreWriter, operation: str) -> None:
     """Python 3.11's wait_for(), in the library, swallows one that comes just when a command was sent."""
     for turns in range(20):
         task = asyncio.create_task(getattr(store, operation)())
@@ -81,22 +81,22 @@ async def test_a_cancellation_at_whatever_moment_is_heard(store: Store, operatio
         task.cancel()
         done, _ = await asyncio.wait((task,), timeout=2)
         assert done
-        assert task.cancelled() or operation == "accepted"
+        assert task.cancelled() or operation == "accepted_ids"
 
 
-async def test_nothing_to_take_is_said_after_some_seconds(store: Store, impatient: None) -> None:
+async def test_nothing_to_take_is_said_after_some_seconds(store: StoreWriter, impatient: None) -> None:
     assert await store.take() is None
 
 
-async def test_a_job_that_is_done_with_is_released(redis: Redis, store: Store) -> None:
+async def test_a_job_that_is_done_with_is_released(redis: Redis, store: StoreWriter) -> None:
     redis.data.lpush("tinyci:accepted", "a", "b", "a")
     await store.release("a")
-    assert await store.accepted() == ["b"]
+    assert await store.accepted_ids() == ["b"]
     await store.release("a")
-    assert await store.accepted() == ["b"]
+    assert await store.accepted_ids() == ["b"]
 
 
-async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: Store) -> None:
+async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: StoreWriter) -> None:
     ids = {new_id() for _ in range(20)}
     for job_id in ids:
         taking = asyncio.create_task(store.take())
@@ -111,52 +111,52 @@ async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: Store)
 # -- jobs that the daemon itself accepts ---------------------------------------------------------------------------
 
 
-async def test_a_job_that_is_added_is_a_hash_an_index_entry_and_accepted(redis: Redis, store: Store) -> None:
+async def test_a_job_that_is_added_is_a_hash_an_index_entry_and_accepted(redis: Redis, store: StoreWriter) -> None:
     job_id = new_id()
     push(redis, "before")
     await store.take()
     assert await store.add(job_id, FIELDS, created=1767323045.000006)
     assert redis.data.hgetall(f"tinyci:job:{job_id}") == FIELDS
     assert redis.data.zrange("tinyci:jobs", 0, -1, withscores=True) == [(job_id, 1767323045.000006)]
-    assert await store.accepted() == ["before", job_id]
-    assert await store.waiting() == 0
+    assert await store.accepted_ids() == ["before", job_id]
+    assert await store.queue_length() == 0
 
 
-async def test_a_job_that_redis_knows_is_not_added_again(redis: Redis, store: Store) -> None:
+async def test_a_job_that_redis_knows_is_not_added_again(redis: Redis, store: StoreWriter) -> None:
     """The hook keeps a job in the spool also when only the acknowledgement of Redis was lost."""
     job_id = new_id()
     push(redis, job_id)
     await store.take()
     assert not await store.add(job_id, {**FIELDS, "repo": "other"}, 2.0)
     assert redis.data.hget(f"tinyci:job:{job_id}", "repo") == "web"
-    assert await store.accepted() == [job_id]
+    assert await store.accepted_ids() == [job_id]
 
 
-async def test_a_hash_that_nothing_leads_to_is_a_job_that_was_not_added(redis: Redis, store: Store) -> None:
+async def test_a_hash_that_nothing_leads_to_is_a_job_that_was_not_added(redis: Redis, store: StoreWriter) -> None:
     """What is left of a push for which the queue was no list: the hook keeps the job in the spool then."""
     job_id = new_id()
     redis.data.hset(f"tinyci:job:{job_id}", mapping=FIELDS)
     assert await store.add(job_id, FIELDS, 2.0)
     assert not await store.add(job_id, FIELDS, 2.0)
-    assert await store.accepted() == [job_id]
+    assert await store.accepted_ids() == [job_id]
     await store.update(job_id, {"state": "succeeded"})
     await store.release(job_id)
     assert not await store.add(job_id, FIELDS, 2.0), "it has ended"
-    assert await store.accepted() == []
+    assert await store.accepted_ids() == []
 
 
-async def test_a_pause_is_kept_until_it_ends(store: Store, other: Store) -> None:
-    assert not await store.paused()
-    await store.pause(True)
-    assert await other.paused()
-    await other.pause(False)
-    assert not await store.paused()
+async def test_a_pause_is_kept_until_it_ends(store: StoreWriter, other: StoreWriter) -> None:
+    assert not await store.is_paused()
+    await store.set_paused(paused=True)
+    assert await other.is_paused()
+    await other.set_paused(paused=False)
+    assert not await store.is_paused()
 
 
 # -- jobs that are kept ------------------------------------------------------------------------------------------
 
 
-async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: Store) -> None:
+async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: StoreWriter) -> None:
     ids = [f"{number}" for number in range(1200)]
     with redis.data.pipeline() as pipe:
         for job_id in ids:
@@ -166,28 +166,28 @@ async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: Store) -> No
     await store.update("7", {"state": "failed"})
     redis.data.delete("tinyci:job:8")
     redis.data.set("tinyci:job:9", "a string")
-    kept = await store.kept()
+    kept = await store.kept_jobs()
     assert [each.id for each in kept] == ids
     assert tuple(kept[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", 6.0)
     assert kept[7].state == "failed"
     assert [each.repo for each in kept[8:11]] == ["", "", "web"]
 
 
-async def test_of_a_forgotten_job_nothing_is_left(redis: Redis, store: Store) -> None:
+async def test_of_a_forgotten_job_nothing_is_left(redis: Redis, store: StoreWriter) -> None:
     for job_id in ("old", "new"):
         await store.add(job_id, FIELDS, 1.0)
-        await store.log(job_id, 1, ["a line"])
+        await store.add_lines(job_id, 1, ["a line"])
         await store.release(job_id)
     await store.forget(["old"])
     assert sorted(redis.data.keys("*")) == ["tinyci:job:new", "tinyci:jobs", "tinyci:log:new"]
-    assert await store.recent(10) == ["new"]
+    assert await store.recent_ids(10) == ["new"]
     await store.forget([])
 
 
 # -- hashes and events -------------------------------------------------------------------------------------------
 
 
-async def test_a_change_of_state_is_one_event(redis: Redis, store: Store) -> None:
+async def test_a_change_of_state_is_one_event(redis: Redis, store: StoreWriter) -> None:
     job_id = new_id()
     push(redis, job_id)
     assert await store.update(job_id, {"state": "building", "attempt": "1", "unit": "x"})
@@ -198,7 +198,7 @@ async def test_a_change_of_state_is_one_event(redis: Redis, store: Store) -> Non
     assert await store.job(job_id) == {**FIELDS, "state": "building", "attempt": "1", "unit": "x"}
 
 
-async def test_an_event_says_of_which_revision_whose_push_and_as_whom(redis: Redis, store: Store) -> None:
+async def test_an_event_says_of_which_revision_whose_push_and_as_whom(redis: Redis, store: StoreWriter) -> None:
     redis.data.hset("tinyci:job:x", mapping={**FIELDS, "revision": "tip", "pusher": "alice"})
     await store.update("x", {"state": "building", "user": "web"})
     await store.update("x", {"state": "failed", "revision": "b" * 40, "reason": "because"})
@@ -210,7 +210,7 @@ async def test_an_event_says_of_which_revision_whose_push_and_as_whom(redis: Red
     assert told[1]["reason"] == "because"
 
 
-async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: Store) -> None:
+async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: StoreWriter) -> None:
     redis.data.hset(
         "tinyci:job:x", mapping=dict.fromkeys(("repo", "ref", "revision", "pusher", "user"), "é" * 1_000_000)
     )
@@ -220,7 +220,7 @@ async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: 
     assert (event["repo"][:3], event["repo"][-1]) == ("ééé", "…")
 
 
-async def test_that_a_job_is_queued_is_told_once(redis: Redis, store: Store, other: Store) -> None:
+async def test_that_a_job_is_queued_is_told_once(redis: Redis, store: StoreWriter, other: StoreWriter) -> None:
     """However often it is accepted: after a restart, by a sweep, or because an acknowledgement was lost."""
     push(redis, "x")
     for each in (store, other, store):
@@ -228,7 +228,7 @@ async def test_that_a_job_is_queued_is_told_once(redis: Redis, store: Store, oth
     assert [event["state"] for _, event in redis.data.xrange("tinyci:events")] == ["queued"]
 
 
-async def test_a_field_that_is_no_state_is_no_event(redis: Redis, store: Store) -> None:
+async def test_a_field_that_is_no_state_is_no_event(redis: Redis, store: StoreWriter) -> None:
     assert await store.update("x", {"restarting": "web.service 0"})
     assert redis.data.hgetall("tinyci:job:x") == {"restarting": "web.service 0"}
     assert redis.data.xlen("tinyci:events") == 0
@@ -236,7 +236,9 @@ async def test_a_field_that_is_no_state_is_no_event(redis: Redis, store: Store) 
 
 @pytest.mark.parametrize("final", sorted(FINAL))
 @pytest.mark.parametrize("fields", [{"state": "building"}, {"success": "true"}, {"output": "late"}])
-async def test_a_final_state_is_written_once(redis: Redis, store: Store, final: State, fields: dict[str, str]) -> None:
+async def test_a_final_state_is_written_once(
+    redis: Redis, store: StoreWriter, final: State, fields: dict[str, str]
+) -> None:
     end = {"state": final, "success": "false", "reason": "because"}
     assert await store.update("x", end)
     assert not await store.update("x", fields)
@@ -244,7 +246,9 @@ async def test_a_final_state_is_written_once(redis: Redis, store: Store, final: 
     assert redis.data.xlen("tinyci:events") == 1
 
 
-async def test_of_two_ends_at_the_same_time_one_wins_whole(redis: Redis, store: Store, other: Store) -> None:
+async def test_of_two_ends_at_the_same_time_one_wins_whole(
+    redis: Redis, store: StoreWriter, other: StoreWriter
+) -> None:
     for number in range(20):
         won = await asyncio.gather(
             store.update(f"{number}", {"state": "succeeded", "success": "true"}),
@@ -256,8 +260,8 @@ async def test_of_two_ends_at_the_same_time_one_wins_whole(redis: Redis, store: 
     assert redis.data.xlen("tinyci:events") == 20
 
 
-async def test_fields_that_others_write_meanwhile_are_kept(store: Store, other: Store) -> None:
-    async def write(through: Store, letter: str) -> None:
+async def test_fields_that_others_write_meanwhile_are_kept(store: StoreWriter, other: StoreWriter) -> None:
+    async def write(through: StoreWriter, letter: str) -> None:
         for number in range(20):
             assert await through.update("x", {f"{letter}{number}": letter})
 
@@ -265,7 +269,7 @@ async def test_fields_that_others_write_meanwhile_are_kept(store: Store, other: 
     assert len(await store.job("x")) == 40
 
 
-async def test_a_job_of_a_shell_script_is_indexed_when_it_begins(redis: Redis, store: Store) -> None:
+async def test_a_job_of_a_shell_script_is_indexed_when_it_begins(redis: Redis, store: StoreWriter) -> None:
     redis.data.hset("tinyci:job:x", mapping=FIELDS)
     await store.update("x", {"state": "building"})
     score = redis.data.zscore("tinyci:jobs", "x")
@@ -274,33 +278,33 @@ async def test_a_job_of_a_shell_script_is_indexed_when_it_begins(redis: Redis, s
     assert redis.data.zscore("tinyci:jobs", "x") == score
 
 
-async def test_recent_jobs_are_the_newest_first(store: Store) -> None:
+async def test_recent_jobs_are_the_newest_first(store: StoreWriter) -> None:
     for number in (3, 1, 2):
         await store.add(f"{number}", FIELDS, float(number))
-    assert await store.recent(2) == ["3", "2"]
-    assert await store.recent(100) == ["3", "2", "1"]
+    assert await store.recent_ids(2) == ["3", "2"]
+    assert await store.recent_ids(100) == ["3", "2", "1"]
 
 
-async def test_a_job_that_is_not_there_is_an_empty_hash(store: Store) -> None:
+async def test_a_job_that_is_not_there_is_an_empty_hash(store: StoreWriter) -> None:
     assert await store.job("x") == {}
 
 
-async def test_bytes_that_are_not_utf8_come_back_as_they_were(redis: Redis, store: Store) -> None:
+async def test_bytes_that_are_not_utf8_come_back_as_they_were(redis: Redis, store: StoreWriter) -> None:
     redis.data.execute_command("HSET", "tinyci:job:x", "ref", b"refs/heads/caf\xe9", "repo", "we\0b")
     assert await store.job("x") == {"ref": "refs/heads/caf\udce9", "repo": "we\0b"}
     redis.data.lpush("tinyci:queue", b"\xff")
     assert await store.take() == "\udcff"
 
 
-async def test_an_id_that_is_not_utf8_can_be_released(redis: Redis, store: Store) -> None:
+async def test_an_id_that_is_not_utf8_can_be_released(redis: Redis, store: StoreWriter) -> None:
     redis.data.lpush("tinyci:queue", b"caf\xe9")
     job_id = await store.take()
     assert job_id
     await store.release(job_id)
-    assert await store.accepted() == []
+    assert await store.accepted_ids() == []
 
 
-async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, store: Store) -> None:
+async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, store: StoreWriter) -> None:
     await store.update("x", {"output": "a\udcffb\n\0"})
     assert redis.data.execute_command("HGET", "tinyci:job:x", "output", NEVER_DECODE=True) == b"a\xffb\n\0"
 
@@ -310,30 +314,30 @@ async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, st
 
 async def test_output_is_read_from_a_line_on_and_who_reads_is_told_of_more(redis: Redis) -> None:
     told: list[str] = []
-    store = Store(redis.socket, "daemon", "secret-daemon", on_log=told.append)
-    assert await store.output("x", 0, 10) == []
-    await store.log("x", 1, ["one", "", "three"])
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_log=told.append)
+    assert await store.lines("x", 0, 10) == []
+    await store.add_lines("x", 1, ["one", "", "three"])
     assert told == ["x"]
-    assert await store.output("x", 0, 2) == [(1, "one"), (2, "")]
-    assert await store.output("x", 2, 10) == [(3, "three")]
-    assert await store.output("x", 3, 10) == []
+    assert await store.lines("x", 0, 2) == [(1, "one"), (2, "")]
+    assert await store.lines("x", 2, 10) == [(3, "three")]
+    assert await store.lines("x", 3, 10) == []
     await store.close()
 
 
-async def test_lines_are_numbered_from_one(redis: Redis, store: Store) -> None:
-    assert await store.logged("x") == 0
-    await store.log("x", 1, ["one", "", "three"])
-    await store.log("x", 4, ["four"])
+async def test_lines_are_numbered_from_one(redis: Redis, store: StoreWriter) -> None:
+    assert await store.line_count("x") == 0
+    await store.add_lines("x", 1, ["one", "", "three"])
+    await store.add_lines("x", 4, ["four"])
     lines = [(entry, fields["line"]) for entry, fields in redis.data.xrange("tinyci:log:x")]
     assert lines == [("1-0", "one"), ("2-0", ""), ("3-0", "three"), ("4-0", "four")]
-    assert await store.logged("x") == 4
+    assert await store.line_count("x") == 4
 
 
-async def test_lines_that_are_sent_twice_are_there_once(redis: Redis, store: Store) -> None:
+async def test_lines_that_are_sent_twice_are_there_once(redis: Redis, store: StoreWriter) -> None:
     lines = [f"line {number}" for number in range(1, 2001)]
-    await store.log("x", 1, lines)
-    await store.log("x", 1, lines)
-    await store.log("x", 1001, [*lines[1000:], "new"])
+    await store.add_lines("x", 1, lines)
+    await store.add_lines("x", 1, lines)
+    await store.add_lines("x", 1001, [*lines[1000:], "new"])
     assert [fields["line"] for _, fields in redis.data.xrange("tinyci:log:x")] == [*lines, "new"]
 
 
@@ -341,7 +345,7 @@ async def test_lines_that_are_sent_twice_are_there_once(redis: Redis, store: Sto
 
 
 @pytest.mark.parametrize("operation", ["job", "update", "state", "log", "logged", "output"])
-async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: Store, operation: str) -> None:
+async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: StoreWriter, operation: str) -> None:
     """Nothing mends it, so that nobody may wait for it."""
     for key in ("tinyci:job:x", "tinyci:log:x"):
         redis.data.set(key, "a string")
@@ -351,7 +355,7 @@ async def test_a_job_of_another_type_is_told_at_once(redis: Redis, store: Store,
                 "job": lambda: store.job("x"),
                 "update": lambda: store.update("x", {"output": ""}),
                 "state": lambda: store.update("x", {"state": "failed"}),
-                "log": lambda: store.log("x", 1, ["a"]),
-                "logged": lambda: store.logged("x"),
-                "output": lambda: store.output("x", 0, 1),
+                "log": lambda: store.add_lines("x", 1, ["a"]),
+                "logged": lambda: store.line_count("x"),
+                "output": lambda: store.lines("x", 0, 1),
             }[operation]()

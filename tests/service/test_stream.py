@@ -32,65 +32,65 @@ def states(entries: list[stream_module.StreamEntry]) -> list[str]:
 
 async def test_nothing_old_is_told_and_nothing_new_is_missed(redis: Redis, stream: EventGroup) -> None:
     happen(redis, "old")
-    assert await stream.open("") == 0
-    assert await stream.more() == []
+    assert await stream.join("") == 0
+    assert await stream.read_new() == []
     happen(redis, "failed", "succeeded")
     await stream.close()  # nobody reads for a while
     happen(redis, "rejected")
-    assert await stream.open("") == 0
-    assert states(await stream.more()) == ["failed", "succeeded", "rejected"]
+    assert await stream.join("") == 0
+    assert states(await stream.read_new()) == ["failed", "succeeded", "rejected"]
 
 
 async def test_what_was_given_and_is_not_done_is_given_again(redis: Redis, stream: EventGroup) -> None:
-    await stream.open("")
+    await stream.join("")
     happen(redis, "1", "2", "3")
-    entries = await stream.more()
-    await stream.done([entries[0][0]])
-    assert await stream.more() == [], "they are ours already"
-    again = await stream.pending("0")
+    entries = await stream.read_new()
+    await stream.acknowledge([entries[0][0]])
+    assert await stream.read_new() == [], "they are ours already"
+    again = await stream.read_pending("0")
     assert states(again) == ["2", "3"]
-    assert states(await stream.pending(again[0][0])) == ["3"]
-    await stream.done([number for number, _ in again])
-    assert await stream.pending("0") == []
+    assert states(await stream.read_pending(again[0][0])) == ["3"]
+    await stream.acknowledge([number for number, _ in again])
+    assert await stream.read_pending("0") == []
 
 
 async def test_how_many_events_are_lost_is_known_exactly(redis: Redis, stream: EventGroup) -> None:
-    await stream.open("")
+    await stream.join("")
     happen(redis, *"abc")
-    await stream.done([number for number, _ in await stream.more()])
+    await stream.acknowledge([number for number, _ in await stream.read_new()])
     happen(redis, *"defghi")
     redis.data.xtrim("tinyci:events", maxlen=6, approximate=False)
-    assert await stream.open("") == 0, "only what was read is gone"
+    assert await stream.join("") == 0, "only what was read is gone"
     redis.data.xtrim("tinyci:events", maxlen=2, approximate=False)
-    assert await stream.open("") == 4
-    assert await stream.open("") == 0, "and is told once"
-    assert states(await stream.more()) == ["h", "i"]
-    assert await stream.open("") == 0
+    assert await stream.join("") == 4
+    assert await stream.join("") == 0, "and is told once"
+    assert states(await stream.read_new()) == ["h", "i"]
+    assert await stream.join("") == 0
     happen(redis, *"jkl")
     redis.data.xtrim("tinyci:events", maxlen=1, approximate=False)
-    assert await stream.open("") == 2
+    assert await stream.join("") == 2
 
 
 async def test_what_was_given_and_then_cut_off_has_no_fields(redis: Redis, stream: EventGroup) -> None:
-    await stream.open("")
+    await stream.join("")
     happen(redis, "1", "2")
-    await stream.more()
+    await stream.read_new()
     redis.data.xtrim("tinyci:events", maxlen=1, approximate=False)
-    assert states(await stream.pending("0")) == ["", "2"]
+    assert states(await stream.read_pending("0")) == ["", "2"]
 
 
 async def test_a_group_that_is_gone_is_made_where_we_were(redis: Redis, stream: EventGroup) -> None:
-    await stream.open("")
+    await stream.join("")
     (position, _, _) = happen(redis, "read", "1", "2")
     redis.data.xgroup_destroy("tinyci:events", "notify")
     with pytest.raises(EventGroupError, match="NOGROUP"):
-        await stream.more()
-    await stream.open(position)
-    assert states(await stream.more()) == ["1", "2"]
+        await stream.read_new()
+    await stream.join(position)
+    assert states(await stream.read_new()) == ["1", "2"]
     redis.data.flushall()
-    await stream.open(position)
+    await stream.join(position)
     happen(redis, "3")
-    assert states(await stream.more()) == ["3"]
+    assert states(await stream.read_new()) == ["3"]
 
 
 async def test_details_are_some_fields_of_a_hash_and_no_more(redis: Redis, stream: EventGroup) -> None:
@@ -104,29 +104,29 @@ async def test_details_are_some_fields_of_a_hash_and_no_more(redis: Redis, strea
 async def test_a_redis_that_does_not_let_us_in_is_an_error_in_a_sentence(redis: Redis) -> None:
     stream = EventGroup(redis.socket, "wrong")
     with pytest.raises(EventGroupError, match="invalid username-password pair"):
-        await stream.open("")
+        await stream.join("")
     await stream.close()
 
 
 async def test_a_redis_that_comes_back_is_used_again(own_redis: Redis) -> None:
     stream = EventGroup(own_redis.socket, "secret-notify")
-    await stream.open("")
-    reading = asyncio.create_task(stream.more())
+    await stream.join("")
+    reading = asyncio.create_task(stream.read_new())
     own_redis.kill()
     with pytest.raises(EventGroupError):
         await reading
-        await stream.more()
+        await stream.read_new()
     own_redis.start()
-    await stream.open("")
+    await stream.join("")
     happen(own_redis, "1")
-    assert states(await stream.more()) == ["1"]
+    assert states(await stream.read_new()) == ["1"]
     await stream.close()
 
 
 async def test_a_cancellation_at_whatever_moment_is_heard(stream: EventGroup) -> None:
-    await stream.open("")
+    await stream.join("")
     for turns in range(20):
-        reading = asyncio.create_task(stream.more())
+        reading = asyncio.create_task(stream.read_new())
         for _ in range(turns):
             await asyncio.sleep(0)
         reading.cancel()

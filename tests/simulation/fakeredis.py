@@ -1,4 +1,4 @@
-"""A Redis in memory, and a Store of it: for a simulation in which the server and its clients die at any moment."""
+"""A Redis in memory, and a StoreWriter of it, for a simulation in which server and clients die at any moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ class FakeRedis:
 
 
 class FakeStore:
-    """As tinyci.store.Store. `way`: what a request or an answer goes, some turns of the loop; it may not arrive."""
+    """As StoreWriter. `way`: what a request or an answer goes, some turns of the loop; it may not arrive."""
 
     def __init__(
         self,
@@ -100,20 +100,20 @@ class FakeStore:
             except TimeoutError:
                 return None
 
-    async def accepted(self) -> list[str]:
+    async def accepted_ids(self) -> list[str]:
         return await self._do(lambda: list(self._memory.accepted))
 
-    async def live(self) -> set[str]:
+    async def live_ids(self) -> set[str]:
         waiting = await self._do(lambda: list(self._memory.queue))
-        return {*waiting, *await self.accepted()}
+        return {*waiting, *await self.accepted_ids()}
 
-    async def waiting(self) -> int:
+    async def queue_length(self) -> int:
         return await self._do(lambda: len(self._memory.queue))
 
     async def job(self, job_id: str) -> dict[str, str]:
         return await self._do(lambda: dict(self._memory.hashes.get(job_id, {})))
 
-    async def recent(self, count: int) -> list[str]:
+    async def recent_ids(self, count: int) -> list[str]:
         return await self._do(lambda: [job_id for _, job_id in self._memory.indexed()][::-1][:count])
 
     async def add(self, job_id: str, fields: Mapping[str, str], created: float) -> bool:
@@ -129,16 +129,16 @@ class FakeStore:
 
         return await self._do(once)
 
-    async def paused(self) -> bool:
+    async def is_paused(self) -> bool:
         return await self._do(lambda: self._memory.paused)
 
-    async def pause(self, paused: bool) -> None:
+    async def set_paused(self, *, paused: bool) -> None:
         def once() -> None:
             self._memory.paused = paused
 
         await self._do(once)
 
-    async def kept(self) -> list[KeptJob]:
+    async def kept_jobs(self) -> list[KeptJob]:
         def once() -> list[KeptJob]:
             rows = []
             for score, job_id in self._memory.indexed():
@@ -179,10 +179,10 @@ class FakeStore:
 
         await self._do(once)
 
-    async def logged(self, job_id: str) -> int:
+    async def line_count(self, job_id: str) -> int:
         return await self._do(lambda: max(self._memory.logs.get(job_id, {}), default=0))
 
-    async def log(self, job_id: str, first: int, lines: Sequence[str]) -> None:
+    async def add_lines(self, job_id: str, first: int, lines: Sequence[str]) -> None:
         def once() -> None:
             log = self._memory.logs.setdefault(job_id, {})
             for number, line in enumerate(lines, first):
@@ -192,7 +192,7 @@ class FakeStore:
         await self._do(once)
 
     async def _do(self, once: Callable[[], T]) -> T:
-        """Once it is carried out, whether the answer arrives or not; then again, as Store does."""
+        """Once it is carried out, whether the answer arrives or not; then again, as StoreWriter does."""
         while True:
             await self._way()
             crashes = self._memory.crashes

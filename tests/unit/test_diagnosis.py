@@ -8,7 +8,7 @@ from tinyci.api.requests import RequestError
 from tinyci.daemon.diagnosis import Check, Diagnosis
 from tinyci.daemon.dispatch import Dispatch, Repos
 from tinyci.model.repo import Repo
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 
 
 class Counting(Diagnosis):
@@ -17,7 +17,7 @@ class Counting(Diagnosis):
     def __init__(self) -> None:
         repos = Repos(known={"web": Repo.gone("web", "web"), "other": Repo.gone("other", "web")})
         dispatch = type("Dispatched", (), {"repos": repos})()
-        super().__init__(cast(Store, None), cast(Dispatch, dispatch), lambda: cast(Any, None))
+        super().__init__(cast(StoreWriter, None), cast(Dispatch, dispatch), lambda: cast(Any, None))
         self.go = asyncio.Event()
         self.begun = asyncio.Event()
         self.made, self.now, self.most = 0, 0, 0

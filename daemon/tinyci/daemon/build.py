@@ -12,7 +12,7 @@ from tinyci.model.job import TIP, is_revision
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
 from tinyci.model.state import State
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import Manager, ManagerError, Unit
 from tinyci.systemd.managers import Managers, uid_of
 from tinyci.systemd.stageunit import StageUnit, missing_template, trouble, verdict
@@ -24,7 +24,7 @@ class Build:
     """The build of one job. Methods raise StoppedError, ManagerError and AlreadyEndedError."""
 
     def __init__(
-        self, record: JobRecord, repo: Repo, store: Store, managers: Managers, limits: Limits, host: HostAccess
+        self, record: JobRecord, repo: Repo, store: StoreWriter, managers: Managers, limits: Limits, host: HostAccess
     ) -> None:
         self._record = record
         self._repo = repo
@@ -96,7 +96,7 @@ class Build:
             "build_started": started,
             "unit": unit.name,
             "user": self._repo.user,
-            "log_from": str(await self._store.logged(self._record.job.id)),
+            "log_from": str(await self._store.line_count(self._record.job.id)),
             **({"started": started} if attempt == 1 else {}),
         }
         self._output = Output(self._store, self._limits)

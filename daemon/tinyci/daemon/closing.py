@@ -7,7 +7,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable
 from tinyci.model.state import State
-from tinyci.store.writer import Store, StoreError
+from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd.journal import fields
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class Closing:
     """Writes final states."""
 
-    def __init__(self, store: Store, table: JobTable, on_change: OnChange, host: HostAccess) -> None:
+    def __init__(self, store: StoreWriter, table: JobTable, on_change: OnChange, host: HostAccess) -> None:
         self._store = store
         self._table = table
         self._on_change = on_change

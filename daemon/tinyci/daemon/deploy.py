@@ -20,7 +20,7 @@ from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict
 from tinyci.model.state import State
 from tinyci.model.timestamp import seconds
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
 from tinyci.systemd.manager import ManagerError, Unit
 from tinyci.systemd.managers import Managers, uid_of
@@ -44,7 +44,7 @@ class Deploy:
         self,
         job: Job,
         repo: Repo,
-        store: Store,
+        store: StoreWriter,
         managers: Managers,
         limits: Limits,
         on_change: OnChange,

@@ -17,7 +17,7 @@ from tinyci.model.repos import Repos
 from tinyci.model.settings import SPOOL, Settings
 from tinyci.model.stagecontract import PROBES
 from tinyci.model.toml import ConfigError
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
 from tinyci.systemd.manager import Manager, ManagerError, Unit
@@ -40,7 +40,7 @@ class Check(NamedTuple):
 class Diagnosis:
     """`read` gives what the files say now."""
 
-    def __init__(self, store: Store, dispatch: Dispatch, read: Callable[[], tuple[Settings, Repos]]) -> None:
+    def __init__(self, store: StoreWriter, dispatch: Dispatch, read: Callable[[], tuple[Settings, Repos]]) -> None:
         self._store = store
         self._dispatch = dispatch
         self._read = read

@@ -22,7 +22,7 @@ from tinyci.model.repos import Repos
 from tinyci.model.retention import KeptJob
 from tinyci.model.settings import Settings
 from tinyci.model.state import State
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.journal import fields
 from tinyci.systemd.managers import Managers
 
@@ -40,7 +40,7 @@ class Dispatch:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreWriter,
         managers: Managers,
         config: Settings,
         repos: Repos,
@@ -84,7 +84,7 @@ class Dispatch:
 
     async def resume(self) -> None:
         """Know again of everything that was accepted before this process was there."""
-        self.paused = await self._store.paused()
+        self.paused = await self._store.is_paused()
         for job in await self._prune():
             if job.state not in ("", State.QUEUED):
                 self._table.note_begin(job.repo, job.ref, job.created)
@@ -204,8 +204,8 @@ class Dispatch:
 
     async def _prune(self) -> list[KeptJob]:
         """Forget what was kept for long enough. Returns what there was."""
-        kept = await self._store.kept()
-        live = await self._store.live()  # later, so that no job of `kept` is missed while it waits
+        kept = await self._store.kept_jobs()
+        live = await self._store.live_ids()  # later, so that no job of `kept` is missed while it waits
         expired = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, self._host.time(), live)
         await self._store.forget(expired)
         self._table.forget_refs_but((job.repo, job.ref) for job in kept)
@@ -241,6 +241,6 @@ class Dispatch:
     async def pause(self, *, paused: bool) -> None:
         """Begin nothing new, or go on. What runs is not touched."""
         async with self._pausing:  # else of two at once one could have the word in Redis, and the other here
-            await self._store.pause(paused)
+            await self._store.set_paused(paused=paused)
             self.paused = paused
         self._wake.set()

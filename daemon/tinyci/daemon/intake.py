@@ -19,7 +19,7 @@ from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable
 from tinyci.model.job import Job, JobError
 from tinyci.model.state import State
-from tinyci.store.writer import Store, StoreError
+from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd.journal import fields
 
 SWEEP = 30.0
@@ -33,7 +33,7 @@ class Intake:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreWriter,
         table: JobTable,
         closing: Closing,
         on_change: OnChange,
@@ -77,11 +77,13 @@ class Intake:
         self._is_stale, self.is_sweeping = False, True
         try:
             if not spool.is_empty(self._host.spool):
-                while await self._store.waiting():  # pushes from before the outage come before what is in the spool
+                while (
+                    await self._store.queue_length()
+                ):  # pushes from before the outage come before what is in the spool
                     await self._store.take()
                 for spooled in spool.jobs(self._host.spool):
                     await self._import_spooled(spooled)
-            for job_id in await self._store.accepted():
+            for job_id in await self._store.accepted_ids():
                 await self._accept(job_id)
         finally:
             self.is_sweeping = False

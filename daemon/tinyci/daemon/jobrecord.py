@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from tinyci.daemon.outcome import AlreadyEndedError
 from tinyci.model.job import Job
 from tinyci.model.state import State, check_transition
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 
 OnChange = Callable[[str, str, Mapping[str, str]], None]
 """Takes fields of a job that were written: its id, its repo's name, the fields."""
@@ -14,7 +14,7 @@ OnChange = Callable[[str, str, Mapping[str, str]], None]
 class JobRecord:
     """One job, and the only way to change it."""
 
-    def __init__(self, job: Job, store: Store, on_change: OnChange) -> None:
+    def __init__(self, job: Job, store: StoreWriter, on_change: OnChange) -> None:
         self.job = job
         self._store = store
         self._on_change = on_change

@@ -5,12 +5,12 @@ import asyncio
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.model.job import Job
 from tinyci.model.stagecontract import STAGES
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.managers import Managers
 from tinyci.systemd.stageunit import StageUnit
 
 
-async def clear(job: Job, user: str, store: Store, managers: Managers, host: HostAccess) -> bool:
+async def clear(job: Job, user: str, store: StoreWriter, managers: Managers, host: HostAccess) -> bool:
     """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
 
     Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.

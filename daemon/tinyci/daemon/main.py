@@ -23,7 +23,7 @@ from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
 from tinyci.model.state import FINAL
 from tinyci.model.toml import ConfigError
-from tinyci.store.writer import Store, StoreError
+from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError, fields
 from tinyci.systemd.managers import Managers
@@ -38,7 +38,7 @@ class Daemon:
         self._etc = etc
         self._notifier = SystemdNotifier()
         settings = self._read_config()
-        self._store = Store(
+        self._store = StoreWriter(
             *(settings.redis_socket, "daemon", password, self._on_outage),
             lambda job_id: self._api.log_grew(job_id),
             lambda: self._api.event_added(),
@@ -52,7 +52,7 @@ class Daemon:
             lambda: self._dispatch.repos.known,
             RequestHandler(self._store, self._dispatch),
             self._store.job,
-            self._store.output,
+            self._store.lines,
             self._store.events,
             diagnosis,
         )
@@ -87,7 +87,7 @@ class Daemon:
         await self._api.connect()
         self._notify(f"STATUS=waiting for Redis at {self._dispatch.config.redis_socket}")
         await self._store.ping()
-        for job_id in reversed(await self._store.recent(EXPORTED)):
+        for job_id in reversed(await self._store.recent_ids(EXPORTED)):
             with suppress(StoreError):
                 found = await self._store.job(job_id)
                 if found.get("state") in FINAL:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tinyci.store.writer import Store
+from tinyci.store.writer import StoreWriter
 from tinyci.systemd.journal import Lines
 
 LAST_LINES = 3.0
@@ -23,7 +23,7 @@ class Limits:
 class Output:
     """The output of one attempt."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: StoreWriter, limits: Limits) -> None:
         self._store = store
         self._limits = limits
         self._tail = Tail(limits.output)
@@ -37,7 +37,7 @@ class Output:
     ) -> None:
         """Follow the lines to their end, some time after `built`. The first has the number `log_from` + 1 in the log,
         and `on_first` is told it; those that are in it already, from before this process, are not added again."""
-        stored, number, size = await self._store.logged(job_id), log_from, 0
+        stored, number, size = await self._store.line_count(job_id), log_from, 0
         async for batch in lines.follow(built, LAST_LINES):
             if number == log_from and batch:
                 await on_first(batch[0])
@@ -53,7 +53,7 @@ class Output:
                 if number > stored:
                     fresh.append(line)
             if fresh:
-                await self._store.log(job_id, number - len(fresh) + 1, fresh)
+                await self._store.add_lines(job_id, number - len(fresh) + 1, fresh)
 
 
 class Tail:

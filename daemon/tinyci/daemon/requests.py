@@ -6,13 +6,13 @@ from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.model.job import TIP, Job, JobError
 from tinyci.model.state import State
-from tinyci.store.writer import Store, StoreError
+from tinyci.store.writer import StoreError, StoreWriter
 
 
 class RequestHandler:
     """Carries requests out (request.py). All methods raise RequestError."""
 
-    def __init__(self, store: Store, dispatch: Dispatch) -> None:
+    def __init__(self, store: StoreWriter, dispatch: Dispatch) -> None:
         self._store = store
         self._dispatch = dispatch
 
@@ -40,7 +40,7 @@ class RequestHandler:
         if known is None:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing(repo))
         if not ref:
-            kept = [job for job in await self._store.kept() if job.repo == repo and job.state != State.REJECTED]
+            kept = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
             used = [job.ref for job in kept if known.deploys(job.ref)]
             ref = used[-1] if used else known.only_ref
         deploys = f"the repo {repo} deploys {' '.join(known.refs)}"
@@ -59,7 +59,7 @@ class RequestHandler:
         """A new job that deploys again what another one deployed. Returns its id."""
         if repo not in self._dispatch.repos.known:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing(repo))
-        good = [job for job in await self._store.kept() if job.repo == repo and job.state == State.SUCCEEDED]
+        good = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state == State.SUCCEEDED]
         if not job_id:
             others = [job for job in good if job.image and job.image != good[-1].image]
             if not others:

@@ -87,7 +87,7 @@ class Notifier:
         is_ready, tries = False, 0
         while True:
             try:
-                lost = await self._stream.open(self._position)
+                lost = await self._stream.join(self._position)
                 self._complete.clear()
                 self._on_redis("")
                 tries = 0
@@ -98,14 +98,14 @@ class Notifier:
                     self._on_ready()
                     is_ready = True
                 after = "0"
-                while entries := await self._stream.pending(after):
+                while entries := await self._stream.read_pending(after):
                     await self._take(entries)
                     after = entries[-1][0]
-                while entries := await self._stream.more(wait=False):
+                while entries := await self._stream.read_new(wait=False):
                     await self._take(entries)
                 self._complete.set()
                 while True:
-                    await self._take(await self._stream.more())
+                    await self._take(await self._stream.read_new())
             except EventGroupError as error:
                 self._complete.set()  # what waits is told without what Redis has
                 self._on_redis(str(error))
@@ -129,7 +129,7 @@ class Notifier:
             self._position = position
         self._judged += [position for position, _ in entries]
         if self._keep():
-            await self._stream.done(self._judged)
+            await self._stream.acknowledge(self._judged)
             self._judged = []
         self._show()
 

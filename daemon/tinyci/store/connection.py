@@ -1,4 +1,4 @@
-"""Connections to tinyci's Redis, for who writes there (store.py) and who reads (archive.py, notify/stream.py)."""
+"""Connections to tinyci's Redis over its Unix socket."""
 
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
@@ -13,7 +13,7 @@ class _UnixSocket(redis.UnixDomainSocketConnection):  # type: ignore[misc]
 
 
 def client(socket: str, user: str, password: str, timeout: float) -> redis.Redis:
-    """Makes connections to that Unix socket as they are needed. `timeout`: seconds for each answer."""
+    """A client that connects as needed. `timeout`: seconds for each answer."""
     # Explicit, since the defaults differ between versions: a retried BLMOVE whose reply was lost would take another id,
     # and a socket timeout below the block time would never let it end.
     pool = redis.ConnectionPool(

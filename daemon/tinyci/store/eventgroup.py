@@ -1,14 +1,14 @@
-"""`tinyci:events`, as the group `notify` consumes it: nothing is missed while nobody reads, and nothing comes twice.
+"""The consumer group of `tinyci:events`: it misses nothing while nobody reads, and gives nothing twice.
 
 Commands of Redis 7.0 only, and of those that users-tinyci.acl lets the user `notify` use.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import EVENTS, of_job
 
@@ -23,11 +23,11 @@ StreamEntry = tuple[str, Mapping[str, str]]
 
 
 class EventGroupError(Exception):
-    """Redis does not answer, or not as it should; one sentence."""
+    """Redis does not answer, or with an error; one sentence."""
 
 
 class EventGroup:
-    """One connection at a time; after a StreamError the next call makes another."""
+    """One connection at a time; after an EventGroupError the next call makes another."""
 
     def __init__(self, socket: str, password: str) -> None:
         self._redis = client(socket, "notify", password, _BLOCK + _TIMEOUT)
@@ -35,36 +35,36 @@ class EventGroup:
     async def close(self) -> None:
         await self._redis.connection_pool.disconnect()
 
-    async def open(self, position: str) -> int:
-        """Be in the group from now on. Returns how many events nobody can read any more, because the stream, which has
-        a limit, was cut past what we have read.
+    async def join(self, position: str) -> int:
+        """Join the group. Returns the number of events that are lost, because the stream, which has a limit, was cut
+        past what we have read.
 
-        `position`: of the last event that was read, for a Redis that does not know the group (any more); empty means
-        from now on.
+        `position`: id of the last event that was read, for a Redis that does not know the group; empty for now.
         """
         try:
-            await self._do("XGROUP", "CREATE", EVENTS, GROUP, position or "$", "MKSTREAM")
+            await self._execute("XGROUP", "CREATE", EVENTS, GROUP, position or "$", "MKSTREAM")
         except EventGroupError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-        return await self._lost()
+        return await self._count_lost()
 
-    async def pending(self, after: str) -> list[StreamEntry]:
-        """What was given to us and is not done yet, after that id."""
+    async def read_pending(self, after: str) -> list[StreamEntry]:
+        """Return events after that id that were given to us and not acknowledged."""
         return await self._read(after)
 
-    async def more(self, wait: bool = True) -> list[StreamEntry]:
-        """What comes next; empty when there is nothing, or with `wait` when nothing came for some seconds."""
-        return await self._read(">", *(("BLOCK", str(int(_BLOCK * 1000))) if wait else ()))
+    async def read_new(self, *, wait: bool = True) -> list[StreamEntry]:
+        """Return the next events; none when there are none, or with `wait` when none came for some seconds."""
+        block = ("BLOCK", str(int(_BLOCK * 1000))) if wait else ()
+        return await self._read(">", *block)
 
-    async def done(self, entries: Sequence[str]) -> None:
-        """Those need not be given to us again."""
-        await self._do("XACK", EVENTS, GROUP, *entries)
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """Have these events not given to us again."""
+        await self._execute("XACK", EVENTS, GROUP, *event_ids)
 
-    async def details(self, job: str) -> dict[str, str]:
-        """What the hash of a job has of what messages tell; empty where there is nothing."""
+    async def details(self, job_id: str) -> dict[str, str]:
+        """The fields of a job's hash that messages use and its events lack; empty when there are none."""
         try:
-            values = await self._do("HMGET", of_job(job), *_DETAILS)
+            values = await self._execute("HMGET", of_job(job_id), *_DETAILS)
         except EventGroupError as error:
             if "WRONGTYPE" in str(error):
                 return {}
@@ -73,44 +73,33 @@ class EventGroup:
 
     async def _read(self, after: str, *block: str) -> list[StreamEntry]:
         words = ("GROUP", GROUP, CONSUMER, "COUNT", str(_BATCH), *block, "STREAMS", EVENTS, after)
-        found = await self._do("XREADGROUP", *words)
-        entries = found[0][1] if found else []
-        # What was cut off the stream after it was given to us has no fields any more.
+        reply = await self._execute("XREADGROUP", *words)
+        entries = reply[0][1] if reply else []
+        # An entry that was cut off the stream after it was given to us has no fields any more.
         return [(number, values or {}) for number, values in entries]
 
-    async def _lost(self) -> int:
-        stream = await self._info("STREAM", EVENTS)
-        groups = [_paired(each) for each in await self._do("XINFO", "GROUPS", EVENTS)]
-        (group,) = (each for each in groups if each.get("name") == GROUP)
-        read, gone = group.get("entries-read"), int(stream["entries-added"]) - int(stream["length"])
-        if read is None or int(read) >= gone:  # None: the group was made at an entry in the middle
+    async def _count_lost(self) -> int:
+        stream = _mapping(await self._execute("XINFO", "STREAM", EVENTS))
+        groups = [_mapping(reply) for reply in await self._execute("XINFO", "GROUPS", EVENTS)]
+        (group,) = (group for group in groups if group.get("name") == GROUP)
+        read_count, cut_count = group.get("entries-read"), int(stream["entries-added"]) - int(stream["length"])
+        if read_count is None or int(read_count) >= cut_count:  # None: the group was made at an entry in the middle
             return 0
         # Else Redis would count from the last one that was read, as if these had never been there.
-        await self._do("XGROUP", "SETID", EVENTS, GROUP, group["last-delivered-id"], "ENTRIESREAD", str(gone))
-        return gone - int(read)
+        await self._execute("XGROUP", "SETID", EVENTS, GROUP, group["last-delivered-id"], "ENTRIESREAD", str(cut_count))
+        return cut_count - int(read_count)
 
-    async def _info(self, *what: str) -> dict[str, Any]:
-        return _paired(await self._do("XINFO", *what))
-
-    async def _do(self, *command: str) -> Any:
-        # A task of its own, which a cancellation leaves at once: in Python 3.11 the library can swallow it.
-        asking = asyncio.ensure_future(self._redis.execute_command(*command))
+    async def _execute(self, *command: str) -> Any:
         try:
-            await asyncio.wait((asking,))
-        except asyncio.CancelledError:
-            asking.cancel()
-            asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody has to look
-            raise
-        try:
-            return asking.result()
+            return await detached(self._redis.execute_command(*command))
         except ResponseError as error:
             raise EventGroupError(str(error)) from None
         except (RedisError, OSError, TimeoutError) as error:
             raise EventGroupError(str(error) or type(error).__name__) from None
 
 
-def _paired(answer: Any) -> dict[str, Any]:
-    """Names with their values: the library, by its version, answers with a list or has made a dictionary of it."""
-    if isinstance(answer, dict):
-        return answer
-    return dict(zip(answer[::2], answer[1::2], strict=True))
+def _mapping(reply: Any) -> dict[str, Any]:
+    """Names with their values; the library, by its version, gives a flat list or a dictionary."""
+    if isinstance(reply, dict):
+        return reply
+    return dict(zip(reply[::2], reply[1::2], strict=True))

@@ -1,10 +1,15 @@
-"""What tinyci's keys in Redis are called, for store.py, archive.py and notify/stream.py."""
+"""The names of tinyci's keys in Redis."""
 
 QUEUE = "tinyci:queue"
+"""List of job ids; the hook adds at the left, the daemon takes from the right."""
 ACCEPTED = "tinyci:accepted"
+"""List of job ids that the daemon has and that nothing is left of yet, newest at the left."""
 PAUSED = "tinyci:paused"
+"""String, there while no job may begin: the time since when."""
 JOBS = "tinyci:jobs"
+"""Sorted set of the ids of all kept jobs, by seconds since the epoch."""
 EVENTS = "tinyci:events"
+"""Stream of changes of jobs."""
 
 
 def of_job(job_id: str) -> str:

@@ -1,7 +1,6 @@
-"""Kept jobs as somebody sees them who only looks: one try, and no answer is an answer.
+"""Read-only view of Redis for the web. Tries once; an outage is reported, not waited for.
 
-Beside store.py, which waits for a Redis that is away, however long: right for a daemon that must not lose what it has
-to write, and wrong for a page that somebody waits for. Nothing here writes. Commands of Redis 7.0 only.
+Nothing here writes. Commands of Redis 7.0 only.
 """
 
 import asyncio
@@ -11,22 +10,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
+from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
 
 TIMEOUT = 2.0
 """Seconds that Redis has for an answer."""
 _BATCH = 250
-_AT_ONCE = 16
-"""Questions to Redis, however many ask."""
+_PARALLEL = 16
+"""Questions to Redis at the same time, however many ask."""
 _BIG = 1 << 20
 """Bytes of a hash that is not read as a whole: the daemon writes a tenth of that."""
 _FIELD = 1 << 17
-"""Bytes of a field that is read of such a hash."""
+"""Bytes of the largest field that is read of such a hash."""
 _PORTION = 1 << 18
-"""Characters of output that are about enough for one look; a single line may have four times as many."""
+"""Characters of output that about suffice for one answer; a single line may have four times as many."""
 _END = "18446744073709551615"
-"""The greatest part of an entry's id behind the number of the line."""
+"""The greatest second half of an entry's id; the first half is the number of the line."""
 
 _AWAY = (RedisError, OSError, TimeoutError)
 
@@ -36,7 +36,7 @@ Line = tuple[int, str]
 
 
 class ViewerError(Exception):
-    """Redis does not answer, or not with what is ours; one sentence."""
+    """Redis does not answer, or a key is not tinyci's; one sentence."""
 
 
 class IndexEntry(NamedTuple):
@@ -48,92 +48,92 @@ class IndexEntry(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is not in any job; None where the key has another type."""
+    """The state of the queue; None where the key has another type."""
 
-    waiting: int | None
-    accepted: int | None
-    paused: bool
+    queue_length: int | None
+    accepted_count: int | None
+    is_paused: bool
 
 
 class News(NamedTuple):
-    """What came since the last look."""
+    """Lines of a log and events since the last call."""
 
     lines: list[Line]
     events: list[tuple[str, Fields]]
-    """With their ids."""
+    """Ids and fields."""
 
 
 class StoreViewer:
-    """tinyci's keys in one Redis, to look at. All methods raise ArchiveError."""
+    """tinyci's keys in one Redis, read only. All methods raise ViewerError."""
 
     def __init__(self, socket: str, user: str, password: str) -> None:
         self._socket = socket
-        self._make = partial(client, socket, user, password)
-        self._client = self._make(TIMEOUT)
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._connect = partial(client, socket, user, password)
+        self._client = self._connect(TIMEOUT)
+        self._slots = asyncio.Semaphore(_PARALLEL)
 
     async def close(self) -> None:
         await self._client.connection_pool.disconnect()
 
     async def ping(self) -> None:
         """Return when Redis answers and lets us in."""
-        await self._ask(lambda: self._client.execute_command("PING"))
+        await self._run(lambda: self._client.execute_command("PING"))
 
     async def index(self) -> list[IndexEntry]:
-        """Every kept job, newest first."""
-        flat = await self._ask(lambda: self._client.execute_command("ZREVRANGE", JOBS, 0, -1, "WITHSCORES"))
+        """All kept jobs, newest first."""
+        flat = await self._run(lambda: self._client.execute_command("ZREVRANGE", JOBS, 0, -1, "WITHSCORES"))
         return _entries(flat)
 
-    async def head(self, count: int) -> tuple[list[IndexEntry], int]:
-        """The newest kept jobs, and how many there are."""
+    async def newest(self, count: int) -> tuple[list[IndexEntry], int]:
+        """The `count` newest kept jobs, and the number of all."""
 
-        async def once() -> Any:
+        async def ask() -> Any:
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.execute_command("ZREVRANGE", JOBS, 0, count - 1, "WITHSCORES")
                 pipe.execute_command("ZCARD", JOBS)
                 return await pipe.execute()
 
-        flat, card = await self._ask(once)
+        flat, card = await self._run(ask)
         return _entries(flat), int(card)
 
     async def hashes(self, job_ids: Sequence[str], names: Sequence[str]) -> list[Fields | None]:
-        """These fields of those jobs, as far as they are there; None for a key that is no hash."""
-        found: list[Fields | None] = []
+        """Fields of jobs, as far as they exist; None for a key that is no hash."""
+        hashes: list[Fields | None] = []
         for start in range(0, len(job_ids), _BATCH):
             part = job_ids[start : start + _BATCH]
-            found += await self._ask(lambda part=part: self._hashes(part, names))  # type: ignore[misc]
-        return found
+            hashes += await self._run(lambda part=part: self._hashes(part, names))  # type: ignore[misc]
+        return hashes
 
     async def job(self, job_id: str, names: Sequence[str]) -> Fields | None:
-        """These fields of one job: empty when there is no such job, None when its key is no hash."""
-        (found,) = await self.hashes([job_id], names)
-        return found
+        """Fields of one job: empty when there is no such job, None when its key is no hash."""
+        (fields,) = await self.hashes([job_id], names)
+        return fields
 
     async def _hashes(self, job_ids: Sequence[str], names: Sequence[str]) -> list[Fields | None]:
-        # Who may push may write a hash, of any size. What is usual is one question, and what is not costs its asker.
+        # Whoever may push may write a hash of any size: only such a hash costs more than one question.
         async with self._client.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.execute_command("MEMORY", "USAGE", of_job(job_id), "SAMPLES", 0)
             sizes = await pipe.execute(raise_on_error=False)
-            wanted = [
-                names if not isinstance(size, int) or size < _BIG else await self._small(job_id, names)
+            names_by_job = [
+                names if not isinstance(size, int) or size < _BIG else await self._small_fields(job_id, names)
                 for job_id, size in zip(job_ids, sizes, strict=True)
             ]
-            for job_id, some in zip(job_ids, wanted, strict=True):
+            for job_id, some in zip(job_ids, names_by_job, strict=True):
                 pipe.execute_command("HMGET", of_job(job_id), *some)
             replies = await pipe.execute(raise_on_error=False)
-        found: list[Fields | None] = []
-        for some, reply in zip(wanted, replies, strict=True):
+        hashes: list[Fields | None] = []
+        for some, reply in zip(names_by_job, replies, strict=True):
             if isinstance(reply, Exception):
                 if "WRONGTYPE" not in str(reply):
                     raise reply
-                found.append(None)
+                hashes.append(None)
             else:
-                found.append({name: value for name, value in zip(some, reply, strict=True) if value is not None})
-        return found
+                hashes.append({name: value for name, value in zip(some, reply, strict=True) if value is not None})
+        return hashes
 
-    async def _small(self, job_id: str, names: Sequence[str]) -> Sequence[str]:
-        """Names of those fields that are not too big to be read."""
+    async def _small_fields(self, job_id: str, names: Sequence[str]) -> Sequence[str]:
+        """Names of the fields that are not too big to be read."""
         async with self._client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.execute_command("HSTRLEN", of_job(job_id), name)
@@ -141,13 +141,13 @@ class StoreViewer:
         small = [name for name, size in zip(names, sizes, strict=True) if isinstance(size, int) and size <= _FIELD]
         return small or names[:1]
 
-    async def last(self, job_id: str) -> int:
+    async def last_line_number(self, job_id: str) -> int:
         """The number of the last line of a job's log; 0 when there is none."""
-        found = await self._range("XREVRANGE", of_log(job_id), "+", "-", 1)
-        return found[0][0] if found else 0
+        lines = await self._range("XREVRANGE", of_log(job_id), "+", "-", 1)
+        return lines[0][0] if lines else 0
 
-    async def after(self, job_id: str, number: int, most: int = 1000) -> list[Line]:
-        """Some lines of a job's log that come after that number: at least one, unless there is none."""
+    async def lines_after(self, job_id: str, number: int, most: int = 1000) -> list[Line]:
+        """Some lines of a job's log after a number: at least one, unless there is none."""
         lines: list[Line] = []
         count, size = 8, 0
         while len(lines) < most and size < _PORTION:
@@ -161,8 +161,8 @@ class StoreViewer:
             count *= 4  # a line may have a million characters, so one begins with few
         return lines
 
-    async def before(self, job_id: str, number: int | None, most: int) -> list[Line]:
-        """The last lines of a job's log, in their order: at most so many, before that number if one is given."""
+    async def lines_before(self, job_id: str, number: int | None, most: int) -> list[Line]:
+        """At most `most` of the last lines of a job's log, in their order; before `number` unless that is None."""
         lines: list[Line] = []
         count, size = 8, 0
         while len(lines) < most and size < 4 * _PORTION:
@@ -180,59 +180,57 @@ class StoreViewer:
         return lines[::-1]
 
     async def counts(self) -> Counts:
-        """How many jobs wait or are with the daemon, and whether the queue rests."""
+        """Count the jobs that wait and that the daemon has."""
 
-        async def once() -> Any:
+        async def ask() -> Any:
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.execute_command("LLEN", QUEUE)
                 pipe.execute_command("LLEN", ACCEPTED)
                 pipe.execute_command("EXISTS", PAUSED)
                 return await pipe.execute(raise_on_error=False)
 
-        waiting, accepted, paused = await self._ask(once)
-        if isinstance(paused, Exception):
-            raise ViewerError(f"Redis does not answer ({paused})")
-        numbers = [None if isinstance(reply, Exception) else int(reply) for reply in (waiting, accepted)]
-        return Counts(numbers[0], numbers[1], bool(paused))
+        *lengths, pause = await self._run(ask)
+        if isinstance(pause, Exception):
+            raise ViewerError(f"Redis does not answer ({pause})")
+        queue_length, accepted_count = (None if isinstance(reply, Exception) else int(reply) for reply in lengths)
+        return Counts(queue_length, accepted_count, bool(pause))
 
     async def last_event(self) -> str:
-        """The id of the last event, for Watch."""
-        found = await self._ask(lambda: self._client.execute_command("XREVRANGE", EVENTS, "+", "-", "COUNT", 1))
-        return str(found[0][0]) if found else "0-0"
+        """The id of the last event, for watch()."""
+        entries = await self._run(lambda: self._client.execute_command("XREVRANGE", EVENTS, "+", "-", "COUNT", 1))
+        return str(entries[0][0]) if entries else "0-0"
 
     def watch(self, event: str, job_id: str = "", number: int = 0) -> "StreamWatch":
-        """Whoever waits for events after that one, and with a job for lines of its log after that number."""
-        return StreamWatch(self._make, self._fail, event, job_id, number)
+        """Watch for events after one, and with a job for lines of its log after a number."""
+        return StreamWatch(self._connect, self._error, event, job_id, number)
 
     async def _range(self, command: str, *arguments: Any) -> list[Line]:
         key, start, end, count = arguments
         try:
-            entries = await self._ask(lambda: self._client.execute_command(command, key, start, end, "COUNT", count))
-        except _WrongTypeError:  # somebody else's key: a job without a log
+            entries = await self._run(lambda: self._client.execute_command(command, key, start, end, "COUNT", count))
+        except _WrongTypeError:  # not a log of ours: a job without a log
             return []
         return _lines(entries)
 
-    async def _ask(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        async def once() -> T:
-            async with self._places:
+    async def _run(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def in_turn() -> T:
+            async with self._slots:
                 return await operation()
 
-        # A task of its own, which ends although nobody waits for it any more: a connection given back in the middle
-        # of an answer would give the rest of it to the next who asks (redis-py before 4.5.4).
-        asking = asyncio.ensure_future(once())
-        asking.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            return await asyncio.shield(asking)
+            # To its end: a connection given back in the middle of an answer would give the rest of it to the next
+            # question (redis-py before 4.5.4).
+            return await detached(in_turn(), finish=True)
         except _AWAY as error:
-            raise self._fail(error) from None
+            raise self._error(error) from None
 
-    def _fail(self, error: Exception) -> ViewerError:
+    def _error(self, error: Exception) -> ViewerError:
         if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
             return _WrongTypeError(
                 "a key of tinyci's in Redis has another type than it should; 'tinyci doctor' says more"
             )
-        why = str(error).partition("\n")[0] or type(error).__name__
-        return ViewerError(f"Redis does not answer at {self._socket} ({why})")
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return ViewerError(f"Redis does not answer at {self._socket} ({reason})")
 
 
 class _WrongTypeError(ViewerError):
@@ -240,7 +238,7 @@ class _WrongTypeError(ViewerError):
 
 
 class StreamWatch:
-    """Waits for what comes next, over a connection of its own."""
+    """A wait for news over a connection of its own."""
 
     def __init__(
         self,
@@ -250,33 +248,29 @@ class StreamWatch:
         job_id: str,
         number: int,
     ) -> None:
-        self._make = make
-        self._fail = fail
+        self._connect = make
+        self._error = fail
         self._client: Any | None = None
         self._event = event
-        self._job = job_id
+        self._job_id = job_id
         self._number = number
         self._count = 8
 
     async def next(self, patience: float) -> News:
-        """What came since the last call; empty when nothing came for so many seconds. Raises ArchiveError."""
+        """Return the news since the last call; none when none came for `patience` seconds. Raises ViewerError."""
         if self._client is None:
-            self._client = self._make(patience + TIMEOUT)
-        streams = {EVENTS: self._event} | ({of_log(self._job): f"{self._number}-{_END}"} if self._job else {})
+            self._client = self._connect(patience + TIMEOUT)
+        streams = {EVENTS: self._event} | ({of_log(self._job_id): f"{self._number}-{_END}"} if self._job_id else {})
         command = ("XREAD", "COUNT", self._count, "BLOCK", int(patience * 1000), "STREAMS", *streams, *streams.values())
-        # A task of its own, which a cancellation leaves at once: see Store._patiently().
-        asking = asyncio.ensure_future(self._client.execute_command(*command))
-        asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody has to look
         try:
-            await asyncio.wait((asking,))
-            reply = asking.result()
-        except asyncio.CancelledError:
-            asking.cancel()
-            raise
+            reply = await detached(self._client.execute_command(*command))
         except _AWAY as error:
-            raise self._fail(error) from None
-        found: Mapping[str, Any] = dict(reply or ())
-        news = News(_lines(found.get(of_log(self._job), ())), [(str(at), said) for at, said in found.get(EVENTS, ())])
+            raise self._error(error) from None
+        streams_by_key: Mapping[str, Any] = dict(reply or ())
+        news = News(
+            _lines(streams_by_key.get(of_log(self._job_id), ())),
+            [(str(event_id), fields) for event_id, fields in streams_by_key.get(EVENTS, ())],
+        )
         if news.lines:
             self._number = news.lines[-1][0]
             size = sum(len(line) for _, line in news.lines)

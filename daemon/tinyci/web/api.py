@@ -43,7 +43,7 @@ class JsonApi:
         if limit is not None and not 1 <= limit <= 5000:
             raise HttpError(400, "limit is no number from 1 to 5000.")
         # In this order: when the state is final, its lines are all there.
-        lines = await self._archive.after(job_id, after, limit or 1000)
+        lines = await self._archive.lines_after(job_id, after, limit or 1000)
         told = [{"number": number, "text": sendable(line)} for number, line in lines]
         return json_of({"id": row.id, "state": row.state, "lines": told, "next": lines[-1][0] if lines else after})
 

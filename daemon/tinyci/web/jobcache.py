@@ -73,7 +73,7 @@ class JobCache:
         changed too."""
         now = self._clock()
         if now - self._whole < _WHOLE:
-            head, card = await self._archive.head(_HEAD)
+            head, card = await self._archive.newest(_HEAD)
             if len(head) == card:
                 self._index = head
                 return head

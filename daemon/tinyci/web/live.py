@@ -217,7 +217,7 @@ class Live:
         """What is not kept here any more."""
         async with self._catching_up:
             try:
-                lines = await self._archive.after(channel.job_id, after)
+                lines = await self._archive.lines_after(channel.job_id, after)
             except ViewerError:
                 lines = []
             made = chunks(lines)
@@ -269,7 +269,7 @@ class Live:
         loop = asyncio.get_running_loop()
         watched = await self._archive.last_event()
         if channel.told is None:
-            channel.base = await self._archive.last(channel.job_id)
+            channel.base = await self._archive.last_line_number(channel.job_id)
         watch = self._archive.watch(watched, channel.job_id, channel.last)
         try:
             looked = -_LOOK
@@ -294,7 +294,7 @@ class Live:
         row = JobView.of(channel.job_id, fields)
         told = event("state", jobfields.told(row))
         is_over = row.is_final or not fields
-        while is_over and (lines := await self._archive.after(channel.job_id, channel.last)):
+        while is_over and (lines := await self._archive.lines_after(channel.job_id, channel.last)):
             channel.add(lines)
         if told != channel.told or is_over or channel.trouble:
             channel.told, channel.trouble, channel.is_over = told, "", is_over
@@ -305,7 +305,7 @@ class Live:
         seen: object = None
         try:
             while channel.followers:
-                looked = await self._archive.head(100)
+                looked = await self._archive.newest(100)
                 news = await watch.next(_LOOK) if looked == seen else None
                 if looked != seen or (news and news.events) or channel.trouble:
                     # All who follow look again, and not all at once.

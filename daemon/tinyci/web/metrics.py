@@ -40,11 +40,13 @@ class Figures(Collector):
         yield _one("tinyci_web_followers", "Who follows jobs, or lists of them, right now.", self._followers)
         yield _one("tinyci_web_readers", "What is followed: each is read from Redis once.", self._readers)
         if self._counts:
-            if self._counts.waiting is not None:
-                yield _one("tinyci_queue_jobs", "Jobs that the daemon has not taken.", self._counts.waiting)
-            if self._counts.accepted is not None:
-                yield _one("tinyci_accepted_jobs", "Jobs that the daemon has not finished.", self._counts.accepted)
-            yield _one("tinyci_paused", "Whether nothing new begins.", self._counts.paused)
+            if self._counts.queue_length is not None:
+                yield _one("tinyci_queue_jobs", "Jobs that the daemon has not taken.", self._counts.queue_length)
+            if self._counts.accepted_count is not None:
+                yield _one(
+                    "tinyci_accepted_jobs", "Jobs that the daemon has not finished.", self._counts.accepted_count
+                )
+            yield _one("tinyci_paused", "Whether nothing new begins.", self._counts.is_paused)
         if self._rows is not None:
             yield from _of_jobs(self._rows)
 

@@ -60,7 +60,7 @@ class Pages:
         fields = await job_fields(self._archive, job_id)
         row = JobView.of(job_id, fields)
         before = number(request, "before")
-        lines = await self._archive.before(job_id, before, SHOWN_LINES)
+        lines = await self._archive.lines_before(job_id, before, SHOWN_LINES)
         tail: Sequence[Line] = ()
         if not lines and before is None:  # its log is gone, or there never was one
             tail = tuple(enumerate(fields.get("output", "").splitlines()[-SHOWN_LINES:], 1))

@@ -60,7 +60,7 @@ class Streams:
         job_id = await self._pages.found(request)
         fields = await job_fields(self._archive, job_id)
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        lines = await self._archive.after(job_id, 0)
+        lines = await self._archive.lines_after(job_id, 0)
         if not lines or request.method == "HEAD":
             return web.Response(body=_encoded(fields.get("output", "").splitlines()), headers=headers)
         response = web.StreamResponse(headers=headers)
@@ -70,7 +70,7 @@ class Streams:
             while lines:
                 await send(_encoded([line for _, line in lines]))
                 # An outage ends the answer without its end, so that a client can tell.
-                lines = await self._archive.after(job_id, lines[-1][0])
+                lines = await self._archive.lines_after(job_id, lines[-1][0])
             await response.write_eof()
         except ConnectionError:
             pass
