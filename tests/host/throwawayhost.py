@@ -175,6 +175,7 @@ class ThrowawayHost:
         environment = {
             **os.environ,
             "PATH": path,
+            "LC_ALL": "C.UTF-8",  # it refuses to run in another encoding
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_SSH_ARGS": f"-F '{self.ssh_config}'",
         }
