@@ -105,6 +105,11 @@ CONCLUSIVE = of_kind(Kind.GOOD, Kind.BAD)
 """States that say something of the repo; the other final ones say what people did."""
 
 
+def is_final(text: str) -> bool:
+    """Return whether a text, which may be anything, is the word of a final state."""
+    return text in FINAL
+
+
 def check_transition(before: State, after: State) -> None:
     """Raise ValueError for a transition that the table does not have: a defect of ours, never of a job's."""
     if after not in TABLE[before].next:
