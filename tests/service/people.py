@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from servers import MessageBus
 from tinyci.api import objects
+from tinyci.api.jobsource import EventEntry
 from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
 from tinyci.dbus.bus import Bus, ServiceInterface, method
@@ -37,28 +38,29 @@ class FakeRequests:
 
     def __init__(self) -> None:
         self.paused = False
+        self.repos: dict[str, Repo] = {}
         self.done: list[tuple[str, ...]] = []
         self.refusal: RequestError | None = None
         self.kept: dict[str, dict[str, str]] = {}
         """Hashes of jobs that are not on the bus."""
         self.logs: dict[str, list[str]] = {}
-        self.events: list[tuple[str, dict[str, str]]] = []
+        self.stream: list[EventEntry] = []
 
     async def job(self, job_id: str) -> dict[str, str]:
         await asyncio.sleep(0)
         return self.kept.get(job_id, {})
 
-    async def output(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
+    async def lines(self, job_id: str, after: int, count: int) -> list[tuple[int, str]]:
         await asyncio.sleep(0)
         return list(enumerate(self.logs.get(job_id, []), 1))[after : after + count]
 
-    async def happened(self, start: str, count: int, newest: bool) -> list[tuple[str, dict[str, str]]]:
+    async def events(self, start: str, count: int, *, newest: bool) -> list[EventEntry]:
         await asyncio.sleep(0)
         after = start.startswith("(")
         first = tuple(map(int, start.lstrip("(").split("-"))) if start != "-" else (0, 0)
         found = [
             (number, values)
-            for number, values in self.events
+            for number, values in self.stream
             if (at := tuple(map(int, number.split("-")))) > first or (at == first and not after)
         ]
         return found[-count:] if newest else found[:count]
@@ -78,7 +80,7 @@ class FakeRequests:
         self._do("retry", job_id, pusher)
         return NEW_ID
 
-    async def pause(self, paused: bool) -> None:
+    async def pause(self, *, paused: bool) -> None:
         self._do("pause", str(paused))
         self.paused = paused
 
@@ -113,7 +115,8 @@ class Polkit(ServiceInterface):  # type: ignore[misc]
 
 def api_of(work: FakeRequests, *names: str) -> ObjectServer:
     """The API to that work, with repos of those names."""
-    return ObjectServer(lambda: {name: repo_of(name) for name in names}, work, work.job, work.output, work.happened)
+    work.repos = {name: repo_of(name) for name in names}
+    return ObjectServer(work, work)
 
 
 def repo_of(name: str) -> Repo:

@@ -12,9 +12,10 @@ import pytest_asyncio
 from people import ID, JOB_PATH, MANAGER, Client, FakeRequests, api_of, on_bus
 from servers import MessageBus
 from tinyci import __version__
-from tinyci.api import outputreader
+from tinyci.api import longpoll
 from tinyci.api.jobobject import path_of
-from tinyci.api.objects import EXPORTED, ObjectServer
+from tinyci.api.jobregistry import EXPORTED
+from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.model.fields import PROPERTIES
 from tinyci.model.state import FINAL
@@ -295,7 +296,7 @@ async def test_who_does_not_wait_has_an_answer_at_once(
 async def test_who_waits_for_nothing_has_an_answer_in_the_end(
     tinyci: ObjectServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputreader, "PATIENCE", 0.1)
+    monkeypatch.setattr(longpoll, "PATIENCE", 0.1)
     tinyci.add(ID, {**FIELDS, "state": "building"})
     position, *_ = await client.ask(*JOB, "", True)
     assert await client.ask(*JOB, position, True) == [position, [], "building"]
@@ -377,7 +378,7 @@ async def test_after_a_restart_of_the_bus_everything_is_there_again(
 ) -> None:
     tinyci.add(ID, FIELDS)
     lost: list[str] = []
-    keeping = asyncio.create_task(tinyci.keep(lost.append))
+    keeping = asyncio.create_task(tinyci.keep_connected(lost.append))
     await asyncio.sleep(0)
     message_bus.kill()
     message_bus.start()

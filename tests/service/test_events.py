@@ -13,10 +13,11 @@ import pytest
 import pytest_asyncio
 from people import ID, NEW_ID, FakeRequests, api_of, on_bus
 from servers import INTERRUPTIBLE, TREE, MessageBus, Redis
-from tinyci.api import eventreader
+from tinyci.api import longpoll
 from tinyci.api.eventreader import EventReader
+from tinyci.api.jobsource import JobSource
+from tinyci.api.longpoll import PositionError
 from tinyci.api.objects import ObjectServer
-from tinyci.api.outputreader import PositionError
 from tinyci.store.writer import StoreWriter
 
 
@@ -24,7 +25,7 @@ from tinyci.store.writer import StoreWriter
 async def readers(redis: Redis) -> AsyncIterator[tuple[EventReader, StoreWriter]]:
     """Readers of a real Redis, and the store of it by which they hear of news."""
     store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_event=lambda: made.wake())
-    made = EventReader(store.events)
+    made = EventReader(JobSource(store))
     yield made, store
     await store.close()
 
@@ -74,7 +75,7 @@ async def test_who_waits_is_answered_as_soon_as_something_happens(readers: Both,
 
 
 async def test_who_waits_in_vain_is_told_so(readers: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventreader, "PATIENCE", 0.1)
+    monkeypatch.setattr(longpoll, "PATIENCE", 0.1)
     reading, store = readers
     await store.update("x", {"state": "queued"})
     position, missed, events = await reading.read("", wait=True)
@@ -173,9 +174,9 @@ async def tinyci(
 
 
 def happen(work: FakeRequests, api: ObjectServer, state: str, repo: str = "web", **more: str) -> None:
-    number = f"{1_700_000_000_000 + len(work.events)}-0"
+    number = f"{1_700_000_000_000 + len(work.stream)}-0"
     about = {"job": ID, "repo": repo, "ref": "refs/heads/main", "at": "2026-01-02T03:04:05.000006Z"}
-    work.events.append((number, {**about, "state": state, **more}))
+    work.stream.append((number, {**about, "state": state, **more}))
     api.event_added()
 
 

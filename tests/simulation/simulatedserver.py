@@ -160,7 +160,7 @@ class SimulatedServer:
 
     def pause(self, paused: bool = True) -> None:
         if self.life and self.life.is_ready:
-            self.life.ask(lambda desk: desk.pause(paused))
+            self.life.ask(lambda desk: desk.pause(paused=paused))
 
     # -- the host ----------------------------------------------------------------------------------------------
 

@@ -1,96 +1,100 @@
-"""Whoever reads the events: what there is of them, or what comes next."""
+"""The events of all jobs, read by any number of callers as they come (Manager.ReadEvents in org.tinyci1(5))."""
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from tinyci.api.outputreader import PATIENCE, PositionError
+from tinyci.api import longpoll
+from tinyci.api.jobsource import EventEntry, JobSource
+from tinyci.api.longpoll import Deadline, PositionError
 
-NOW = ""
-OLDEST = "0-0"
-NEWEST = 500
-"""How many of the newest events may be asked for, by a `-` and their number."""
-_COUNT = 500
-_BYTES = 256 * 1024
-"""Of one answer; see reading.py."""
-_AT_ONCE = 4
+_NOW = ""
+_OLDEST = "0-0"
+_NEWEST = 500
+"""Number of the newest events that may be asked for, by a `-` and the number."""
 
 _POSITION = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 _LAST = re.compile(r"-([1-9][0-9]{0,3})", re.ASCII)
 
-EventEntry = tuple[str, dict[str, str]]
-EventSource = Callable[[str, int, bool], Coroutine[Any, Any, list[EventEntry]]]
-"""Entries from that id on (as XRANGE has it), at most so many, the first or the last ones (Store.events)."""
+
+class Events(NamedTuple):
+    """One answer."""
+
+    position: str
+    has_gap: bool
+    """True if there were events after the caller's position that are not kept any more."""
+    events: list[Mapping[str, str]]
+
+
+class _Start(NamedTuple):
+    """The first place that a call reads at."""
+
+    entry: str
+    """Id of the first entry, as XRANGE has it."""
+    position: str
+    """The position before that, for an answer without events."""
+    has_gap: bool = False
 
 
 class EventReader:
-    """All of them. They ask again and again, so who is slow holds nothing but his own last answer."""
+    """All callers that read events."""
 
-    def __init__(self, events: EventSource) -> None:
-        self._events = events
-        self._places = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+        self._places = asyncio.Semaphore(longpoll.AT_ONCE)
         self._news = asyncio.Event()
 
     def wake(self) -> None:
-        """There is one more event."""
+        """Answer the callers that wait: there is one more event."""
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def read(self, after: str, wait: bool) -> tuple[str, bool, list[dict[str, str]]]:
-        """Position, whether events were missed, events, as Manager.ReadEvents() in managerobject.py tells. Raises
-        PositionError."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE
-        start, position, missed = await self._start(after)
+    async def read(self, after: str, *, wait: bool) -> Events:
+        """Read the events after a position. Raises PositionError and RequestError."""
+        deadline = Deadline()
+        start = await self._start(after)
         while True:
             news = self._news  # before the look, so that nothing falls between
-            entries = _fitting(await self._ask(start, _COUNT))
-            if entries or missed or not wait or loop.time() >= end:
-                told = entries[-1][0] if entries else position
-                return told, missed, [{**values, "position": number} for number, values in entries]
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(end):
-                    await news.wait()
+            entries = longpoll.fitting(await self._entries(start.entry, longpoll.COUNT), _size)
+            if entries or start.has_gap or not wait or deadline.is_over:
+                position = entries[-1][0] if entries else start.position
+                return Events(position, start.has_gap, [{**fields, "position": entry} for entry, fields in entries])
+            await deadline.wait_for(news)
 
-    async def _start(self, after: str) -> tuple[str, str, bool]:
-        """From where on to read, the position before that, and whether there were events in between that are gone."""
-        newest = int(found[1]) if (found := _LAST.fullmatch(after)) else 0
-        if newest > NEWEST or not (after == NOW or newest or _POSITION.fullmatch(after)):
+    async def _start(self, after: str) -> _Start:
+        match = _LAST.fullmatch(after)
+        newest = int(match[1]) if match else 0
+        if newest > _NEWEST or not (after == _NOW or newest or _POSITION.fullmatch(after)):
             raise PositionError(
-                f"expected the position that an earlier call returned, {OLDEST}, a '-' and a number up to {NEWEST}, "
+                f"expected the position that an earlier call returned, {_OLDEST}, a '-' and a number up to {_NEWEST}, "
                 "or an empty string"
             )
         if newest:
-            entries = await self._ask("-", newest, newest=True)
-            return (entries[0][0], OLDEST, False) if entries else ("-", OLDEST, False)
-        if after == OLDEST:
-            return "-", OLDEST, False
-        last = await self._ask("-", 1, newest=True)
-        if after == NOW:
-            position = last[0][0] if last else OLDEST
-            return f"({position}", position, False
-        if not last or _number(last[0][0]) < _number(after):
-            # Another stream than the one that the position is of.
-            return "-", OLDEST, True
-        first = await self._ask("-", 1)
-        return f"({after}", after, bool(first) and _number(after) < _number(first[0][0])
+            entries = await self._entries("-", newest, newest=True)
+            return _Start(entries[0][0] if entries else "-", _OLDEST)
+        if after == _OLDEST:
+            return _Start("-", _OLDEST)
+        last = await self._entries("-", 1, newest=True)
+        if after == _NOW:
+            position = last[0][0] if last else _OLDEST
+            return _Start(f"({position}", position)
+        if not last or _order(last[0][0]) < _order(after):
+            # The position is of another stream than this one.
+            return _Start("-", _OLDEST, has_gap=True)
+        first = await self._entries("-", 1)
+        return _Start(f"({after}", after, has_gap=bool(first) and _order(after) < _order(first[0][0]))
 
-    async def _ask(self, start: str, count: int, newest: bool = False) -> list[EventEntry]:
+    async def _entries(self, start: str, count: int, *, newest: bool = False) -> Sequence[EventEntry]:
         async with self._places:
-            return await self._events(start, count, newest)
+            return await self._source.events(start, count, newest=newest)
 
 
-def _fitting(entries: list[EventEntry]) -> list[EventEntry]:
-    size = 0
-    for place, (_, values) in enumerate(entries):
-        size += sum(len(name) + len(text.encode("utf-8", "surrogateescape")) for name, text in values.items())
-        if place and size > _BYTES:
-            return entries[:place]
-    return entries
+def _size(entry: EventEntry) -> int:
+    _, fields = entry
+    return sum(len(name) + longpoll.size_of_text(text) for name, text in fields.items())
 
 
-def _number(position: str) -> tuple[int, int]:
+def _order(position: str) -> tuple[int, int]:
     time, _, count = position.partition("-")
     return int(time), int(count)

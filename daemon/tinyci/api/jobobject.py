@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyci.api import values
-from tinyci.api.outputreader import OutputReader, PositionError
+from tinyci.api.longpoll import PositionError
+from tinyci.api.outputreader import OutputReader
 from tinyci.api.polkit import NAME, Authority
 from tinyci.api.requests import Requests
 from tinyci.dbus.bus import ReplyError, ServiceInterface
@@ -24,14 +25,14 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
     """One job. Its properties but Id are those of model/fields.py."""
 
     def __init__(
-        self, job_id: str, texts: Mapping[str, str], requests: Requests, authority: Authority, readers: OutputReader
+        self, job_id: str, texts: Mapping[str, str], requests: Requests, authority: Authority, output: OutputReader
     ) -> None:
         super().__init__(f"{NAME}.Job")
         self.id = job_id
         self.fields = dict(texts)
         self._requests = requests
         self._authority = authority
-        self._readers = readers
+        self._output = output
 
     @property
     def repo(self) -> str:
@@ -60,8 +61,8 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
         there will be none any more.
         """
         try:
-            read = self._readers.read(self.id, self.fields, after, wait)
-            position, lines, state = await self._authority.carry_out(read)
+            reading = self._output.read(self.id, self.fields, after, wait=wait)
+            position, lines, state = await self._authority.carry_out(reading)
         except PositionError as error:
             raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
         return [position, [values.string(line) for line in lines], values.string(state)]
@@ -77,7 +78,7 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
                     changes[field.property_name] = value
         self.fields.update(texts)
         if "state" in texts:
-            self._readers.wake(self.id)
+            self._output.wake(self.id)
         if changes:
             self.emit_properties_changed(changes)
 

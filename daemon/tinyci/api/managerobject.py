@@ -1,19 +1,18 @@
 """org.tinyci1.Manager: all jobs, and tinyci itself, on the bus."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tinyci import __version__
 from tinyci.api import values
 from tinyci.api.eventreader import EventReader
-from tinyci.api.jobobject import JobObject, path_of
-from tinyci.api.outputreader import PositionError
+from tinyci.api.jobobject import path_of
+from tinyci.api.jobregistry import JobRegistry
+from tinyci.api.longpoll import PositionError
 from tinyci.api.polkit import NAME, Authority, user_name
 from tinyci.api.requests import Requests
 from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop, signal
-from tinyci.model.repo import Repo
-from tinyci.model.state import FINAL
+from tinyci.model.state import State, is_final
 
 if TYPE_CHECKING:  # who only reads of a job need not wait for what a diagnosis imports
     from tinyci.daemon.diagnosis import Diagnosis
@@ -24,19 +23,14 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
     def __init__(
         self,
-        jobs: Mapping[str, JobObject],
-        find: Callable[[str], Awaitable[JobObject]],
-        repos: Callable[[], Mapping[str, Repo]],
+        jobs: JobRegistry,
         requests: Requests,
         authority: Authority,
         events: EventReader,
         diagnosis: "Diagnosis | None",
     ) -> None:
-        """`find`: a job that is kept, on the bus from then on. Raises RequestError."""
         super().__init__(f"{NAME}.Manager")
         self._jobs = jobs
-        self._find = find
-        self._repos = repos
         self._requests = requests
         self._authority = authority
         self._events = events
@@ -46,8 +40,14 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
     def ListJobs(self) -> "a(sssso)":
         """Id, repo, ref, state and object path of the live and the recent jobs, oldest first."""
         return [
-            [job_id, *(values.string(job.fields.get(name, "")) for name in ("repo", "ref", "state")), path_of(job_id)]
-            for job_id, job in self._jobs.items()
+            [
+                job.id,
+                values.string(job.repo),
+                values.string(job.fields.get("ref", "")),
+                values.string(job.state),
+                path_of(job.id),
+            ]
+            for job in self._jobs
         ]
 
     @method("repos")
@@ -55,7 +55,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         """Name, user, repository, refs and units of each repo, as its file says."""
         return [
             [repo.name, repo.user, repo.repository, list(repo.refs), list(repo.units)]
-            for _, repo in sorted(self._repos().items())
+            for _, repo in sorted(self._requests.repos.items())
         ]
 
     @method("job")
@@ -64,7 +64,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
         org.tinyci1.Error.NoSuchJob.
         """
-        job = await self._authority.carry_out(self._find(id))
+        job = await self._authority.carry_out(self._jobs.find(id))
         return path_of(job.id)
 
     @method("job")
@@ -116,23 +116,23 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         not kept any more.
         """
         try:
-            position, missed, events = await self._authority.carry_out(self._events.read(after, wait))
+            position, has_gap, events = await self._authority.carry_out(self._events.read(after, wait=wait))
         except PositionError as error:
             raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
-        return [position, missed, [{name: values.string(text) for name, text in each.items()} for each in events]]
+        return [position, has_gap, [{name: values.string(text) for name, text in each.items()} for each in events]]
 
     @method()
     async def Pause(self):  # type: ignore[no-untyped-def]
         """Begin no job until Resume(), also after a restart; running ones go on. Asks polkit for org.tinyci1.pause."""
         await self._authority.allow("pause", "")
-        await self._authority.carry_out(self._requests.pause(True))
+        await self._authority.carry_out(self._requests.pause(paused=True))
         self.emit_properties_changed({"Paused": True})
 
     @method()
     async def Resume(self):  # type: ignore[no-untyped-def]
         """Begin jobs again. Asks polkit for org.tinyci1.pause."""
         await self._authority.allow("pause", "")
-        await self._authority.carry_out(self._requests.pause(False))
+        await self._authority.carry_out(self._requests.pause(paused=False))
         self.emit_properties_changed({"Paused": False})
 
     @method("checks")
@@ -145,10 +145,10 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         return [list(row) for row in await self._authority.carry_out(self._diagnosis.of(repo, self._authority.bus))]
 
     def repos_changed(self) -> None:
-        self.emit_properties_changed({"Repos": sorted(self._repos())})
+        self.emit_properties_changed({"Repos": sorted(self._requests.repos)})
 
     async def _repo_of(self, job_id: str) -> str:
-        return (await self._authority.carry_out(self._find(job_id))).repo
+        return (await self._authority.carry_out(self._jobs.find(job_id))).repo
 
     @signal
     def JobNew(self, id: str, job: str) -> "so":
@@ -165,11 +165,11 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
     @prop("false")
     def Queued(self) -> "u":
-        return sum(job.state == "queued" for job in self._jobs.values())
+        return sum(job.state == State.QUEUED for job in self._jobs)
 
     @prop("false")
     def Running(self) -> "u":
-        return sum(job.state not in ("queued", *FINAL) for job in self._jobs.values())
+        return sum(job.state != State.QUEUED and not is_final(job.state) for job in self._jobs)
 
     @prop("true")
     def Paused(self) -> "b":
@@ -177,4 +177,4 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
     @prop("true")
     def Repos(self) -> "as":
-        return sorted(self._repos())
+        return sorted(self._requests.repos)

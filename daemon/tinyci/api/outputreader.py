@@ -1,90 +1,74 @@
-"""Whoever reads the output of a job: what there is, or what comes next."""
+"""The output of jobs, read by any number of callers as it comes (Job.ReadOutput in org.tinyci1(5))."""
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
-from tinyci.model.state import FINAL
-
-PATIENCE = 20.0
-"""Seconds that a reader waits at most, below every client's time limit for a call."""
-_LINES = 500
-_BYTES = 256 * 1024
-"""Of one answer: what the bus, and the library's writer, carry without anybody waiting for it."""
-_AT_ONCE = 4
-"""Questions to Redis, however many read."""
+from tinyci.api import longpoll
+from tinyci.api.jobsource import JobSource, LogLine
+from tinyci.api.longpoll import Deadline, PositionError
+from tinyci.model.state import is_final
 
 _POSITION = re.compile(r"([a-z-]{1,20}) ([0-9]{1,15})", re.ASCII)
 
-LineSource = Callable[[str, int, int], Coroutine[Any, Any, list[tuple[int, str]]]]
-"""Lines of a job's log with their numbers, after that number, at most so many (Store.output). Raises RequestError."""
 
+class Output(NamedTuple):
+    """One answer."""
 
-class PositionError(ValueError):
-    """A position that no answer has told."""
+    position: str
+    """The state, and the number of the last line: the news of the next call are counted from both."""
+    lines: list[str]
+    state: str
 
 
 @dataclass
 class _News:
+    """The next news of one job, for all callers that wait for it."""
+
     event: asyncio.Event = field(default_factory=asyncio.Event)
     readers: int = 0
 
 
 class OutputReader:
-    """All of them. They ask again and again, so who is slow holds nothing but his own last answer."""
+    """All callers that read output."""
 
-    def __init__(self, output: LineSource) -> None:
-        self._output = output
-        self._places = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+        self._places = asyncio.Semaphore(longpoll.AT_ONCE)
         self._news: dict[str, _News] = {}
+        """By id of the job; only of jobs that a caller waits for."""
 
     def wake(self, job_id: str) -> None:
-        """There are more lines of that job, or it has another state."""
+        """Answer the callers that wait: the job has more lines, or another state."""
         if news := self._news.pop(job_id, None):
             news.event.set()
 
-    async def read(self, job_id: str, job: Mapping[str, str], after: str, wait: bool) -> tuple[str, list[str], str]:
-        """Position, lines, state, as Job.ReadOutput() in jobobject.py tells. `job` is the hash of it, and changes.
-
-        A position is the state that was told with it and the number of the last line. Raises PositionError.
-        """
-        known, number = "", 0
-        if after:
-            found = _POSITION.fullmatch(after)
-            if not found:
-                raise PositionError("expected the position that an earlier call returned, or an empty string")
-            known, number = found[1], int(found[2])
-        loop = asyncio.get_running_loop()
-        end = loop.time() + PATIENCE
+    async def read(self, job_id: str, fields: Mapping[str, str], after: str, *, wait: bool) -> Output:
+        """Read the lines after a position, or from the first one if it is empty. `fields` is the hash of the job, and
+        changes while the call waits. Raises PositionError and RequestError."""
+        last_state, number = _parse(after)
+        deadline = Deadline()
         while True:
             with self._news_of(job_id) as news:  # before the look, so that nothing falls between
-                state = job.get("state", "")
-                lines = await self._lines(job_id, job, number, state)
-                if lines or not wait or state in FINAL or state != known or loop.time() >= end:
+                state = fields.get("state", "")
+                lines = await self._lines(job_id, fields, number, state)
+                if lines or not wait or is_final(state) or state != last_state or deadline.is_over:
                     last = lines[-1][0] if lines else number
-                    return f"{state} {last}", [line for _, line in lines], state
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(end):
-                        await news.wait()
+                    return Output(f"{state} {last}", [line for _, line in lines], state)
+                await deadline.wait_for(news)
 
-    async def _lines(self, job_id: str, job: Mapping[str, str], after: int, state: str) -> list[tuple[int, str]]:
+    async def _lines(self, job_id: str, fields: Mapping[str, str], after: int, state: str) -> Sequence[LogLine]:
         async with self._places:
-            lines = await self._output(job_id, after, _LINES)
-        if not lines and not after and state in FINAL:  # its log is gone, or there never was one
-            lines = list(enumerate(job.get("output", "").splitlines(), 1))
-        size = 0
-        for place, (_, line) in enumerate(lines):
-            size += len(line.encode("utf-8", "surrogateescape"))
-            if place and size > _BYTES:
-                return lines[:place]
-        return lines
+            lines = await self._source.lines(job_id, after, longpoll.COUNT)
+        if not lines and not after and is_final(state):  # its log is gone, or there never was one
+            lines = list(enumerate(fields.get("output", "").splitlines(), 1))
+        return longpoll.fitting(lines, lambda line: longpoll.size_of_text(line[1]))
 
     @contextmanager
     def _news_of(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Set at the next news of a job, which all who read it then have in common."""
         news = self._news.setdefault(job_id, _News())
         news.readers += 1
         try:
@@ -93,3 +77,13 @@ class OutputReader:
             news.readers -= 1
             if not news.readers and self._news.get(job_id) is news:
                 del self._news[job_id]
+
+
+def _parse(position: str) -> tuple[str, int]:
+    """Return the state and the number of a position. Raises PositionError."""
+    if not position:
+        return "", 0
+    match = _POSITION.fullmatch(position)
+    if not match:
+        raise PositionError("expected the position that an earlier call returned, or an empty string")
+    return match[1], int(match[2])

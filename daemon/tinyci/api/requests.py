@@ -1,10 +1,13 @@
-"""What people may ask for, and how it is refused."""
+"""Requests of callers, and their refusals."""
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from tinyci.model.repo import Repo
 
 
 class RequestError(Exception):
-    """What was asked for cannot be done; `name` is the last part of a D-Bus error's name, such as NoSuchJob."""
+    """A request that cannot be carried out. `name` is the last part of the D-Bus error's name, such as NoSuchJob."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
@@ -12,25 +15,29 @@ class RequestError(Exception):
 
 
 class Requests(Protocol):
-    """Who carries requests out. All raise RequestError."""
+    """All that callers may request. All methods raise RequestError; those that make a job return its id."""
 
     @property
     def paused(self) -> bool:
-        """Whether nothing new begins."""
+        """True if no job begins."""
+
+    @property
+    def repos(self) -> Mapping[str, Repo]:
+        """The repos by name."""
 
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds."""
 
     async def retry(self, job_id: str, pusher: str) -> str:
-        """A new job for the revision of another one; its id."""
+        """Make a job for the revision of another one."""
 
     async def deploy(self, repo: str, ref: str, pusher: str) -> str:
-        """A new job for what a ref (its full name) is at when its build begins; its id. No `ref`: that of the repo's
-        newest job that was not rejected, else the only one that the repo deploys."""
+        """Make a job for the revision that a ref (its full name) has when the build begins. With an empty `ref` it is
+        that of the repo's newest job that was not rejected, else the only one that the repo deploys."""
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
-        """A new job that deploys again what another one of the repo deployed; its id. No `job_id`: the last successful
-        one whose images are not those that the newest successful one deployed."""
+        """Make a job that deploys again what another one of the repo deployed. With an empty `job_id` it is the last
+        successful one whose images are not those that the newest successful one deployed."""
 
-    async def pause(self, paused: bool) -> None:
-        """Begin nothing new, or go on."""
+    async def pause(self, *, paused: bool) -> None:
+        """Begin no job any more, or begin them again."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from sdnotify import SystemdNotifier
 
 from tinyci import __version__, catalog
-from tinyci.api.objects import EXPORTED, ObjectServer
+from tinyci.api.jobregistry import EXPORTED
+from tinyci.api.objects import ObjectServer
 from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.requests import RequestHandler
@@ -48,14 +49,7 @@ class Daemon:
             self._store, self._managers, settings, self._take_repos(), self._tell, lambda: self._notify(self._status())
         )
         diagnosis = Diagnosis(self._store, self._dispatch, lambda: (self._read_config(), self._read_repos()))
-        self._api = ObjectServer(
-            lambda: self._dispatch.repos.known,
-            RequestHandler(self._store, self._dispatch),
-            self._store.job,
-            self._store.lines,
-            self._store.events,
-            diagnosis,
-        )
+        self._api = ObjectServer(RequestHandler(self._store, self._dispatch), self._store, diagnosis)
         self._redis_error = ""
 
     async def run(self) -> None:
@@ -97,7 +91,7 @@ class Daemon:
         log.info("tinyci %s is ready, with %d repos", __version__, known, extra=fields(message_id=catalog.READY))
         self._notify("READY=1", self._status())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._api.keep(self._on_bus_lost))
+            group.create_task(self._api.keep_connected(self._on_bus_lost))
             group.create_task(self._dispatch.run())
 
     def _tell(self, job_id: str, repo_name: str, changed: Mapping[str, str]) -> None:

@@ -1,10 +1,12 @@
 """What people ask for: jobs that nobody pushed, and an end or a rest for those that there are."""
 
 import uuid
+from collections.abc import Mapping
 
 from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.model.job import TIP, Job, JobError
+from tinyci.model.repo import Repo
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
 
@@ -20,11 +22,15 @@ class RequestHandler:
     def paused(self) -> bool:
         return self._dispatch.paused
 
+    @property
+    def repos(self) -> Mapping[str, Repo]:
+        return self._dispatch.repos.known
+
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds."""
         await self._dispatch.cancel(job_id)
 
-    async def pause(self, paused: bool) -> None:
+    async def pause(self, *, paused: bool) -> None:
         """Begin nothing new, or go on."""
         await self._dispatch.pause(paused=paused)
 

@@ -1,0 +1,80 @@
+"""The jobs on the bus: the live ones, those that ended last, and those that callers asked for."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+
+from tinyci.api.jobobject import JobObject, path_of
+from tinyci.api.jobsource import JobSource
+from tinyci.api.requests import RequestError
+from tinyci.dbus.bus import Bus
+from tinyci.model.job import is_id
+from tinyci.model.state import State, is_final
+
+EXPORTED = 100
+"""Ended jobs that stay on the bus, and as many that were asked for; the library's cost of a signal grows with them."""
+
+
+class JobRegistry:
+    """Jobs by id, exported on the bus as long as there is one."""
+
+    def __init__(self, source: JobSource, create: Callable[[str, Mapping[str, str]], JobObject]) -> None:
+        self._source = source
+        self._create = create
+        self._bus: Bus | None = None
+        self._recent: OrderedDict[str, JobObject] = OrderedDict()
+        """Live and recently ended jobs, oldest first."""
+        self._older: OrderedDict[str, JobObject] = OrderedDict()
+        """Kept jobs that were asked for, none of which is in _recent."""
+
+    def __iter__(self) -> Iterator[JobObject]:
+        """Iterate over the live and the recently ended jobs, oldest first."""
+        return iter(self._recent.values())
+
+    def get(self, job_id: str) -> JobObject | None:
+        """Return a job that is live or ended recently."""
+        return self._recent.get(job_id)
+
+    def export_on(self, bus: Bus | None) -> None:
+        """Export all jobs on another connection; on none if it is lost."""
+        self._bus = bus
+        if bus:
+            for job in (*self._recent.values(), *self._older.values()):
+                bus.export(path_of(job.id), job)
+
+    def add(self, job_id: str, fields: Mapping[str, str]) -> None:
+        """Add a job, and drop the oldest ended ones beyond EXPORTED."""
+        self._drop(self._older, job_id)
+        self._recent[job_id] = self._export(job_id, fields)
+        ended = [job.id for job in self if is_final(job.state)]
+        for each in ended[: max(0, len(ended) - EXPORTED)]:
+            self._drop(self._recent, each)
+
+    async def find(self, job_id: str) -> JobObject:
+        """Return a kept job, which is on the bus from now on, if only for a while. Raises RequestError."""
+        if job := self._find_exported(job_id):
+            return job
+        missing = RequestError("NoSuchJob", f"no job that is kept has the id {job_id[:64]!r}")
+        if not is_id(job_id):
+            raise missing
+        fields = await self._source.job(job_id)
+        if job := self._find_exported(job_id):  # meanwhile
+            return job
+        if not fields.get("state"):  # a job that is not accepted yet will be on the bus in a moment
+            raise missing
+        while len(self._older) >= EXPORTED:
+            self._drop(self._older, next(iter(self._older)))
+        job = self._older[job_id] = self._export(job_id, fields)
+        return job
+
+    def _find_exported(self, job_id: str) -> JobObject | None:
+        return self._recent.get(job_id) or self._older.get(job_id)
+
+    def _export(self, job_id: str, fields: Mapping[str, str]) -> JobObject:
+        job = self._create(job_id, {"state": State.QUEUED, **fields})
+        if self._bus:
+            self._bus.export(path_of(job_id), job)
+        return job
+
+    def _drop(self, jobs: "OrderedDict[str, JobObject]", job_id: str) -> None:
+        if jobs.pop(job_id, None) and self._bus:
+            self._bus.unexport(path_of(job_id))
