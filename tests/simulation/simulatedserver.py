@@ -116,7 +116,7 @@ class SimulatedServer:
     def start(self) -> None:
         if not self.life:
             self._lives += 1
-            self.life = DaemonProcess(self.world, CONFIG, Repos(known=dict(self.repos)), self._lives)
+            self.life = DaemonProcess(self.world, CONFIG, Repos(by_name=dict(self.repos)), self._lives)
 
     def kill(self) -> None:
         if self.life:
@@ -138,7 +138,7 @@ class SimulatedServer:
         if not self.repos[name].refs:
             del self.repos[name]
         if self.life:
-            self.life.dispatch.repos = Repos(known=dict(self.repos))
+            self.life.dispatch.repos = Repos(by_name=dict(self.repos))
             self.life.dispatch.wake()
 
     def cancel(self, job_id: str) -> None:

@@ -15,7 +15,7 @@ class Counting(Diagnosis):
     """Each examination of a repo takes until `go`; how many there were, and how many at once."""
 
     def __init__(self) -> None:
-        repos = Repos(known={"web": Repo.gone("web", "web"), "other": Repo.gone("other", "web")})
+        repos = Repos(by_name={"web": Repo.placeholder("web", "web"), "other": Repo.placeholder("other", "web")})
         dispatch = type("Dispatched", (), {"repos": repos})()
         super().__init__(cast(StoreWriter, None), cast(Dispatch, dispatch), lambda: cast(Any, None))
         self.go = asyncio.Event()

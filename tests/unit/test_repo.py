@@ -13,17 +13,17 @@ FILE = "/etc/tinyci/repos.d/web.toml"
 LEAST = {"repository": '"/srv/git/web.git"', "user": '"web"'}
 
 
-def toml(**changed: str | None) -> str:
-    """A file of the least keys, with these changed, or left out where None."""
-    return "".join(f"{key} = {value}\n" for key, value in {**LEAST, **changed}.items() if value is not None)
+def toml(**changes: str | None) -> str:
+    """A file of the least keys, with these changes, or left out where None."""
+    return "".join(f"{key} = {value}\n" for key, value in {**LEAST, **changes}.items() if value is not None)
 
 
 def test_two_keys_make_a_repo() -> None:
-    found = repo.parse(FILE, toml())
-    assert (found.name, found.repository, found.user) == ("web", "/srv/git/web.git", "web")
-    assert (found.refs, found.units) == (("refs/heads/main", "refs/heads/master"), ())
-    assert (found.script, found.health) == ("ci-build.sh", "")
-    assert (found.timeout, found.restart_timeout, found.settle) == (1800, 300, 5)
+    result = repo.parse(FILE, toml())
+    assert (result.name, result.repository, result.user) == ("web", "/srv/git/web.git", "web")
+    assert (result.refs, result.units) == (("refs/heads/main", "refs/heads/master"), ())
+    assert (result.script, result.health) == ("ci-build.sh", "")
+    assert (result.timeout, result.restart_timeout, result.settle) == (1800, 300, 5)
 
 
 def test_every_key_is_taken_from_the_file() -> None:
@@ -39,15 +39,15 @@ def test_every_key_is_taken_from_the_file() -> None:
         health = "http://127.0.0.1:8080/health"
         notify = ["never"]
     """
-    found = repo.parse("/x/chaos-micropub.toml", text)
-    assert (found.name, found.repository) == ("chaos-micropub", "/srv/git/chaos-micropub.git")
-    assert found.user == "root"
-    assert found.refs == ("refs/tags/v*",)
-    assert found.units == ("container-micropub.service", "web@1.socket")
-    assert found.script == "ci/build.sh"
-    assert (found.timeout, found.restart_timeout, found.settle) == (5400, 90, 10)
-    assert found.health == "http://127.0.0.1:8080/health"
-    assert found.notify == ("never",)
+    result = repo.parse("/x/chaos-micropub.toml", text)
+    assert (result.name, result.repository) == ("chaos-micropub", "/srv/git/chaos-micropub.git")
+    assert result.user == "root"
+    assert result.refs == ("refs/tags/v*",)
+    assert result.units == ("container-micropub.service", "web@1.socket")
+    assert result.script == "ci/build.sh"
+    assert (result.timeout, result.restart_timeout, result.settle) == (5400, 90, 10)
+    assert result.health == "http://127.0.0.1:8080/health"
+    assert result.notify == ("never",)
 
 
 def test_root_means_the_system_manager() -> None:
@@ -115,11 +115,11 @@ LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
     ],
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(key: str, value: str, expected: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         repo.parse(FILE, toml(**{key: value}))
-    said = str(caught.value)
-    assert said.startswith(f"{FILE}: {key}: expected {expected}")
-    assert "but found " in said
+    message = str(error.value)
+    assert message.startswith(f"{FILE}: {key}: expected {expected}")
+    assert "but found " in message
 
 
 def test_a_part_of_a_second_is_not_dropped() -> None:
@@ -134,11 +134,11 @@ def test_a_key_that_must_be_there_is_missed(key: str) -> None:
 
 
 def test_a_misspelt_key_does_not_pass_as_its_default() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         repo.parse(FILE, toml(unit='["web.service"]'))
-    said = str(caught.value)
-    assert said.startswith(f"{FILE}: unit: no such key; expected one of ")
-    assert all(key in said for key in Repo._fields if key != "name")
+    message = str(error.value)
+    assert message.startswith(f"{FILE}: unit: no such key; expected one of ")
+    assert all(key in message for key in Repo._fields if key != "name")
 
 
 @pytest.mark.parametrize("text", ["repository", "repository = ", "[", "user = 'a'\nuser = 'b'\n", "\0"])
@@ -187,15 +187,15 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(Repo._fields), VALUES))
-def test_no_file_leads_to_another_error(changed: dict[str, str]) -> None:
+def test_no_file_leads_to_another_error(changes: dict[str, str]) -> None:
     try:
-        found = repo.parse(FILE, toml(**changed))
+        result = repo.parse(FILE, toml(**changes))
     except ConfigError as error:
         assert str(error).startswith(FILE)
     else:
-        assert found.repository.startswith("/")
-        assert found.timeout >= 1
-        assert found.settle >= 0
+        assert result.repository.startswith("/")
+        assert result.timeout >= 1
+        assert result.settle >= 0
 
 
 def test_a_file_that_nests_too_deep_is_a_wrong_file() -> None:

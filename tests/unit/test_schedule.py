@@ -40,55 +40,55 @@ QUEUES = st.lists(st.tuples(st.sampled_from(REPOS), st.sampled_from(("refs/heads
 )
 def test_which_jobs_may_begin(queued: str, busy: str, parallel: int, begin: list[int]) -> None:
     queue = jobs(*queued.split())
-    assert schedule.runnable(queue, busy.split(), parallel) == [queue[number] for number in begin]
+    assert schedule.runnable_jobs(queue, busy.split(), parallel) == [queue[number] for number in begin]
 
 
 @given(QUEUES, st.sets(st.sampled_from(REPOS)), st.integers(1, 5))
 def test_a_repo_never_deploys_twice_at_once_and_no_place_stays_empty(
     queue: list[Job], busy: set[str], parallel: int
 ) -> None:
-    chosen = schedule.runnable(queue, busy, parallel)
-    repos = [each.repo for each in chosen]
+    runnable = schedule.runnable_jobs(queue, busy, parallel)
+    repos = [each.repo for each in runnable]
     assert len(set(repos)) == len(repos)
     assert not busy & set(repos)
-    assert len(busy) + len(chosen) <= max(parallel, len(busy))
-    for each in chosen:
+    assert len(busy) + len(runnable) <= max(parallel, len(busy))
+    for each in runnable:
         assert each == next(other for other in queue if other.repo == each.repo)
-    assert chosen == [each for each in queue if each in chosen]
-    could = {each.repo for each in queue} - busy
-    assert len(chosen) == min(len(could), max(0, parallel - len(busy)))
+    assert runnable == [each for each in queue if each in runnable]
+    candidates = {each.repo for each in queue} - busy
+    assert len(runnable) == min(len(candidates), max(0, parallel - len(busy)))
 
 
 @given(QUEUES, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_every_job_gets_its_turn_in_push_order_of_its_repo(queue: list[Job], parallel: int, end: random.Random) -> None:
     waiting = list(queue)
     running: list[Job] = []
-    begun: list[Job] = []
+    started_jobs: list[Job] = []
     while waiting or running:
-        for each in schedule.runnable(waiting, {other.repo for other in running}, parallel):
+        for each in schedule.runnable_jobs(waiting, {other.repo for other in running}, parallel):
             waiting.remove(each)
             running.append(each)
-            begun.append(each)
+            started_jobs.append(each)
         assert 0 < len(running) <= parallel
         running.remove(end.choice(running))
     for repo in REPOS:
-        assert [each for each in begun if each.repo == repo] == [each for each in queue if each.repo == repo]
-    assert sorted(begun, key=lambda each: each.id) == queue
+        assert [each for each in started_jobs if each.repo == repo] == [each for each in queue if each.repo == repo]
+    assert sorted(started_jobs, key=lambda each: each.id) == queue
 
 
 @given(QUEUES)
 def test_a_superseded_job_always_has_a_newer_one_of_its_ref(queue: list[Job]) -> None:
-    pairs = schedule.superseded(queue)
-    gone = [old for old, _ in pairs]
+    pairs = schedule.superseded_jobs(queue)
+    old_jobs = [old for old, _ in pairs]
     for old, newer in pairs:
         assert (old.repo, old.ref) == (newer.repo, newer.ref)
         assert queue.index(old) < queue.index(newer)
-        assert newer not in gone
-    left = [(each.repo, each.ref) for each in queue if each not in gone]
-    assert len(left) == len(set(left))
-    assert set(left) == {(each.repo, each.ref) for each in queue}
+        assert newer not in old_jobs
+    refs = [(each.repo, each.ref) for each in queue if each not in old_jobs]
+    assert len(refs) == len(set(refs))
+    assert set(refs) == {(each.repo, each.ref) for each in queue}
 
 
 def test_another_ref_or_repo_supersedes_nothing() -> None:
     queue = [job(0, "alpha"), job(1, "alpha", "refs/heads/next"), job(2, "beta"), job(3, "alpha")]
-    assert schedule.superseded(queue) == [(queue[0], queue[3])]
+    assert schedule.superseded_jobs(queue) == [(queue[0], queue[3])]

@@ -53,8 +53,8 @@ class Diagnosis:
         However many ask, one at a time is made of each, so that a manager that hangs holds up no other's.
         """
         repos = self._dispatch.repos
-        if repo and repo not in repos.known and repo not in repos.wrong:
-            raise RequestError("NoSuchRepo", repos.missing(repo))
+        if repo and repo not in repos.by_name and repo not in repos.errors:
+            raise RequestError("NoSuchRepo", repos.missing_reason(repo))
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._locks.setdefault(repo, asyncio.Lock()):
@@ -95,15 +95,15 @@ class Diagnosis:
             config, repos = self._read()
         except (ConfigError, OSError) as error:
             return Check(check, False, f"the daemon goes by an earlier configuration: {error}")
-        if (config, repos) != (self._dispatch.config, self._dispatch.repos):
+        if (config, repos) != (self._dispatch.settings, self._dispatch.repos):
             return Check(check, False, "the files in /etc/tinyci have changed since the daemon read them")
         return Check(check, True, "the daemon goes by what stands in /etc/tinyci")
 
     async def _repo(self, name: str) -> list[Check]:
-        repo = self._dispatch.repos.known.get(name)
+        repo = self._dispatch.repos.by_name.get(name)
         if repo is None:
             return [
-                Check("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.wrong[name]}")
+                Check("daemon-configuration", False, f"the repo's file is wrong: {self._dispatch.repos.errors[name]}")
             ]
         managers = Managers(PATIENCE)
         try:

@@ -42,13 +42,13 @@ class Dispatch:
         self,
         store: StoreWriter,
         managers: Managers,
-        config: Settings,
+        settings: Settings,
         repos: Repos,
         on_change: OnChange,
         on_count: Callable[[], None],
         host: HostAccess | None = None,
     ) -> None:
-        self.config = config
+        self.settings = settings
         self.repos = repos
         self.paused = False
         self._store = store
@@ -109,7 +109,7 @@ class Dispatch:
         under_way: set[str] = set()
         while True:
             self._wake.clear()
-            for job, newer in schedule.superseded(self._table.queued):
+            for job, newer in schedule.superseded_jobs(self._table.queued):
                 self._table.unqueue(job)
                 reason = f"job {newer.id} deploys a newer push of {job.ref}"
                 await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
@@ -128,23 +128,23 @@ class Dispatch:
         if self.paused or self._intake.is_sweeping:
             return
         busy = {deploy.repo.name for deploy in self._table.running.values()}
-        for job in schedule.runnable(self._table.queued, busy, self.config.parallel):
+        for job in schedule.runnable_jobs(self._table.queued, busy, self.settings.parallel):
             self._table.unqueue(job)
-            repo = self.repos.known.get(job.repo)
+            repo = self.repos.by_name.get(job.repo)
             if repo and repo.deploys(job.ref):
                 self._start_deploy(job, repo)
                 continue
             self._wake.set()  # its place is free again
             reason = f"the repo {job.repo} deploys {' '.join(repo.refs)}, not {job.ref}" if repo else ""
-            await self._closing.end(job.id, job.repo, State.REJECTED, reason or self.repos.missing(job.repo))
+            await self._closing.end(job.id, job.repo, State.REJECTED, reason or self.repos.missing_reason(job.repo))
 
     def _resume_deploy(self, job: Job, user: str) -> None:
         """Go on with a job for the user it was begun for: its build is in that user's manager."""
-        repo, abandon_reason = self.repos.known.get(job.repo), ""
+        repo, abandon_reason = self.repos.by_name.get(job.repo), ""
         user = user or (repo.user if repo else "root")
         if repo is None:
-            repo = Repo.gone(job.repo, user)
-            abandon_reason = f"while it was {job.state}: {self.repos.missing(job.repo)}"
+            repo = Repo.placeholder(job.repo, user)
+            abandon_reason = f"while it was {job.state}: {self.repos.missing_reason(job.repo)}"
         elif user != repo.user:
             change = f"the user of the repo was changed from {user} to {repo.user}"
             abandon_reason = f"while it was {job.state}, {change}: push again"
@@ -156,7 +156,7 @@ class Dispatch:
             repo,
             self._store,
             self._managers,
-            Limits(log=self.config.log_max, output=self.config.output_max),
+            Limits(log=self.settings.log_max, output=self.settings.output_max),
             self._on_change,
             self._host,
             predecessors=self._table.leftovers_of(job.repo, repo.user),
@@ -206,7 +206,7 @@ class Dispatch:
         """Forget what was kept for long enough. Returns what there was."""
         kept = await self._store.kept_jobs()
         live = await self._store.live_ids()  # later, so that no job of `kept` is missed while it waits
-        expired = retention.expired(kept, self.config.keep_jobs, self.config.keep_age, self._host.time(), live)
+        expired = retention.expired_ids(kept, self.settings.keep_jobs, self.settings.keep_age, self._host.time(), live)
         await self._store.forget(expired)
         self._table.forget_refs_but((job.repo, job.ref) for job in kept)
         self._closing.count, self._prune_time = 0, asyncio.get_running_loop().time()

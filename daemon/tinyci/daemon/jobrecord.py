@@ -21,7 +21,7 @@ class JobRecord:
 
     async def write(self, fields: Mapping[str, str]) -> None:
         """Write fields of the hash. Raises AlreadyEndedError."""
-        self.job = self.job.changed(fields)  # before the write: who asks meanwhile hears what will be
+        self.job = self.job.with_fields(fields)  # before the write: who asks meanwhile hears what will be
         if not await self._store.update(self.job.id, fields):
             raise AlreadyEndedError
         self._on_change(self.job.id, self.job.repo, fields)

@@ -79,7 +79,7 @@ class Daemon:
             log.error("%s; jobs will have no output", error, extra=fields(message_id=catalog.NO_JOURNAL))
         self._notify("STATUS=waiting for the system bus")
         await self._api.connect()
-        self._notify(f"STATUS=waiting for Redis at {self._dispatch.config.redis_socket}")
+        self._notify(f"STATUS=waiting for Redis at {self._dispatch.settings.redis_socket}")
         await self._store.ping()
         for job_id in reversed(await self._store.recent_ids(EXPORTED)):
             with suppress(StoreError):
@@ -87,7 +87,7 @@ class Daemon:
                 if found.get("state") in FINAL:
                     self._api.add(job_id, found, announce=False)
         await self._dispatch.resume()
-        known = len(self._dispatch.repos.known)
+        known = len(self._dispatch.repos.by_name)
         log.info("tinyci %s is ready, with %d repos", __version__, known, extra=fields(message_id=catalog.READY))
         self._notify("READY=1", self._status())
         async with asyncio.TaskGroup() as group:
@@ -128,9 +128,9 @@ class Daemon:
             "paused" if dispatch.paused else "",
             ", ".join(f"{deploy.repo.name} {deploy.job.state}" for deploy in dispatch.running),
             f"{dispatch.queued} queued" if dispatch.queued else "",
-            f"{len(dispatch.repos.wrong)} wrong repo files" if dispatch.repos.wrong else "",
+            f"{len(dispatch.repos.errors)} wrong repo files" if dispatch.repos.errors else "",
         ]
-        return "STATUS=" + ("; ".join(filter(None, parts)) or f"idle, {len(dispatch.repos.known)} repos")
+        return "STATUS=" + ("; ".join(filter(None, parts)) or f"idle, {len(dispatch.repos.by_name)} repos")
 
     def _on_outage(self, error: str | None) -> None:
         if error:
@@ -161,15 +161,15 @@ class Daemon:
         self._notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             changed = self._read_config()
-            if changed.redis_socket != self._dispatch.config.redis_socket:
+            if changed.redis_socket != self._dispatch.settings.redis_socket:
                 about = fields(message_id=catalog.WRONG_CONFIG)
                 log.warning("redis.socket was changed: restart tinyci.service for that", extra=about)
-            self._dispatch.config = changed
+            self._dispatch.settings = changed
         except ConfigError as error:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
         self._dispatch.repos = self._take_repos()
-        known = len(self._dispatch.repos.known)
+        known = len(self._dispatch.repos.by_name)
         log.info("reloaded, %d repos", known, extra=fields(message_id=catalog.RELOADED))
         self._dispatch.wake()
         self._api.repos_changed()
@@ -185,7 +185,7 @@ class Daemon:
 
     def _take_repos(self) -> Repos:
         repos = self._read_repos()
-        for name, error in repos.wrong.items():
+        for name, error in repos.errors.items():
             log.error("%s", error, extra=fields(repo=name, message_id=catalog.WRONG_REPO))
         return repos
 

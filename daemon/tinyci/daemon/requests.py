@@ -24,7 +24,7 @@ class RequestHandler:
 
     @property
     def repos(self) -> Mapping[str, Repo]:
-        return self._dispatch.repos.known
+        return self._dispatch.repos.by_name
 
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds."""
@@ -42,9 +42,9 @@ class RequestHandler:
 
     async def deploy(self, repo: str, ref: str, pusher: str) -> str:
         """A new job for what a ref is at when its build begins. Returns its id."""
-        known = self._dispatch.repos.known.get(repo)
+        known = self._dispatch.repos.by_name.get(repo)
         if known is None:
-            raise RequestError("NoSuchRepo", self._dispatch.repos.missing(repo))
+            raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
         if not ref:
             kept = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
             used = [job.ref for job in kept if known.deploys(job.ref)]
@@ -63,8 +63,8 @@ class RequestHandler:
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
         """A new job that deploys again what another one deployed. Returns its id."""
-        if repo not in self._dispatch.repos.known:
-            raise RequestError("NoSuchRepo", self._dispatch.repos.missing(repo))
+        if repo not in self._dispatch.repos.by_name:
+            raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
         good = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state == State.SUCCEEDED]
         if not job_id:
             others = [job for job in good if job.image and job.image != good[-1].image]

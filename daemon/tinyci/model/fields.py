@@ -46,7 +46,7 @@ class Field(NamedTuple):
     """Written once, before the job is on the bus."""
     in_json: bool = True
     """True if the pages' JSON has it for each job of a list."""
-    most: int = 300
+    max_length: int = 300
     """Characters of a text that the pages show in one line, at most."""
 
     @property
@@ -56,19 +56,21 @@ class Field(NamedTuple):
 
 _T = Type
 FIELDS = (
-    Field("repo", "Name of the repo.", property_name="Repo", is_constant=True, most=100),
+    Field("repo", "Name of the repo.", property_name="Repo", is_constant=True, max_length=100),
     Field("ref", "Full name of what was pushed.", property_name="Ref", is_constant=True),
     Field(
         "revision",
         "Full object name of what is deployed; *tip* until a job of **Run**() has looked what the ref is at.",
         property_name="Revision",
-        most=100,
+        max_length=100,
     ),
-    Field("previous", "What the ref was at before the push.", property_name="Previous", is_constant=True, most=100),
+    Field(
+        "previous", "What the ref was at before the push.", property_name="Previous", is_constant=True, max_length=100
+    ),
     Field("pusher", "Who pushed, or asked for the job.", property_name="Pusher", is_constant=True),
-    Field("state", "The state of the job.", property_name="State", most=40),
+    Field("state", "The state of the job.", property_name="State", max_length=40),
     Field("success", "Whether the state is *succeeded*.", _T.FLAG, "Success"),
-    Field("reason", "One sentence on how the job ended.", property_name="Reason", most=2000),
+    Field("reason", "One sentence on how the job ended.", property_name="Reason", max_length=2000),
     Field(
         "output",
         "The last lines of the build, and of a unit that failed, when the job has ended.",
@@ -87,14 +89,14 @@ FIELDS = (
         "Instead of a build: the job whose images are deployed again.",
         property_name="RollbackTo",
         is_constant=True,
-        most=64,
+        max_length=64,
     ),
-    Field("image", "Ids of the images that were deployed.", property_name="Image", most=1000),
+    Field("image", "Ids of the images that were deployed.", property_name="Image", max_length=1000),
     Field(
         "running_image",
         "Ids of the images that ran when the deploy was verified.",
         property_name="RunningImage",
-        most=1000,
+        max_length=1000,
     ),
     Field("unit", "The unit of the build, in the manager of **User**.", property_name="Unit"),
     Field(
@@ -113,7 +115,7 @@ FIELDS = (
     # Without a property: only the daemon reads these, and the pages for their stages.
     Field("build_started", "When the last build began.", _T.TIME, in_json=False),
     Field("restart_started", "When the first restart began.", _T.TIME, in_json=False),
-    Field("failure", "Why the job is being rolled back.", in_json=False, most=2000),
+    Field("failure", "Why the job is being rolled back.", in_json=False, max_length=2000),
     Field("unit_output", "What the unit that failed said last.", in_json=False),
     Field("log_from", "Lines of the log that belong to earlier attempts.", _T.COUNT, in_json=False),
     Field("restarting", "The unit that was restarted last, and the invocation it had before.", in_json=False),

@@ -9,11 +9,11 @@ from tinyci.model.repo import is_name
 from tinyci.model.state import State
 
 TIP = "tip"
-"""Instead of a revision, until the build stage has looked: what the ref is at when the build begins."""
+"""Stands for the revision that the ref is at when the build begins, until the build stage has found it out."""
 
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
-# git-check-ref-format(1), shortened to what can hurt: control characters, blanks, and what revisions are made of.
+# git-check-ref-format(1), shortened to the harmful: control characters, blanks, and the syntax of revisions.
 _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]{1,250}", re.ASCII)
 
 
@@ -23,7 +23,7 @@ class JobError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What the daemon goes by of a job's hash (model/fields.py), as it was read."""
+    """The part of a job's hash (model/fields.py) that the daemon goes by."""
 
     id: str
     """A UUID in its usual form: lower case, with dashes."""
@@ -42,7 +42,7 @@ class Job:
     """Set before the build is stopped: `cancelled` or `timed-out`."""
     rollback_to: str = ""
     restart_started: str = ""
-    """What the units have said since belongs to this job."""
+    """Begin of this job's lines in the journals of its units."""
     dependents: tuple[str, ...] = ()
     """Units that a failed restart of the repo's units stops."""
     failure: str = ""
@@ -55,7 +55,7 @@ class Job:
 
     @classmethod
     def parse(cls, job_id: str, fields: Mapping[str, str]) -> "Job":
-        """The job of a hash in Redis. Raises JobError when it says nothing that could be run."""
+        """Return the job of a hash in Redis. Raises JobError when it cannot be run."""
         if not is_id(job_id):
             raise JobError(f"{job_id[:64]!r} is not a job id: expected a UUID in lower case")
         if not fields:
@@ -73,18 +73,18 @@ class Job:
         if rollback_to and not is_id(rollback_to):
             raise JobError(f"rollback_to {rollback_to[:64]!r} is not a job id: expected a UUID in lower case")
         try:
-            return cls(job_id, repo, ref, revision).changed(fields)
+            return cls(job_id, repo, ref, revision).with_fields(fields)
         except ValueError:
             raise JobError("the hash has a state, attempt or log_from that tinyci does not know") from None
 
-    def changed(self, fields: Mapping[str, str]) -> "Job":
-        """The job with these fields of its hash written. Raises ValueError for a state or number that is none."""
-        attributes = {name: _READ.get(name, str)(text) for name, text in fields.items() if name in _ATTRIBUTES}
+    def with_fields(self, fields: Mapping[str, str]) -> "Job":
+        """Return the job after a write of these fields. Raises ValueError for an unknown state and a wrong number."""
+        attributes = {name: _PARSERS.get(name, str)(text) for name, text in fields.items() if name in _ATTRIBUTES}
         return replace(self, **attributes)
 
 
 _ATTRIBUTES = frozenset(Job.__dataclass_fields__) - {"id"}
-_READ: Mapping[str, Callable[[str], Any]] = {
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
     "state": State,
     "attempt": int,
     "log_from": int,

@@ -1,4 +1,4 @@
-"""What a repo is: one file in `/etc/tinyci/repos.d/`, checked."""
+"""A repo: one file in `/etc/tinyci/repos.d/`, checked."""
 
 import os.path
 import re
@@ -17,12 +17,12 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|sock
 _HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*", re.ASCII)
 
 NOTICES = ("failure", "recovery", "deploy", "never")
-"""What people may be told of: a failed deploy, the first that succeeds after one, every one that ended; nothing."""
+"""Reasons to notify: a failed deploy, the first success after one, every deploy that ended; never."""
 
 
 # The hook imports this file on every push, hence no dataclasses (9 ms), no pathlib (8 ms) and no urllib (5 ms).
 class Repo(NamedTuple):
-    """Where a repo comes from, whose it is, and what its deploy restarts. Times in seconds."""
+    """The source of a repo, its user, and the units that its deploy restarts. Times in seconds."""
 
     name: str
     repository: str
@@ -40,19 +40,19 @@ class Repo(NamedTuple):
     restart_timeout: float
     """Limit of each unit's restart; its own TimeoutStartSec= usually comes first."""
     settle: float
-    """How long every unit must stay up after its restart."""
+    """Time for which every unit must stay up after its restart."""
     verify_timeout: float
-    """Limit for healthchecks and the health URL to be well, after that."""
+    """Limit for healthchecks and the health URL to be well, after `settle`."""
     health: str
     """URL that must answer 2xx after a restart, or empty."""
     keep_images: int
-    """How many successful deploys' images are kept, what runs included."""
+    """Number of successful deploys whose images are kept, the running one included."""
     notify: tuple[str, ...] = ()
-    """Of NOTICES. Empty: what `/etc/tinyci/tinyci.toml` says for all."""
+    """Of NOTICES. Empty: the ones that `/etc/tinyci/tinyci.toml` has for all repos."""
 
     @classmethod
-    def gone(cls, name: str, user: str) -> "Repo":
-        """What is known of a repo whose file is gone."""
+    def placeholder(cls, name: str, user: str) -> "Repo":
+        """A stand-in for a repo whose file was removed: its name and its user."""
         return cls(name, "", user, (), (), "", 0.0, 0.0, 0.0, 0.0, "", 0)
 
     @property
@@ -62,20 +62,20 @@ class Repo(NamedTuple):
     @property
     def only_ref(self) -> str:
         """The one ref that it deploys; empty when it deploys several, or a pattern's."""
-        one = self.refs[0] if len(self.refs) == 1 else ""
-        return "" if set(one) & set("*?[") else one
+        ref = self.refs[0] if len(self.refs) == 1 else ""
+        return "" if set(ref) & set("*?[") else ref
 
     def deploys(self, ref: str) -> bool:
         return any(fnmatchcase(ref, pattern) for pattern in self.refs)
 
 
 def is_name(name: str) -> bool:
-    """Whether a repo may be called so: it becomes a file name, a key and a D-Bus argument."""
+    """True if a repo may have this name: it becomes a file name, a key and a D-Bus argument."""
     return _NAME.fullmatch(name) is not None
 
 
 def parse(file: str, text: str) -> Repo:
-    """The repo that the file at that path describes, named as the file without `.toml`. Raises TableError."""
+    """Return the repo of a file, named as the file without `.toml`. Raises ConfigError."""
     name = os.path.basename(file).removesuffix(".toml")
     if not is_name(name):
         raise ConfigError(f"{file}: expected a file name of letters, digits, '.', '_' and '-', at most 64 long")
@@ -100,7 +100,7 @@ def parse(file: str, text: str) -> Repo:
         keep_images=table.number("keep_images", 1, 3),
         notify=table.texts("notify", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, ()),
     )
-    table.end()
+    table.reject_unknown_keys()
     return repo
 
 

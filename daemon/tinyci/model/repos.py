@@ -1,4 +1,4 @@
-"""The repos that are configured now, as the files of one directory say."""
+"""The configured repos: the files of one directory."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,24 +10,25 @@ from tinyci.model.toml import ConfigError
 
 @dataclass
 class Repos:
-    """By name; `wrong` has what is wrong with the file of one that is not known."""
+    """The repos whose files are right, and the errors of the other files."""
 
-    known: dict[str, Repo] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, Repo] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    """By name: one sentence on the file of a repo that is not in `by_name`."""
     directory: str = repo.DIRECTORY
 
     @classmethod
     def read(cls, directory: str) -> "Repos":
-        """One wrong file never stops the others."""
+        """Read the files of a directory. A wrong file stops no other."""
         repos = cls(directory=directory)
         for file in sorted(Path(directory).glob("*.toml")):
             try:
-                one = repo.parse(str(file), toml.read(str(file)))
-                repos.known[one.name] = one
+                valid_repo = repo.parse(str(file), toml.read(str(file)))
+                repos.by_name[valid_repo.name] = valid_repo
             except (ConfigError, OSError) as error:
-                repos.wrong[file.stem] = str(error)
+                repos.errors[file.stem] = str(error)
         return repos
 
-    def missing(self, name: str) -> str:
-        """Why there is no repo of that name."""
-        return self.wrong.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")
+    def missing_reason(self, name: str) -> str:
+        """Return why there is no repo of that name, in a sentence."""
+        return self.errors.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")

@@ -1,4 +1,4 @@
-"""Which kept jobs have been kept for long enough."""
+"""The choice of kept jobs that are to be forgotten."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ from tinyci.model.state import FINAL, State
 
 
 class KeptJob(NamedTuple):
-    """What the index and the hash say of a kept job; empty strings where the hash is gone or not whole."""
+    """A kept job, of the index and its hash; empty strings for fields that the hash lacks."""
 
     id: str
     repo: str
@@ -17,22 +17,26 @@ class KeptJob(NamedTuple):
     created: str
     image: str
     time: float
-    """Seconds since the epoch, as the index has it."""
+    """Seconds since the epoch, of the index."""
 
 
-def expired(kept: Sequence[KeptJob], most: int, age: float, now: float, live: Collection[str] = ()) -> list[str]:
-    """Ids of ended jobs that are older than `age` seconds, or not among the `most` newest ended ones of their repo.
+def expired_ids(
+    jobs: Sequence[KeptJob], max_count: int, max_age: float, now: float, live_ids: Collection[str] = ()
+) -> list[str]:
+    """Ids of ended jobs that are older than `max_age` seconds, or not among the `max_count` newest ones of their repo.
 
-    `kept` is oldest first, `live` are the ids that wait or run. A job that is none of them, and has not begun, is one
-    whose hash is gone, or that nothing leads to: it is left alone until its age.
+    `jobs` is oldest first, `live_ids` are those that wait or run. A job that has not begun and is not among them is one
+    whose hash is gone, or that nothing leads to: it stays until its age.
     """
     ids = []
-    newer: Counter[str] = Counter()
-    for job in reversed(kept):
-        ended = job.state in FINAL
-        newer[job.repo] += ended
-        if job.id in live:
+    newer_count: Counter[str] = Counter()
+    for job in reversed(jobs):
+        is_final = job.state in FINAL
+        newer_count[job.repo] += is_final
+        if job.id in live_ids:
             continue
-        if (ended and newer[job.repo] > most) or ((ended or job.state in ("", State.QUEUED)) and now - job.time > age):
+        if (is_final and newer_count[job.repo] > max_count) or (
+            (is_final or job.state in ("", State.QUEUED)) and now - job.time > max_age
+        ):
             ids.append(job.id)
     return ids

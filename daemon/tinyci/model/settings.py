@@ -1,4 +1,4 @@
-"""What `/etc/tinyci/tinyci.toml` says."""
+"""The settings of `/etc/tinyci/tinyci.toml`."""
 
 from typing import NamedTuple
 
@@ -10,33 +10,33 @@ SPOOL = "/var/spool/tinyci"
 
 
 class Settings(NamedTuple):
-    """Every key has a default; an empty file is a whole configuration."""
+    """All settings. Every key has a default; an empty file is a whole configuration."""
 
     redis_socket: str
     """Path of the Unix socket of tinyci's Redis."""
     parallel: int
-    """How many repos may deploy at once."""
+    """Number of repos that may deploy at the same time."""
     log_max: int
     """Bytes of a build's output kept in `tinyci:log:ID`; the journal keeps the rest."""
     output_max: int
     """Bytes of a build's last output kept in the job's field `output`."""
     keep_jobs: int
-    """How many ended jobs of each repo are kept."""
+    """Number of ended jobs of each repo that are kept."""
     keep_age: float
-    """Seconds that an ended job is kept at most."""
+    """Seconds after which an ended job is not kept any more."""
     web_url: str = ""
-    """Where people reach the pages of tinyci-web, with a slash at the end; empty when nobody does."""
+    """URL of the pages of tinyci-web for people, with a slash at the end; empty without pages."""
     notify_on: tuple[str, ...] = ("failure", "recovery")
-    """What tinyci-notify tells of repos whose files do not say it: of NOTICES in repo.py."""
+    """Reasons to notify for repos whose files name none: of NOTICES in repo.py."""
 
 
 def parse(file: str, text: str, cpus: int) -> Settings:
-    """The configuration in the text of a file of that name. Raises TableError."""
+    """Return the settings in a file of that name and text. `cpus`: the default of `parallel`. Raises ConfigError."""
     table = TomlTable.load(file, text)
     redis, limits, keep, web, notify = (table.table(key) for key in ("redis", "limits", "keep", "web", "notify"))
-    told: tuple[str, ...] = Settings._field_defaults["notify_on"]
+    default_notices: tuple[str, ...] = Settings._field_defaults["notify_on"]
     url = web.text("url", "an http:// or https:// URL", is_http, "")
-    config = Settings(
+    settings = Settings(
         redis_socket=redis.text(
             "socket",
             "the absolute path of a Unix socket",
@@ -49,8 +49,10 @@ def parse(file: str, text: str, cpus: int) -> Settings:
         keep_jobs=keep.number("jobs", 1, 100),
         keep_age=keep.span("age", "90d", least=60.0),
         web_url=url if not url or url.endswith("/") else f"{url}/",
-        notify_on=notify.texts("on", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, told),
+        notify_on=notify.texts(
+            "on", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, default_notices
+        ),
     )
     for part in (table, redis, limits, keep, web, notify):
-        part.end()
-    return config
+        part.reject_unknown_keys()
+    return settings

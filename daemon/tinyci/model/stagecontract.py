@@ -21,31 +21,31 @@ def unit_name(stage: str, instance: str) -> str:
 
 
 def stage_of(unit: str) -> str:
-    """The stage that a unit runs."""
+    """Return the stage that a unit runs."""
     return unit.removeprefix("tinyci-").partition("@")[0]
 
 
 PROBES = tuple(unit_name(stage, "0" * 32) for stage in STAGES)
-"""Instances that no job has, to ask whether a manager has the templates."""
+"""Instances that no job has, to ask a manager for its templates."""
 
 # -- the job file ----------------------------------------------------------------------------------------------------
 
 JOB_FILES = "/run/tinyci/jobs"
 """Directory of the job files, HEX.json, which everybody may read: no secrets."""
-_IN_JOB_FILE = ("repo", "ref", "revision", "rollback_to")
+_JOB_FILE_FIELDS = ("repo", "ref", "revision", "rollback_to")
 
 
 def dump_job(job: Job) -> str:
-    """The text of a job's file: all that a stage takes from the daemon."""
-    return json.dumps({"id": job.id, **{name: getattr(job, name) for name in _IN_JOB_FILE}})
+    """Return the text of a job's file: all that a stage takes from the daemon."""
+    return json.dumps({"id": job.id, **{name: getattr(job, name) for name in _JOB_FILE_FIELDS}})
 
 
 def load_job(text: bytes) -> Job:
-    """The job in a job file. Raises ValueError for what is no job file, and JobError for what is no job."""
+    """Return the job in a job file. Raises ValueError for no job file, JobError for no job."""
     fields = json.loads(text)
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
-    return Job.parse(str(fields.pop("id", "")), {name: str(fields.get(name, "")) for name in _IN_JOB_FILE})
+    return Job.parse(str(fields.pop("id", "")), {name: str(fields.get(name, "")) for name in _JOB_FILE_FIELDS})
 
 
 # -- lines of the build's output that are the stage's own --------------------------------------------------------------
@@ -77,20 +77,20 @@ class Verdict(StrEnum):
 
     FAILED = "failed"
     REJECTED = "rejected"
-    """The job could never run, whatever is mended."""
+    """The job could never run, whatever somebody repairs."""
     NOTHING = "nothing"
     """A rollback has nothing to go back to."""
     REMARK = "remark"
-    """A good build, with something to say of it."""
+    """A success, with a remark on it."""
     VERIFIED = "verified"
-    """The ids of the images that run."""
+    """A success; the sentence is the ids of the images that run."""
 
 
 class Status(NamedTuple):
-    """What a stage says of its end."""
+    """The Status of a stage at its end."""
 
     verdict: str
-    """A word of Verdict, or any other of a user's own making."""
+    """A word of Verdict, or any other word, since the user writes it."""
     sentence: str
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The states of a job: which may follow which, and all that anybody shows of one.
+"""The states of a job: their order, and the looks and the judgement of each.
 
 `python -m tinyci.model.state` prints the table.
 """
@@ -58,11 +58,11 @@ class Row(NamedTuple):
     sign: str
     """One character beside the word, so that colour is not alone."""
     verb: str = ""
-    """What stands before the word in a sentence."""
+    """The word before the state in a sentence."""
     stage: str = ""
     """The stage that a live job is in."""
     exit_status: int = 0
-    """Of the commands that end with a job, for a final state (tinyci(1))."""
+    """Exit status of commands that end with a job in this final state (tinyci(1))."""
 
 
 def _next(*states: State) -> frozenset[State]:
@@ -102,7 +102,7 @@ LIVE = frozenset(TABLE) - FINAL
 BAD = of_kind(Kind.BAD)
 """States of a failed deploy."""
 CONCLUSIVE = of_kind(Kind.GOOD, Kind.BAD)
-"""States that say something of the repo; the other final ones say what people did."""
+"""States that say whether the repo deploys; the other final ones say what people did."""
 
 
 def is_final(text: str) -> bool:

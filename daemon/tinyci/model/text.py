@@ -1,4 +1,4 @@
-"""Text of others, made harmless: what a build prints, and what repos, refs and people are called."""
+"""Text from outside, made harmless: lines of builds, names of repos, refs and people."""
 
 import re
 
@@ -11,7 +11,7 @@ CONTROL = re.compile(
 
 
 def escape(match: re.Match[str]) -> str:
-    """A character as programs write it: `\\x1b`, `\\u202e`; a byte that was not UTF-8 as that byte."""
+    """Write a character as programs do: `\\x1b`, `\\u202e`; a byte that was not UTF-8 as that byte."""
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
@@ -19,17 +19,17 @@ def escape(match: re.Match[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with each control character written out; nothing in it is obeyed or hidden."""
+    """Write out each control character of a text, so that a terminal neither obeys nor hides it."""
     return CONTROL.sub(escape, text)
 
 
 def utf8(text: str) -> str:
-    """The text without what has no UTF-8, for D-Bus, the journal and JSON: such bytes are written as `\\udcNN`."""
+    """Write bytes that were not UTF-8 as `\\udcNN`, for D-Bus, the journal and JSON."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def short_ref(ref: str) -> str:
-    """A ref as git shortens it: `main` for `refs/heads/main`, `v1` for `refs/tags/v1`."""
+    """Shorten a ref as git does: `main` for `refs/heads/main`, `v1` for `refs/tags/v1`."""
     for prefix in ("refs/heads/", "refs/tags/", "refs/"):
         if ref.startswith(prefix):
             return ref.removeprefix(prefix)

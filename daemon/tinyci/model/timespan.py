@@ -16,21 +16,21 @@ _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zµμ]*)\s*", re.ASCII)
 
 
 def parse(text: str) -> float:
-    """Seconds of a time span. Raises ValueError for anything else, months, years and `infinity` included."""
-    total, at = 0.0, 0
-    while at < len(text) or not text:
-        part = _PART.match(text, at)
+    """Return the seconds of a time span. Raises ValueError for other texts, also for months, years and `infinity`."""
+    total, position = 0.0, 0
+    while position < len(text) or not text:
+        part = _PART.match(text, position)
         if not part or part[2] not in _SECONDS:
             raise ValueError(f"not a time span: {text!r}")
         total += float(part[1]) * _SECONDS[part[2]]
-        at = part.end()
+        position = part.end()
     if not math.isfinite(total):
         raise ValueError("a time span must have an end")
     return total
 
 
 def show(seconds: float) -> str:
-    """A span for a person: `1h 2min`, `5.25s`; parse() reads it again."""
+    """Format a span for a person: `1h 2min`, `5.25s`; parse() reads it again."""
     if seconds < 60:
         return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
     rest, parts = round(seconds), []
@@ -42,7 +42,7 @@ def show(seconds: float) -> str:
 
 
 def brief(seconds: float) -> str:
-    """A length of time as short as it is useful: `1.5 s`, `2 min 5 s`; parse() does not read it."""
+    """Format a duration as short as it is useful: `1.5 s`, `2 min 5 s`; parse() does not read it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

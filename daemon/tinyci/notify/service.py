@@ -140,7 +140,7 @@ class Notifier:
         wanting = [each for each in self._deliveries if each.service.wants(event.repo)]
         if wanting and event.job:  # before the judgement, which is passed once: Redis may not answer here
             event = event.with_details(await self._stream.details(event.job))
-        repo = self._repos.known.get(event.repo)
+        repo = self._repos.by_name.get(event.repo)
         words = (repo.notify if repo else ()) or self._config.notify_on
         if word := self._judgement.judge(event, words):
             digest = Digest.of(event, word, time.time())
@@ -202,7 +202,7 @@ class Notifier:
     def _check_names(self) -> None:
         """Lines for repos that there are not, such as for one whose name was mistyped."""
         for name in self._names:
-            if name not in self._repos.known and name not in self._repos.wrong:
+            if name not in self._repos.by_name and name not in self._repos.errors:
                 about = fields(repo=name, message_id=catalog.WRONG_URL)
                 log.warning("a URL is for the repo %s, and there is no such repo", name, extra=about)
 
@@ -240,8 +240,8 @@ class Notifier:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
         self._repos = Repos.read(f"{self._etc}/repos.d")
-        self._judgement.forget_all_but([*self._repos.known, *self._repos.wrong, UNNAMED])
-        log.info("reloaded, %d repos", len(self._repos.known), extra=fields(message_id=catalog.RELOADED))
+        self._judgement.forget_all_but([*self._repos.by_name, *self._repos.errors, UNNAMED])
+        log.info("reloaded, %d repos", len(self._repos.by_name), extra=fields(message_id=catalog.RELOADED))
         self._check_names()
         self._notify("READY=1")
         self._show()

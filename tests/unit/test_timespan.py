@@ -80,8 +80,8 @@ def test_a_long_wrong_number_is_refused_at_once() -> None:
     program = (
         "from tinyci.model import timespan\ntry: timespan.parse('1' * 40 + '!')\nexcept ValueError: print('refused')"
     )
-    done = subprocess.run([sys.executable, "-c", program], env=_path(), capture_output=True, text=True, timeout=2)
-    assert done.stdout == "refused\n"
+    process = subprocess.run([sys.executable, "-c", program], env=_path(), capture_output=True, text=True, timeout=2)
+    assert process.stdout == "refused\n"
 
 
 def _path() -> dict[str, str]:
@@ -89,8 +89,8 @@ def _path() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (86400 * 3, "3 days")],
 )
-def test_a_span_is_as_short_as_it_is_useful(seconds: float, said: str) -> None:
-    assert timespan.brief(seconds) == said
+def test_a_span_is_as_short_as_it_is_useful(seconds: float, text: str) -> None:
+    assert timespan.brief(seconds) == text

@@ -8,12 +8,12 @@ FILE = "/etc/tinyci/tinyci.toml"
 
 
 def test_an_empty_file_is_a_whole_configuration() -> None:
-    found = settings.parse(FILE, "", cpus=3)
-    assert found.redis_socket == "/run/redis-tinyci/redis.sock"
-    assert found.parallel == 3
-    assert (found.log_max, found.output_max) == (64 << 20, 64 << 10)
-    assert (found.keep_jobs, found.keep_age) == (100, 90 * 86400)
-    assert (found.web_url, found.notify_on) == ("", ("failure", "recovery"))
+    result = settings.parse(FILE, "", cpus=3)
+    assert result.redis_socket == "/run/redis-tinyci/redis.sock"
+    assert result.parallel == 3
+    assert (result.log_max, result.output_max) == (64 << 20, 64 << 10)
+    assert (result.keep_jobs, result.keep_age) == (100, 90 * 86400)
+    assert (result.web_url, result.notify_on) == ("", ("failure", "recovery"))
 
 
 def test_every_key_is_taken_from_the_file() -> None:
@@ -32,10 +32,10 @@ def test_every_key_is_taken_from_the_file() -> None:
         [notify]
         on = ["deploy"]
     """
-    found = settings.parse(FILE, text, cpus=1)
-    assert (found.redis_socket, found.parallel, found.log_max, found.output_max) == ("/tmp/r.sock", 7, 2048, 4096)
-    assert (found.keep_jobs, found.keep_age) == (5, 7200)
-    assert (found.web_url, found.notify_on) == ("https://example.org/ci/", ("deploy",))
+    result = settings.parse(FILE, text, cpus=1)
+    assert (result.redis_socket, result.parallel, result.log_max, result.output_max) == ("/tmp/r.sock", 7, 2048, 4096)
+    assert (result.keep_jobs, result.keep_age) == (5, 7200)
+    assert (result.web_url, result.notify_on) == ("https://example.org/ci/", ("deploy",))
 
 
 @pytest.mark.parametrize(
@@ -62,23 +62,23 @@ def test_every_key_is_taken_from_the_file() -> None:
     ],
 )
 def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, key: str, expected: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as error:
         settings.parse(FILE, text, cpus=1)
-    assert str(caught.value).startswith(f"{FILE}: {key}: expected {expected}, but found ")
+    assert str(error.value).startswith(f"{FILE}: {key}: expected {expected}, but found ")
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "known"),
+    ("text", "key", "expected"),
     [
         ("paralel = 2", "paralel", "keep, limits, notify, parallel, redis, web"),
         ('[redis]\nsokket = "/x"', "redis.sokket", "socket"),
         ("[limits]\nlogs = 2048", "limits.logs", "log, output"),
     ],
 )
-def test_a_misspelt_key_is_told_with_the_ones_there_are(text: str, key: str, known: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_a_misspelt_key_is_told_with_the_ones_there_are(text: str, key: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
         settings.parse(FILE, text, cpus=1)
-    assert str(caught.value) == f"{FILE}: {key}: no such key; expected one of {known}"
+    assert str(error.value) == f"{FILE}: {key}: no such key; expected one of {expected}"
 
 
 def test_what_is_not_toml_is_told_with_its_line() -> None:

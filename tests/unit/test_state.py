@@ -1,0 +1,73 @@
+"""States follow each other as design and table say."""
+
+from itertools import pairwise
+
+import pytest
+from tinyci.model.state import FINAL, TABLE, State, check_transition, table
+
+
+def test_finals_are_the_seven_of_the_design() -> None:
+    assert set(FINAL) == {"succeeded", "failed", "cancelled", "timed-out", "superseded", "rejected", "rolled-back"}
+
+
+def test_a_final_state_has_no_next() -> None:
+    for final in FINAL:
+        assert not TABLE[final].next
+        for after in State:
+            with pytest.raises(ValueError, match=f"cannot go from {final} to {after}"):
+                check_transition(final, after)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in FINAL])
+def test_every_other_state_reaches_a_final_one(state: State) -> None:
+    reachable, to_see = set(), [state]
+    while to_see:
+        each = to_see.pop()
+        if each not in reachable:
+            reachable.add(each)
+            to_see.extend(TABLE[each].next)
+    assert reachable & FINAL
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "queued building restarting verifying succeeded",
+        "queued superseded",
+        "queued cancelled",
+        "queued rejected",
+        "building failed",
+        "building cancelled",
+        "building timed-out",
+        "building building",  # a reboot cut it off
+        "building succeeded",  # a repo without units
+        "restarting rolling-back rolled-back",
+        "verifying rolling-back failed",
+    ],
+)
+def test_the_steps_of_the_design_are_steps(steps: str) -> None:
+    states = [State(word) for word in steps.split()]
+    for before, after in pairwise(states):
+        check_transition(before, after)
+
+
+@pytest.mark.parametrize("before", [State.RESTARTING, State.VERIFYING, State.ROLLING_BACK])
+@pytest.mark.parametrize("after", [State.QUEUED, State.BUILDING, State.SUPERSEDED, State.CANCELLED, State.REJECTED])
+def test_a_deploy_that_touched_a_unit_is_never_taken_back_in_silence(before: State, after: State) -> None:
+    with pytest.raises(ValueError, match="cannot go from"):
+        check_transition(before, after)
+
+
+@pytest.mark.parametrize("before", [state for state in State if state not in (State.BUILDING, State.VERIFYING)])
+def test_success_comes_after_a_build_or_a_verification_only(before: State) -> None:
+    with pytest.raises(ValueError, match="cannot go from"):
+        check_transition(before, State.SUCCEEDED)
+
+
+def test_the_table_has_a_line_for_each_state_in_the_order_of_a_jobs_life() -> None:
+    head, rule, *lines = table().splitlines()
+    assert head == "| state | kind | sign | exit status | may become |"
+    assert rule == "|---|---|---|---|---|"
+    assert [line.split(" | ")[0] for line in lines] == [f"| {state}" for state in State]
+    assert "| verifying | live | ● |  | rolling-back, succeeded, failed |" in lines
+    assert lines[-1].startswith("| rolled-back | bad | ↩ | 11 |")
