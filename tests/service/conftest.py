@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from people import FakeRequests, Polkit
+from fakepolkit import FakePolkit
+from fakerequests import FakeRequests
 from servers import LIMIT, MessageBus, Redis
 from tinyci.dbus.bus import Bus
 from tinyci.store.writer import StoreWriter
@@ -78,19 +79,19 @@ def message_bus(tmp_path: Path) -> Iterator[MessageBus]:
 
 
 @pytest_asyncio.fixture
-async def polkit(message_bus: MessageBus) -> AsyncIterator[Polkit]:
-    """It is played on the test's bus, since of the real one no test could choose the answer; tests/host asks that."""
+async def polkit(message_bus: MessageBus) -> AsyncIterator[FakePolkit]:
+    """A polkit on the test's bus that allows everything until the test says otherwise."""
     bus = await Bus.connect(message_bus.address)
-    made = Polkit()
-    bus.export("/org/freedesktop/PolicyKit1/Authority", made)
+    authority = FakePolkit()
+    bus.export("/org/freedesktop/PolicyKit1/Authority", authority)
     await bus.own("org.freedesktop.PolicyKit1")
-    yield made
+    yield authority
     await bus.close()
 
 
 @pytest.fixture
-def work() -> FakeRequests:
-    """Who carries requests out."""
+def requests() -> FakeRequests:
+    """The daemon behind org.tinyci1, as far as callers see."""
     return FakeRequests()
 
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, FakeRequests, Polkit, api_of, on_bus
+from fakepolkit import FakePolkit
+from fakerequests import ID, NEW_ID, FakeRequests
+from objectserver import object_server, use_bus
 from servers import INTERRUPTIBLE, TREE, MessageBus
 from tinyci import __version__
 from tinyci.api.objects import ObjectServer
@@ -88,29 +90,29 @@ def person(message_bus: MessageBus) -> Person:
     return Person(message_bus)
 
 
-class Asked(FakeRequests):
-    """Tells when a job is looked for that is not on the bus."""
+class WatchedRequests(FakeRequests):
+    """Has an event for the lookup of a job that is not on the bus."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = asyncio.Event()
+        self.lookup = asyncio.Event()
 
     async def job(self, job_id: str) -> dict[str, str]:
-        self.asked.set()
+        self.lookup.set()
         return await super().job(job_id)
 
 
 @pytest.fixture
-def work() -> Asked:
-    return Asked()
+def requests() -> WatchedRequests:
+    return WatchedRequests()
 
 
 @pytest_asyncio.fixture
 async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
 ) -> AsyncIterator[ObjectServer]:
-    on_bus(message_bus, monkeypatch)
-    made = api_of(work, "mail", "web")
+    use_bus(message_bus, monkeypatch)
+    made = object_server(requests, "mail", "web")
     await made.connect()
     yield made
     await made.close()
@@ -156,9 +158,9 @@ async def test_a_job_is_shown_whole(person: Person, tinyci: ObjectServer) -> Non
 
 
 async def test_the_status_tells_of_a_pause_and_of_live_jobs(
-    person: Person, tinyci: ObjectServer, work: FakeRequests
+    person: Person, tinyci: ObjectServer, requests: FakeRequests
 ) -> None:
-    work.paused = True
+    requests.paused = True
     tinyci.add(ID, {**FIELDS, "state": "building"})
     tinyci.add(NEW_ID, {**FIELDS, "state": "succeeded"})
     said = await person.ask("status")
@@ -204,7 +206,7 @@ async def test_a_repo_that_nobody_knows_is_answered_with_those_that_there_are(
 
 
 async def test_what_polkit_refuses_has_a_status_of_its_own(
-    person: Person, tinyci: ObjectServer, polkit: Polkit
+    person: Person, tinyci: ObjectServer, polkit: FakePolkit
 ) -> None:
     tinyci.add(ID, FIELDS)
     polkit.verdict = (False, False)
@@ -213,10 +215,10 @@ async def test_what_polkit_refuses_has_a_status_of_its_own(
 
 
 async def test_what_the_daemon_will_not_do_is_its_sentence(
-    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
+    person: Person, tinyci: ObjectServer, polkit: FakePolkit, requests: FakeRequests
 ) -> None:
     tinyci.add(ID, FIELDS)
-    work.refusal = RequestError("AlreadyFinished", "it has ended")
+    requests.refusal = RequestError("AlreadyFinished", "it has ended")
     assert await person.ask("cancel", ID) == Ended(1, "", "tinyci: it has ended\n")
 
 
@@ -242,7 +244,7 @@ async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: ObjectSer
 
 
 async def test_requests_are_the_managers(
-    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
+    person: Person, tinyci: ObjectServer, polkit: FakePolkit, requests: FakeRequests
 ) -> None:
     tinyci.add(ID, FIELDS)
     tinyci.add(NEW_ID, {**FIELDS, "repo": "mail"})
@@ -250,31 +252,31 @@ async def test_requests_are_the_managers(
     assert await person.ask("retry", "0d3") == Ended(0, f"started job {NEW_ID} for mail.\n", "")
     assert (await person.ask("pause")).status == 0
     assert (await person.ask("resume")).status == 0
-    done = [each[:2] for each in work.done]
-    assert done == [("cancel", ID), ("retry", ID), ("pause", "True"), ("pause", "False")]
+    done = [each[:2] for each in requests.calls]
+    assert done == [("cancel", ID), ("retry", ID), ("pause", True), ("pause", False)]
 
 
 # -- following ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_output_of_a_job_is_printed(person: Person, tinyci: ObjectServer, work: FakeRequests) -> None:
+async def test_the_output_of_a_job_is_printed(person: Person, tinyci: ObjectServer, requests: FakeRequests) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
-    work.logs[ID] = ["one", "\x1b[31mtwo\x1b[2J"]
+    requests.logs[ID] = ["one", "\x1b[31mtwo\x1b[2J"]
     assert await person.ask("log", "web") == Ended(0, "one\ntwo\\x1b[2J\n", "")
 
 
 async def test_a_job_that_is_only_kept_is_found_by_its_id(
-    person: Person, tinyci: ObjectServer, work: FakeRequests
+    person: Person, tinyci: ObjectServer, requests: FakeRequests
 ) -> None:
-    work.kept[ID] = {**FIELDS, "state": "failed", "reason": "because"}
-    work.logs[ID] = ["one"]
+    requests.hashes[ID] = {**FIELDS, "state": "failed", "reason": "because"}
+    requests.logs[ID] = ["one"]
     assert await person.ask("log", ID) == Ended(0, "one\n", "")
     assert await person.ask("wait", ID) == Ended(10, "job 0d313b1e of web failed: because.\n", "")
 
 
 @pytest.mark.parametrize(("state", "status"), OF_STATE.items())
 async def test_who_waits_for_a_job_exits_by_it(
-    person: Person, tinyci: ObjectServer, work: FakeRequests, state: str, status: int
+    person: Person, tinyci: ObjectServer, requests: FakeRequests, state: str, status: int
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     following = await person.start("log", "-f", ID)
@@ -282,7 +284,7 @@ async def test_who_waits_for_a_job_exits_by_it(
     assert following.stdout
     assert following.stderr
     assert await following.stderr.readline() == b"tinyci: job 0d313b1e of web: building\n"
-    work.logs[ID] = ["one"]
+    requests.logs[ID] = ["one"]
     tinyci.log_grew(ID)
     assert await following.stdout.readline() == b"one\n", "it comes while the job goes on"
     ended = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
@@ -329,8 +331,10 @@ async def test_ctrl_c_does_not_end_what_a_shell_started_in_the_background(person
     assert following.returncode == 0
 
 
-async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: ObjectServer, work: FakeRequests) -> None:
-    work.paused = True
+async def test_who_waits_for_a_job_is_told_of_a_pause(
+    person: Person, tinyci: ObjectServer, requests: FakeRequests
+) -> None:
+    requests.paused = True
     tinyci.add(ID, FIELDS)
     following = await person.start("log", "-f", ID)
     assert following.stderr
@@ -342,10 +346,10 @@ async def test_who_waits_for_a_job_is_told_of_a_pause(person: Person, tinyci: Ob
 
 
 async def test_a_daemon_that_goes_away_is_waited_for(
-    person: Person, message_bus: MessageBus, tinyci: ObjectServer, work: Asked
+    person: Person, message_bus: MessageBus, tinyci: ObjectServer, requests: WatchedRequests
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
-    work.logs[ID] = ["one"]
+    requests.logs[ID] = ["one"]
     following = await person.start("log", "-f", ID)
     assert following.stdout
     assert following.stderr
@@ -353,12 +357,12 @@ async def test_a_daemon_that_goes_away_is_waited_for(
     await tinyci.close()
     await following.stderr.readline()
     assert b"waiting for it, the job is not lost" in await following.stderr.readline()
-    again = api_of(work, "web")
-    work.asked.clear()
+    again = object_server(requests, "web")
+    requests.lookup.clear()
     await again.connect()
-    await work.asked.wait()  # it has its name before it knows of its jobs
+    await requests.lookup.wait()  # it has its name before it knows of its jobs
     again.add(ID, {**FIELDS, "state": "building"}, announce=False)
-    work.logs[ID].append("two")
+    requests.logs[ID].append("two")
     again.change(ID, {"state": "succeeded"})
     out, _ = await following.communicate()
     assert (following.returncode, out) == (0, b"two\n"), "nothing twice, and nothing lost"
@@ -366,17 +370,17 @@ async def test_a_daemon_that_goes_away_is_waited_for(
 
 
 async def test_a_new_job_can_be_followed_at_once(
-    person: Person, tinyci: ObjectServer, polkit: Polkit, work: FakeRequests
+    person: Person, tinyci: ObjectServer, polkit: FakePolkit, requests: FakeRequests
 ) -> None:
     tinyci.add(NEW_ID, {**FIELDS, "state": "failed", "reason": "because"})
-    work.logs[NEW_ID] = ["one"]
+    requests.logs[NEW_ID] = ["one"]
     said = await person.ask("run", "web", "main", "--wait")
     assert (said.status, said.out) == (10, f"started job {NEW_ID} for web.\none\n")
     assert said.err.endswith("tinyci: job 11111111 of web failed: because.\n")
-    assert work.done[0][:3] == ("deploy", "web", "refs/heads/main")
+    assert requests.calls[0][:3] == ("deploy", "web", "refs/heads/main")
     assert (await person.ask("rollback", "web", "--wait")).status == 10
     assert (await person.ask("rollback", "--to", "111", "--wait")).status == 10
-    assert [each[:3] for each in work.done[1:]] == [("rollback", "web", ""), ("rollback", "web", NEW_ID)]
+    assert [each[:3] for each in requests.calls[1:]] == [("rollback", "web", ""), ("rollback", "web", NEW_ID)]
 
 
 # -- start-up ----------------------------------------------------------------------------------------------------

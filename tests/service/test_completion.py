@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, FakeRequests, api_of, on_bus
+from fakerequests import ID, NEW_ID, FakeRequests
+from objectserver import object_server, use_bus
 from servers import TREE, MessageBus
 from tinyci.api.objects import ObjectServer
 
@@ -22,8 +23,8 @@ FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "state"
 
 @pytest_asyncio.fixture
 async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectServer]:
-    on_bus(message_bus, monkeypatch)
-    made = api_of(FakeRequests(), "mail", "web")
+    use_bus(message_bus, monkeypatch)
+    made = object_server(FakeRequests(), "mail", "web")
     await made.connect()
     made.add(ID, FIELDS)
     made.add(NEW_ID, {**FIELDS, "repo": "mail"})

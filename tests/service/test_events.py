@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from people import ID, NEW_ID, FakeRequests, api_of, on_bus
+from fakerequests import ID, NEW_ID, FakeRequests
+from objectserver import object_server, use_bus
 from servers import INTERRUPTIBLE, TREE, MessageBus, Redis
 from tinyci.api import longpoll
 from tinyci.api.eventreader import EventReader
@@ -164,28 +165,28 @@ def person(message_bus: MessageBus) -> Follower:
 
 @pytest_asyncio.fixture
 async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
 ) -> AsyncIterator[ObjectServer]:
-    on_bus(message_bus, monkeypatch)
-    made = api_of(work, "mail", "web")
+    use_bus(message_bus, monkeypatch)
+    made = object_server(requests, "mail", "web")
     await made.connect()
     yield made
     await made.close()
 
 
-def happen(work: FakeRequests, api: ObjectServer, state: str, repo: str = "web", **more: str) -> None:
-    number = f"{1_700_000_000_000 + len(work.stream)}-0"
+def happen(requests: FakeRequests, api: ObjectServer, state: str, repo: str = "web", **more: str) -> None:
+    number = f"{1_700_000_000_000 + len(requests.stream)}-0"
     about = {"job": ID, "repo": repo, "ref": "refs/heads/main", "at": "2026-01-02T03:04:05.000006Z"}
-    work.stream.append((number, {**about, "state": state, **more}))
+    requests.stream.append((number, {**about, "state": state, **more}))
     api.event_added()
 
 
 async def test_events_are_lines_in_a_pipe_and_objects_in_json(
-    person: Follower, tinyci: ObjectServer, work: FakeRequests
+    person: Follower, tinyci: ObjectServer, requests: FakeRequests
 ) -> None:
     assert await person.ask() == (0, "", "")
-    happen(work, tinyci, "building")
-    happen(work, tinyci, "failed", repo="mail", reason="a\tb\x1b[31m")
+    happen(requests, tinyci, "building")
+    happen(requests, tinyci, "failed", repo="mail", reason="a\tb\x1b[31m")
     first = f"2026-01-02T03:04:05.000006Z\tbuilding\tweb\trefs/heads/main\t{ID}\t\n"
     second = f"2026-01-02T03:04:05.000006Z\tfailed\tmail\trefs/heads/main\t{ID}\ta b\n"
     assert await person.ask() == (0, first + second, "")
@@ -202,9 +203,9 @@ async def test_events_are_lines_in_a_pipe_and_objects_in_json(
 
 
 async def test_who_follows_hears_at_once_and_goes_on_when_the_daemon_is_back(
-    person: Follower, tinyci: ObjectServer, work: FakeRequests
+    person: Follower, tinyci: ObjectServer, requests: FakeRequests
 ) -> None:
-    happen(work, tinyci, "queued")
+    happen(requests, tinyci, "queued")
     process = await person.start("-f", "--json", "-n", "1")
     assert process.stdout
     assert process.stderr
@@ -214,14 +215,14 @@ async def test_who_follows_hears_at_once_and_goes_on_when_the_daemon_is_back(
         return [json.loads(await process.stdout.readline())["state"] for _ in range(count)]
 
     assert await states(1) == ["queued"]
-    happen(work, tinyci, "building")
+    happen(requests, tinyci, "building")
     assert await states(1) == ["building"]
     await tinyci.close()
     assert b"waiting for it, no event is lost" in await process.stderr.readline()
-    happen(work, tinyci, "verifying")
-    other = api_of(work, "web")
+    happen(requests, tinyci, "verifying")
+    other = object_server(requests, "web")
     await other.connect()
-    happen(work, other, "succeeded")
+    happen(requests, other, "succeeded")
     assert await states(2) == ["verifying", "succeeded"]
     process.send_signal(signal.SIGINT)
     assert await process.wait() == 130
@@ -229,9 +230,9 @@ async def test_who_follows_hears_at_once_and_goes_on_when_the_daemon_is_back(
     await other.close()
 
 
-async def test_who_is_not_read_any_more_ends(person: Follower, tinyci: ObjectServer, work: FakeRequests) -> None:
+async def test_who_is_not_read_any_more_ends(person: Follower, tinyci: ObjectServer, requests: FakeRequests) -> None:
     """As journalctl does: also when nothing happens that it could try to write."""
-    happen(work, tinyci, "queued", job=NEW_ID)
+    happen(requests, tinyci, "queued", job=NEW_ID)
     ours, its = os.pipe()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tinyci.cli.main", "events", "-f"),

@@ -11,7 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, Client, FakeRequests, Polkit, api_of, on_bus
+from busclient import MANAGER, BusClient
+from fakepolkit import FakePolkit
+from fakerequests import ID, JOB_PATH, FakeRequests
+from objectserver import object_server, use_bus
 from servers import TREE, MessageBus
 from tinyci.api.jobobject import path_of
 from tinyci.api.objects import ObjectServer
@@ -29,10 +32,10 @@ SECRET = "secret of /var/lib/tinyci/x.py"
 
 @pytest_asyncio.fixture
 async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
 ) -> AsyncIterator[ObjectServer]:
-    on_bus(message_bus, monkeypatch)
-    made = api_of(work, "web")
+    use_bus(message_bus, monkeypatch)
+    made = object_server(requests, "web")
     await made.connect()
     made.add(ID, {**FIELDS, "state": "succeeded"})
     yield made
@@ -40,14 +43,14 @@ async def tinyci(
 
 
 @pytest_asyncio.fixture
-async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[Client]:
+async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[BusClient]:
     bus = await Bus.connect(message_bus.address)
-    yield Client(bus)
+    yield BusClient(bus)
     await bus.close()
 
 
-async def described(client: Client, path: str, interface: str) -> ElementTree.Element:
-    (said,) = await client.ask(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+async def described(client: BusClient, path: str, interface: str) -> ElementTree.Element:
+    (said,) = await client.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
     (found,) = ElementTree.fromstring(said).findall(f"interface[@name='{interface}']")
     return found
 
@@ -65,7 +68,7 @@ def test_each_interface_has_a_file() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-async def test_a_file_is_what_the_daemon_says(client: Client, path: Path) -> None:
+async def test_a_file_is_what_the_daemon_says(client: BusClient, path: Path) -> None:
     """Members, signatures, names of arguments, access, and which changes are told."""
     place = {"org.tinyci1.Job": JOB_PATH, "org.tinyci1.Manager": "/org/tinyci1"}[path.stem]
     (file,) = ElementTree.parse(path).getroot().findall("interface")
@@ -78,7 +81,7 @@ def argument(element: ElementTree.Element, is_signal: bool) -> str:
 
 
 @pytest.mark.parametrize("place", [MANAGER, JOB], ids=["Manager", "Job"])
-async def test_the_manual_page_has_every_member_and_no_other(client: Client, place: tuple[str, str]) -> None:
+async def test_the_manual_page_has_every_member_and_no_other(client: BusClient, place: tuple[str, str]) -> None:
     manager, _, job = PAGE.partition("\n# A JOB\n")
     section = manager if place is MANAGER else job.partition("\n# ERRORS\n")[0]
     told = re.findall(r"^(\*\*[A-Z].*)\n:   ", section, re.M)
@@ -118,7 +121,7 @@ def test_the_manual_page_names_all_states() -> None:
     assert re.findall(r"\*([a-z-]+)\*", final) == [each for each in State if each.is_final]
 
 
-async def test_the_manual_page_says_what_is_constant(client: Client) -> None:
+async def test_the_manual_page_says_what_is_constant(client: BusClient) -> None:
     constants = {name for name, (_, text) in page_properties().items() if text.endswith("*Constant*.")}
     properties = (await described(client, *JOB)).findall("property")
     emits = {each.get("name"): each.find(f"annotation[@name='{EMITS_CHANGED}']") for each in properties}
@@ -160,7 +163,7 @@ STRANGE: list[tuple[str, Any]] = [
 ]
 
 
-async def refusal(client: Client, path: str, interface: str, member: str, signature: str, *body: Any) -> str:
+async def refusal(client: BusClient, path: str, interface: str, member: str, signature: str, *body: Any) -> str:
     """The error's name, or nothing when there is none; its text may not tell what it must not."""
     try:
         await client.bus.call("org.tinyci1", path, interface, member, signature, *body)
@@ -180,7 +183,7 @@ EXPECTED = re.compile(
 
 @pytest.mark.parametrize("place", [MANAGER, JOB], ids=["Manager", "Job"])
 async def test_strange_arguments_are_refused_in_a_sentence(
-    polkit: Polkit, client: Client, caplog: pytest.LogCaptureFixture, place: tuple[str, str]
+    polkit: FakePolkit, client: BusClient, caplog: pytest.LogCaptureFixture, place: tuple[str, str]
 ) -> None:
     methods = (await described(client, *place)).findall("method")
     for method in methods:
@@ -194,8 +197,8 @@ async def test_strange_arguments_are_refused_in_a_sentence(
             found = await refusal(client, *place, name, kind, value)
             assert found == "org.freedesktop.DBus.Error.UnknownMethod", (name, kind, found)
     assert not caplog.records, "nothing is a defect of ours"
-    assert all(len(details["repo"]) <= 64 for _, details, _ in polkit.asked)
-    assert len((await client.ask(*MANAGER, "ListJobs"))[0]) == 1
+    assert all(len(details["repo"]) <= 64 for _, details, _ in polkit.questions)
+    assert len((await client.call(*MANAGER, "ListJobs"))[0]) == 1
 
 
 def cycled(pool: list[Any]) -> list[Any]:
@@ -222,7 +225,7 @@ def cycled(pool: list[Any]) -> list[Any]:
     ],
 )
 async def test_what_is_not_there_is_refused_in_a_sentence(
-    client: Client, path: str, interface: str, member: str, signature: str, body: list[Any]
+    client: BusClient, path: str, interface: str, member: str, signature: str, body: list[Any]
 ) -> None:
     found = await refusal(client, path, interface, member, signature, *body)
     assert found
@@ -231,14 +234,18 @@ async def test_what_is_not_there_is_refused_in_a_sentence(
 
 @pytest.mark.parametrize("member", [("Retry", "s", ID), ("Rollback", "s", "web"), ("Run", "ss", "web", ""), ("Pause",)])
 async def test_of_a_defect_callers_learn_only_that_it_is_one(
-    polkit: Polkit, client: Client, work: FakeRequests, monkeypatch: pytest.MonkeyPatch, member: tuple[Any, ...]
+    polkit: FakePolkit,
+    client: BusClient,
+    requests: FakeRequests,
+    monkeypatch: pytest.MonkeyPatch,
+    member: tuple[Any, ...],
 ) -> None:
     def broken(*_: str) -> None:
         raise OSError(SECRET)
 
-    monkeypatch.setattr(work, "_do", broken)
+    monkeypatch.setattr(requests, "note", broken)
     with pytest.raises(BusError) as caught:
-        await client.ask(*MANAGER, *member)
+        await client.call(*MANAGER, *member)
     assert str(caught.value) == "an internal error, see the journal of tinyci.service"
 
 
@@ -246,7 +253,7 @@ async def test_of_a_defect_callers_learn_only_that_it_is_one(
 
 
 async def test_three_thousand_messages_for_a_bus_that_stands_still_cost_nothing(
-    tinyci: ObjectServer, client: Client, message_bus: MessageBus
+    tinyci: ObjectServer, client: BusClient, message_bus: MessageBus
 ) -> None:
     await client.bus.match("type='signal',path_namespace='/org/tinyci1'")
     ids = [str(uuid.uuid4()) for _ in range(1000)]
@@ -260,4 +267,4 @@ async def test_three_thousand_messages_for_a_bus_that_stands_still_cost_nothing(
     said = [await client.signals.get() for _ in range(3000)]
     assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged", "JobRemoved"] * 1000
     assert [arguments[0] for _, _, member, arguments in said if member == "JobRemoved"] == ids
-    assert await client.ask(*MANAGER, "GetJob", "s", ids[-1]) == [path_of(ids[-1])]
+    assert await client.call(*MANAGER, "GetJob", "s", ids[-1]) == [path_of(ids[-1])]

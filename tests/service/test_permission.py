@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from people import ID, JOB_PATH, MANAGER, NEW_ID, NEW_PATH, Client, FakeRequests, Polkit, api_of, on_bus
+from busclient import MANAGER, BusClient
+from fakepolkit import FakePolkit
+from fakerequests import ID, JOB_PATH, NEW_ID, NEW_PATH, FakeRequests
+from objectserver import object_server, use_bus
 from servers import MessageBus
 from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
@@ -23,10 +26,10 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 @pytest_asyncio.fixture
 async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, work: FakeRequests
+    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
 ) -> AsyncIterator[ObjectServer]:
-    on_bus(message_bus, monkeypatch)
-    made = api_of(work, "web")
+    use_bus(message_bus, monkeypatch)
+    made = object_server(requests, "web")
     await made.connect()
     made.add(ID, FIELDS)
     yield made
@@ -34,15 +37,15 @@ async def tinyci(
 
 
 @pytest_asyncio.fixture
-async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[Client]:
+async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator[BusClient]:
     bus = await Bus.connect(message_bus.address)
-    yield Client(bus)
+    yield BusClient(bus)
     await bus.close()
 
 
-async def refusal(client: Client, *request: Any) -> str:
+async def refusal(client: BusClient, *request: Any) -> str:
     with pytest.raises(BusError) as caught:
-        await client.ask(*MANAGER, *request)
+        await client.call(*MANAGER, *request)
     assert str(caught.value)
     return caught.value.name
 
@@ -53,18 +56,25 @@ REQUESTS = [
     pytest.param(("Run", "ss", "web", ""), "run", "web", ("deploy", "web", "", ME), [NEW_PATH], id="Run"),
     pytest.param(("Rollback", "s", "web"), "rollback", "web", ("rollback", "web", "", ME), [NEW_PATH], id="Rollback"),
     pytest.param(("RollbackTo", "s", ID), "rollback", "web", ("rollback", "web", ID, ME), [NEW_PATH], id="RollbackTo"),
-    pytest.param(("Pause",), "pause", "", ("pause", "True"), [], id="Pause"),
-    pytest.param(("Resume",), "pause", "", ("pause", "False"), [], id="Resume"),
+    pytest.param(("Pause",), "pause", "", ("pause", True), [], id="Pause"),
+    pytest.param(("Resume",), "pause", "", ("pause", False), [], id="Resume"),
 ]
 
 
 @pytest.mark.parametrize(("request_", "action", "repo", "done", "answer"), REQUESTS)
 async def test_what_polkit_allows_is_carried_out(
-    polkit: Polkit, client: Client, work: FakeRequests, request_: Any, action: str, repo: str, done: Any, answer: Any
+    polkit: FakePolkit,
+    client: BusClient,
+    requests: FakeRequests,
+    request_: Any,
+    action: str,
+    repo: str,
+    done: Any,
+    answer: Any,
 ) -> None:
-    assert await client.ask(*MANAGER, *request_) == answer
-    assert work.done == [done]
-    assert polkit.asked == [(f"org.tinyci1.{action}", {"repo": repo}, 0)]
+    assert await client.call(*MANAGER, *request_) == answer
+    assert requests.calls == [done]
+    assert polkit.questions == [(f"org.tinyci1.{action}", {"repo": repo}, 0)]
     ((kind, subject),) = polkit.subjects
     assert kind == "system-bus-name"
     assert subject["name"].startswith(":1.")
@@ -76,9 +86,9 @@ async def test_what_polkit_allows_is_carried_out(
     [((False, False), "AccessDenied"), ((False, True), "InteractiveAuthorizationRequired")],
 )
 async def test_what_polkit_does_not_allow_is_not_carried_out(
-    polkit: Polkit,
-    client: Client,
-    work: FakeRequests,
+    polkit: FakePolkit,
+    client: BusClient,
+    requests: FakeRequests,
     verdict: tuple[bool, bool],
     error: str,
     request_: Any,
@@ -89,51 +99,51 @@ async def test_what_polkit_does_not_allow_is_not_carried_out(
 ) -> None:
     polkit.verdict = verdict
     assert await refusal(client, *request_) == f"org.freedesktop.DBus.Error.{error}"
-    assert work.done == []
+    assert requests.calls == []
 
 
-async def test_without_polkit_nothing_is_carried_out(client: Client, work: FakeRequests) -> None:
+async def test_without_polkit_nothing_is_carried_out(client: BusClient, requests: FakeRequests) -> None:
     assert await refusal(client, "Cancel", "s", ID) == "org.freedesktop.DBus.Error.AccessDenied"
-    assert work.done == []
+    assert requests.calls == []
 
 
 async def test_nothing_is_carried_out_before_polkit_has_answered(
-    polkit: Polkit, client: Client, work: FakeRequests
+    polkit: FakePolkit, client: BusClient, requests: FakeRequests
 ) -> None:
-    polkit.thinks.clear()
-    asking = asyncio.create_task(client.ask(*MANAGER, "Cancel", "s", ID))
-    await polkit.is_asked.wait()
-    assert work.done == []
-    polkit.thinks.set()
+    polkit.may_answer.clear()
+    asking = asyncio.create_task(client.call(*MANAGER, "Cancel", "s", ID))
+    await polkit.has_question.wait()
+    assert requests.calls == []
+    polkit.may_answer.set()
     await asking
-    assert work.done == [("cancel", ID)]
+    assert requests.calls == [("cancel", ID)]
 
 
 @pytest.mark.parametrize("member", ["Cancel", "Retry"])
 async def test_a_job_that_is_not_there_is_told_before_polkit_is_asked(
-    polkit: Polkit, client: Client, member: str
+    polkit: FakePolkit, client: BusClient, member: str
 ) -> None:
     assert await refusal(client, member, "s", NEW_ID) == "org.tinyci1.Error.NoSuchJob"
-    assert polkit.asked == []
+    assert polkit.questions == []
 
 
 async def test_a_request_that_cannot_be_carried_out_is_told_by_its_name(
-    polkit: Polkit, client: Client, work: FakeRequests
+    polkit: FakePolkit, client: BusClient, requests: FakeRequests
 ) -> None:
-    work.refusal = RequestError("AlreadyFinished", "it has ended")
+    requests.refusal = RequestError("AlreadyFinished", "it has ended")
     assert await refusal(client, "Cancel", "s", ID) == "org.tinyci1.Error.AlreadyFinished"
 
 
-async def test_a_pause_is_seen_by_all(polkit: Polkit, client: Client) -> None:
+async def test_a_pause_is_seen_by_all(polkit: FakePolkit, client: BusClient) -> None:
     await client.bus.match("type='signal',path='/org/tinyci1'")
-    await client.ask(*MANAGER, "Pause")
+    await client.call(*MANAGER, "Pause")
     _, _, member, (interface, changed, _) = await client.signals.get()
     assert (member, interface, changed["Paused"].value) == ("PropertiesChanged", "org.tinyci1.Manager", True)
     assert await client.get(*MANAGER, "Paused") == ("b", True)
 
 
-async def test_reading_asks_nobody(polkit: Polkit, client: Client) -> None:
+async def test_reading_asks_nobody(polkit: FakePolkit, client: BusClient) -> None:
     polkit.verdict = (False, False)
-    await client.ask(*MANAGER, "ListJobs")
+    await client.call(*MANAGER, "ListJobs")
     await client.get(JOB_PATH, "org.tinyci1.Job", "State")
-    assert polkit.asked == []
+    assert polkit.questions == []
