@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from place import CheckoutFixture
+from checkoutfixture import CheckoutFixture
 from tinyci.stage import checkout
-from tinyci.stage.order import StageError
+from tinyci.stage.status import StageError
 
 
 @pytest.fixture

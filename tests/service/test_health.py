@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tinyci.stage.verify import answer
+from tinyci.stage.verify import url_problem
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     indirect=["server"],
 )
 def test_only_2xx_is_well(server: str, said: str) -> None:
-    found = answer(server)
+    found = url_problem(server)
     assert found.startswith(said.replace("URL", server)) if said else found == ""
 
 
 def test_nobody_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    assert answer(f"http://127.0.0.1:{port}/") == f"http://127.0.0.1:{port}/ does not answer: Connection refused"
+    assert url_problem(f"http://127.0.0.1:{port}/") == f"http://127.0.0.1:{port}/ does not answer: Connection refused"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkoutfixture import CheckoutFixture
 from gitrepos import git
-from place import CheckoutFixture
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Span:
 
 @dataclass(eq=False)
 class Images:
-    """Those of one repo of one user, as tinyci.stage.record.Record has them: each is the revision it was built from."""
+    """Those of one repo of one user, as tinyci.stage.imagerecord.ImageRecord has them: each is the revision it was built from."""
 
     named: str = ""
     """What the repo's image name stands for now."""

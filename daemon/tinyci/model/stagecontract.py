@@ -1,7 +1,7 @@
 """The contract between the daemon and the stages, which run as the repo's user: units, job file, lines, verdicts.
 
 This page is the whole security border between the two. A stage believes the job file only as far as root's
-configuration agrees (stage/order.py); the daemon believes a verdict only about the user's own job.
+configuration agrees (stage/stagejob.py); the daemon believes a verdict only about the user's own job.
 """
 
 import json

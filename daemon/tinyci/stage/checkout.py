@@ -2,7 +2,7 @@
 
 It borrows the bare repository's objects (objects/info/alternates, gitrepository-layout(5)) instead of copying them,
 so that a job costs as much as its change. Of git's own files only the index is kept, out of the tree, as it was
-before the build: whatever a build told git in its tree, the next one does not hear of it.
+before the build: git settings that a build makes in its tree do not reach the next one.
 """
 
 import os
@@ -11,39 +11,39 @@ import subprocess
 from pathlib import Path
 
 from tinyci.model.stagecontract import Verdict
-from tinyci.stage.order import StageError
+from tinyci.stage.status import StageError
 
 
-def at(workspace: Path, repository: str, revision: str) -> Path:
-    """The work tree in `workspace`, made or changed to be exactly that revision. Raises Refused, or OSError for the
-    workspace. Its HEAD is the revision, or the commit that is meant by it when that is an annotated tag.
+def check_out(workspace: Path, repository: str, revision: str) -> Path:
+    """Make the work tree in `workspace` exactly that revision, and return its path. Raises StageError, or OSError for
+    the workspace. Its HEAD is the revision, or the commit of an annotated tag.
 
-    What earlier builds left behind in it is removed, ignored files included.
+    Removes whatever earlier builds left behind in it, ignored files included.
     """
     _check_readable(Path(repository))
     _check_reachable(repository, revision)
     tree, index = workspace / "tree", workspace / "index"
     try:
-        return _change(tree, index, repository, revision)
+        return _update(tree, index, repository, revision)
     except (_GitError, OSError):
-        # A build may have damaged the tree, or git's garbage collection taken what it stood on: once from nothing.
+        # A build may have damaged the tree, or git's garbage collection removed objects of it: once from nothing.
         index.unlink(missing_ok=True)
         _remove(tree)
     try:
-        return _change(tree, index, repository, revision)
+        return _update(tree, index, repository, revision)
     except _GitError as error:
         raise StageError(f"revision {revision} cannot be checked out: {error}") from None
 
 
 def tip(repository: str, ref: str) -> str:
-    """The object that the ref of that full name is at. Raises Refused."""
+    """Return the object that the ref of that full name is at. Raises StageError."""
     _check_readable(Path(repository))
     bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
     try:
-        found = _run(*bare, "for-each-ref", "--format=%(refname) %(objectname)", ref)
+        refs = _run(*bare, "for-each-ref", "--format=%(refname) %(objectname)", ref)
     except _GitError as error:
         raise StageError(f"git cannot read {repository}: {error}") from None
-    for line in found.splitlines():  # the pattern also means what is below it
+    for line in refs.splitlines():  # the pattern also matches refs below it
         name, _, revision = line.rpartition(" ")
         if name == ref:
             return revision
@@ -64,9 +64,9 @@ def _check_readable(repository: Path) -> None:
             f"{repository} is not a bare git repository: expected HEAD, config and objects in it"
         ) from None
     except OSError as error:
-        me = os.environ.get("USER", str(os.geteuid()))
+        user = os.environ.get("USER", str(os.geteuid()))
         raise StageError(
-            f"{repository} cannot be read by {me}: {error.strerror} ({error.filename}); "
+            f"{repository} cannot be read by {user}: {error.strerror} ({error.filename}); "
             "give that user's group read access, as the role app does"
         ) from None
     if not head:
@@ -74,7 +74,7 @@ def _check_readable(repository: Path) -> None:
 
 
 def _check_reachable(repository: str, revision: str) -> None:
-    """An object that lies about unreferenced (a force push took it back) is not what anybody has pushed."""
+    """Raise StageError unless a ref leads to the revision. After a forced push the old objects stay for a while."""
     bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
     for condition in ("--points-at", "--contains"):  # the first is quick and nearly always enough
         try:
@@ -90,7 +90,7 @@ def _check_reachable(repository: str, revision: str) -> None:
     )
 
 
-def _change(tree: Path, index: Path, repository: str, revision: str) -> Path:
+def _update(tree: Path, index: Path, repository: str, revision: str) -> Path:
     if tree.is_symlink():
         raise _GitError("the tree is a link")
     _remove(tree / ".git")
@@ -120,23 +120,23 @@ def _change(tree: Path, index: Path, repository: str, revision: str) -> Path:
 
 
 def head(tree: Path) -> str:
-    """The commit that is checked out."""
+    """Return the commit that is checked out."""
     return (tree / ".git" / "HEAD").read_text(encoding="ascii").strip()
 
 
 def _run(*command: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _GitError(lines[-1] if lines else f"{command[0]} ended with status {done.returncode}")
-    return done.stdout.decode("utf-8", "replace")
+    process = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if process.returncode:
+        lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _GitError(lines[-1] if lines else f"{command[0]} ended with status {process.returncode}")
+    return process.stdout.decode("utf-8", "replace")
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a directory. What a rootless build left of other (sub)uids needs podman's user
-    namespace for that."""
+    """Remove a file, a link or a directory. Files that a rootless build left with other (sub)uids need podman's user
+    namespace."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():

@@ -1,4 +1,4 @@
-"""podman, as the user that a stage runs as: the containers of a unit, the names of images.
+"""podman, run as the user of the stage: the containers of units, the names of images.
 
 Source: podman-ps(1), podman-images(1), podman-inspect(1). Everything here works with podman 4.3.
 """
@@ -16,32 +16,32 @@ _TIMEOUT = 120.0
 
 
 class PodmanError(Exception):
-    """podman failed; one line of what it said."""
+    """podman failed; the text is the last line of its error."""
 
 
 class Container(NamedTuple):
-    """A container that is there, running or not."""
+    """A container, running or not."""
 
     id: str
     name: str
     unit: str
     image_name: str
-    """As it was created from: `localhost/web:latest`."""
+    """Name of the image that it was created from: `localhost/web:latest`."""
     image: str
-    """The id of the image that it runs, 64 hexadecimal digits."""
+    """Id of the image that it runs, 64 hexadecimal digits."""
     running: bool
 
 
-def is_there() -> bool:
-    """Whether podman is installed at all: a repo can do without containers."""
+def is_installed() -> bool:
+    """A repo can do without containers, and a host without podman."""
     return shutil.which("podman") is not None
 
 
 def containers(units: Collection[str]) -> list[Container]:
-    """The containers of those units; those of a pod whose infra container is one of them included."""
+    """Return the containers of those units, and those of the units' pods."""
     rows = [row for row in _json("ps", "--all", "--no-trunc", "--format", "json") if isinstance(row, dict)]
-    labelled = {row["Id"]: unit for row in rows if (unit := (row.get("Labels") or {}).get(LABEL)) in units}
-    pods = {row["Pod"]: labelled[row["Id"]] for row in rows if row.get("IsInfra") and row["Id"] in labelled}
+    unit_of = {row["Id"]: unit for row in rows if (unit := (row.get("Labels") or {}).get(LABEL)) in units}
+    unit_of_pod = {row["Pod"]: unit_of[row["Id"]] for row in rows if row.get("IsInfra") and row["Id"] in unit_of}
     return [
         Container(
             id=row["Id"],
@@ -53,52 +53,52 @@ def containers(units: Collection[str]) -> list[Container]:
         )
         for row in rows
         # The image of an infra container is podman's own.
-        if not row.get("IsInfra") and (unit := labelled.get(row["Id"]) or pods.get(row.get("Pod") or ""))
+        if not row.get("IsInfra") and (unit := unit_of.get(row["Id"]) or unit_of_pod.get(row.get("Pod") or ""))
     ]
 
 
 def images() -> dict[str, str]:
-    """The id of each image by each of its names."""
+    """Return the id of each image by each of its names."""
     rows = _json("images", "--no-trunc", "--format", "json")
     return {name: row["Id"].removeprefix("sha256:") for row in rows for name in row.get("Names") or ()}
 
 
 def has_image(image: str) -> bool:
-    """Whether an image of that id or name is there."""
+    """Return True if there is an image of that id or name."""
     return _run("image", "exists", image).returncode == 0
 
 
 def tag(image: str, name: str) -> None:
-    """Give an image one more name, taken from another image if that has it."""
-    _checked("tag", image, name)
+    """Give an image one more name, and take it from another image that has it."""
+    _output("tag", image, name)
 
 
-def remove(name: str) -> None:
-    """Take a name away, and with an image's last name the image. Raises PodmanError while a container uses that."""
-    _checked("rmi", name)
+def remove_name(name: str) -> None:
+    """Remove a name, and with an image's last name the image. Raises PodmanError while a container uses that."""
+    _output("rmi", name)
 
 
 def health(container: str) -> str:
-    """`healthy`, `unhealthy`, `starting`, or empty when the container has no healthcheck."""
+    """Return `healthy`, `unhealthy`, `starting`, or an empty string for a container without a healthcheck."""
     state = _json("container", "inspect", container)[0].get("State") or {}
-    found = state.get("Health") or state.get("Healthcheck") or {}
-    return str(found.get("Status") or "")
+    check = state.get("Health") or state.get("Healthcheck") or {}
+    return str(check.get("Status") or "")
 
 
 def _json(*arguments: str) -> list[Any]:
-    out = _checked(*arguments)
+    text = _output(*arguments)
     try:
-        return list(json.loads(out or "[]") or [])
+        return list(json.loads(text or "[]") or [])
     except ValueError:
         raise PodmanError(f"podman {arguments[0]} printed no JSON") from None
 
 
-def _checked(*arguments: str) -> str:
-    done = _run(*arguments)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+def _output(*arguments: str) -> str:
+    process = _run(*arguments)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
         raise PodmanError(f"podman {arguments[0]}: {lines[-1].removeprefix('Error: ')}")
-    return done.stdout
+    return process.stdout
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The rollback stage: the names of the repo's images stand for what ran before the job's build again.
+"""The rollback stage: the names of the repo's images stand for the images before the job's build again.
 
 Runs as the repo's user, as `tinyci-rollback@HEX.service`. The daemon restarts and verifies the units then.
 """
@@ -6,22 +6,23 @@ Runs as the repo's user, as `tinyci-rollback@HEX.service`. The daemon restarts a
 import sys
 
 from tinyci.model.stagecontract import Verdict
-from tinyci.stage import order, podman
+from tinyci.stage import podman, runner
 from tinyci.stage.images import Images
-from tinyci.stage.order import Order, StageError
+from tinyci.stage.stagejob import StageJob
+from tinyci.stage.status import StageError
 
 
 def main() -> None:
     """`tinyci-rollback HEX`: exits with 0, or with 1 and a Status that says what is wrong."""
-    sys.exit(order.carry_out(run))
+    sys.exit(runner.run_stage(run))
 
 
-def run(given: Order) -> int:
-    """Raises Refused, with the verdict `nothing` when no container ran before."""
-    job, repo = given
-    if not podman.is_there():
+def run(stage_job: StageJob) -> int:
+    """Raises StageError, with the verdict `nothing` when no container ran before."""
+    job, repo = stage_job
+    if not podman.is_installed():
         raise StageError("podman is not installed, so no container ran before", Verdict.NOTHING)
-    Images(repo).restore(job.hex)
+    Images(repo).restore_previous(job.hex)
     print(f"tinyci: the images that {', '.join(repo.units)} ran before have their names again", flush=True)
     return 0
 

@@ -27,7 +27,7 @@ class CheckoutFixture:
         return revision
 
     def checkout(self, revision: str) -> Path:
-        tree = checkout.at(self.workspace, str(self.clone.bare), revision)
+        tree = checkout.check_out(self.workspace, str(self.clone.bare), revision)
         assert tree == self.tree
         return tree
 

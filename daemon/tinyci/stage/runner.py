@@ -1,0 +1,27 @@
+"""The frame of every stage's program: from the command line to the exit status."""
+
+import sys
+from collections.abc import Callable
+
+from tinyci.stage import stagejob, status
+from tinyci.stage.podman import PodmanError
+from tinyci.stage.stagejob import StageJob
+from tinyci.stage.status import StageError
+
+
+def run_stage(stage: Callable[[StageJob], int]) -> int:
+    """Run a stage for the job that the command line names, and return its exit status. Nothing that a user of ours
+    can cause ends in a traceback."""
+    try:
+        return stage(stagejob.load(sys.argv[1] if len(sys.argv) == 2 else ""))
+    except StageError as error:
+        return fail(error)
+    except (PodmanError, OSError) as error:
+        return fail(StageError(str(error)))
+
+
+def fail(error: StageError) -> int:
+    """Tell the journal and the daemon why the stage ends, and return the exit status for it."""
+    print(f"tinyci: {error}", flush=True)
+    status.report(error.verdict, str(error))
+    return 1
