@@ -1,4 +1,4 @@
-"""One connection between a daemon and a manager of the simulated host, as tinyci.bus.Bus is one."""
+"""A connection between the daemon and a manager of the simulated host, with the methods of tinyci.dbus.bus.Bus."""
 
 import asyncio
 from collections import deque
@@ -12,21 +12,21 @@ Handler = Callable[[str, str, str, list[Any]], None]
 
 
 class FakeBus:
-    """What comes over it comes in order; when it is lost, whatever was on its way is lost too."""
+    """Delivers messages in order, and loses those on their way when the connection is lost."""
 
     def __init__(
         self,
         manager: ServiceManager,
-        way: Callable[[], Awaitable[None]],
-        later: Callable[[Callable[[], None]], None],
+        travel: Callable[[], Awaitable[None]],
+        schedule: Callable[[Callable[[], None]], None],
     ) -> None:
         self._manager = manager
-        self._way = way
-        self._later = later
+        self._travel = travel
+        self._schedule = schedule
         self._handlers: list[Handler] = []
-        self._arriving: deque[Callable[[], None]] = deque()
+        self._messages: deque[Callable[[], None]] = deque()
         self._lost = asyncio.Event()
-        manager.wires.append(self)
+        manager.buses.append(self)
 
     @property
     def connected(self) -> bool:
@@ -40,12 +40,12 @@ class FakeBus:
 
     def lose(self) -> None:
         self._lost.set()
-        self._arriving.clear()
-        if self in self._manager.wires:
-            self._manager.wires.remove(self)
+        self._messages.clear()
+        if self in self._manager.buses:
+            self._manager.buses.remove(self)
 
     async def match(self, rule: str) -> None:
-        await self._way()
+        await self._travel()
 
     def on_signal(self, handler: Handler) -> None:
         self._handlers.append(handler)
@@ -53,7 +53,7 @@ class FakeBus:
     async def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: Any
     ) -> list[Any]:
-        await self._way()
+        await self._travel()
         if not self.connected:
             raise BusGoneError("the connection is closed")
         answer: list[Any] | BusError
@@ -61,16 +61,16 @@ class FakeBus:
             answer = self._manager.call(path, member, body)
         except BusError as error:
             answer = error
-        arrived = asyncio.Event()
-        self._send(arrived.set)
-        waits = [asyncio.ensure_future(each.wait()) for each in (arrived, self._lost)]
+        arrival = asyncio.Event()
+        self._send(arrival.set)
+        waits = [asyncio.ensure_future(each.wait()) for each in (arrival, self._lost)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()
-        await self._way()
-        if not arrived.is_set():
+        await self._travel()
+        if not arrival.is_set():
             raise BusGoneError(f"the connection was lost during {member}")
         if isinstance(answer, BusError):
             raise answer
@@ -83,14 +83,14 @@ class FakeBus:
 
         self._send(deliver)
 
-    def _send(self, arrive: Callable[[], None]) -> None:
-        self._arriving.append(arrive)
-        if len(self._arriving) == 1:
-            self._later(self._next)
+    def _send(self, deliver: Callable[[], None]) -> None:
+        self._messages.append(deliver)
+        if len(self._messages) == 1:
+            self._schedule(self._deliver_next)
 
-    def _next(self) -> None:
-        if self._arriving:
-            arrive = self._arriving.popleft()
-            if self._arriving:
-                self._later(self._next)
-            arrive()
+    def _deliver_next(self) -> None:
+        if self._messages:
+            deliver = self._messages.popleft()
+            if self._messages:
+                self._schedule(self._deliver_next)
+            deliver()

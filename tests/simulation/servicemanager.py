@@ -21,12 +21,12 @@ STAGE = re.compile(r"tinyci-(build|verify|rollback)@([0-9a-f]{32})\.service")
 _ERRORS = "org.freedesktop.systemd1."
 
 EPOCH = 1_800_000_000
-"""What the clock on the wall shows when the simulation begins."""
-STOPPING = 8.0
+"""The time of the wall clock when the simulation begins."""
+STOP_SECONDS = 8.0
 """Seconds until a stage that does not heed SIGTERM is killed (TimeoutStopSec=)."""
 
-# How a stage may end: its ActiveState, Result, ExecMainCode, ExecMainStatus and StatusText.
-ENDS = {
+# The ways in which a stage may end: its ActiveState, Result, ExecMainCode, ExecMainStatus and StatusText.
+STAGE_ENDS = {
     "succeeded": ("active", "success", 1, 0, ""),
     "failed": ("failed", "exit-code", 1, 3, "failed: ci-build.sh exited with status 3"),
     "rejected": ("failed", "exit-code", 1, 1, "rejected: there is no such revision"),
@@ -34,8 +34,8 @@ ENDS = {
     "oom": ("failed", "oom-kill", 2, 9, ""),
     "killed": ("failed", "signal", 2, 9, ""),
 }
-# How one may end that was told to stop: as its script takes it.
-STOPS = [
+# The ways in which a stage may end that is told to stop.
+STAGE_STOPS = [
     ("failed", "exit-code", 1, 143, "failed: ci-build.sh was killed by SIGTERM"),
     ("inactive", "success", 1, 0, ""),
     ("failed", "timeout", 2, 9, ""),
@@ -56,7 +56,7 @@ class Unit:
     restarts: int = 0
     status_text: str = ""
     run: Run | None = None
-    since: float = 0.0
+    queue_time: float = 0.0
     """When its job was queued."""
 
     @property
@@ -65,88 +65,88 @@ class Unit:
 
 
 class ServiceManager:
-    """The manager of one user. It can go away with all its units, or only out of reach."""
+    """The manager of one user. It can end with all its units, or only be out of reach."""
 
-    def __init__(self, world: HostModel, user: str) -> None:
+    def __init__(self, host: HostModel, user: str) -> None:
         self.user = user
         self.is_up = True
         self.is_reachable = True
         self.is_stopping = False
         self.units: dict[str, Unit] = {}
-        self.wires: list[FakeBus] = []
-        self._world = world
+        self.buses: list[FakeBus] = []
+        self._host = host
         self._jobs = 0
 
-    # -- what happens to it ------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
-    def drop(self) -> None:
-        """Every connection is lost; the units live on."""
-        for wire in list(self.wires):
+    def drop_connections(self) -> None:
+        """Lose every connection; the units live on."""
+        for wire in list(self.buses):
             wire.lose()
 
     def shut_down(self) -> None:
-        """It stops its units, one after the other and seen by who is connected, and ends."""
+        """Stop the units one after the other, visibly on the bus, and end."""
         self.is_stopping = True
 
-        def stop_next(left: list[Unit]) -> None:
+        def stop_next(units: list[Unit]) -> None:
             if not self.is_stopping:
                 return
-            if not left:
+            if not units:
                 self.stop()
                 return
-            unit = left.pop()
+            unit = units.pop()
             if unit.job != "/":
                 self._finish(unit, "canceled")
             if unit.active != "inactive":
-                self._become(unit, "deactivating", "success", 0, 0, "")
-                if unit.run and not unit.run.how:
-                    self._world.ended(unit.run, "cut off")
-                self._world.is_down(self.user, unit.name)
-                self._become(unit, *STOPS[self._world.number() % len(STOPS)])
-            self._world.later(lambda: stop_next(left))
+                self._enter(unit, "deactivating", "success", 0, 0, "")
+                if unit.run and not unit.run.result:
+                    self._host.end_stage(unit.run, "cut off")
+                self._host.mark_down(self.user, unit.name)
+                self._enter(unit, *STAGE_STOPS[self._host.next_number() % len(STAGE_STOPS)])
+            self._host.schedule(lambda: stop_next(units))
 
         stop_next(list(self.units.values()))
 
     def stop(self) -> None:
-        """It ends, and all that it ran."""
+        """End at once, and with it all that it runs."""
         self.is_up = self.is_stopping = False
-        self.drop()
+        self.drop_connections()
         for unit in self.units.values():
-            if unit.run and not unit.run.how:
-                self._world.ended(unit.run, "cut off")
-            self._world.is_down(self.user, unit.name)
-            unit.job = unit.invocation = "gone"  # what was to happen to it does not
+            if unit.run and not unit.run.result:
+                self._host.end_stage(unit.run, "cut off")
+            self._host.mark_down(self.user, unit.name)
+            unit.job = unit.invocation = "gone"  # so that nothing that is scheduled for it happens
         self.units = {}
 
     def start(self) -> None:
-        """It comes up, and with it what is enabled."""
+        """Come up, and start the apps."""
         self.is_up = True
-        for name in self._world.apps():
+        for name in self._host.apps():
             unit = self._load(name)
             self._queue(unit, "start")
-            self._world.later(lambda unit=unit, job=unit.job: self._start_app(unit, job))
+            self._host.schedule(lambda unit=unit, job=unit.job: self._start_app(unit, job))
 
-    def end(self, unit: Unit, how: str) -> None:
-        """A stage that runs comes to its end."""
+    def end_stage(self, unit: Unit, result: str) -> None:
+        """End a stage that runs."""
         assert unit.run and unit.active == "activating"
-        how, status = self._world.ended(unit.run, how)
-        *rest, usual = ENDS[how]
-        self._become(unit, *rest, status or usual)
+        result, status = self._host.end_stage(unit.run, result)
+        *rest, default_status = STAGE_ENDS[result]
+        self._enter(unit, *rest, status or default_status)
         self._finish(unit, "done" if unit.active == "active" else "failed")
 
-    def crash(self, unit: Unit, again: bool) -> None:
-        """An app ends by itself; `again`: and is restarted by its manager (Restart=)."""
+    def crash_app(self, unit: Unit, *, again: bool) -> None:
+        """End an app by itself; `again`: its manager restarts it (Restart=)."""
         if unit.active != "active" or unit.job != "/":
             return
-        self._world.is_down(self.user, unit.name)
+        self._host.mark_down(self.user, unit.name)
         if not again:
-            self._become(unit, "failed", "exit-code", 1, 1, "")
+            self._enter(unit, "failed", "exit-code", 1, 1, "")
             return
-        self._become(unit, "activating", "success", 1, 1, "")
+        self._enter(unit, "activating", "success", 1, 1, "")
         unit.restarts += 1
-        self._world.later(lambda invocation=unit.invocation: self._up_again(unit, invocation))
+        self._host.schedule(lambda invocation=unit.invocation: self._come_up_again(unit, invocation))
 
-    # -- what is asked of it -----------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------
 
     def call(self, path: str, member: str, body: tuple[Any, ...]) -> list[Any]:
         if member == "Subscribe":
@@ -170,9 +170,9 @@ class ServiceManager:
 
     def _load(self, name: str) -> Unit:
         if name not in self.units:
-            unit = Unit(name, bool(STAGE.fullmatch(name) or name in self._world.apps()))
+            unit = Unit(name, bool(STAGE.fullmatch(name) or name in self._host.apps()))
             self.units[name] = unit
-            self._world.later(lambda: self._collect(unit))
+            self._host.schedule(lambda: self._collect(unit))
         return self.units[name]
 
     def _properties(self, unit: Unit, interface: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class ServiceManager:
                 "ActiveState": unit.active,
                 "SubState": unit.active,
                 "Job": (0 if unit.job == "/" else 1, unit.job),
-                "InactiveExitTimestamp": int((unit.run.began + EPOCH) * 1_000_000) if unit.run else 0,
+                "InactiveExitTimestamp": int((unit.run.start + EPOCH) * 1_000_000) if unit.run else 0,
                 "InvocationID": bytes.fromhex(unit.invocation),
             }
         return {name: SimpleNamespace(value=value) for name, value in values.items()}
@@ -200,7 +200,7 @@ class ServiceManager:
             raise BusError(f"{_ERRORS}NoSuchUnit", f"Unit {name} not loaded.")
         unit = self.units[name]
         if unit.active == "failed":
-            self._become(unit, "inactive", "success", unit.exit_code, unit.exit_status, unit.status_text)
+            self._enter(unit, "inactive", "success", unit.exit_code, unit.exit_status, unit.status_text)
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -215,11 +215,11 @@ class ServiceManager:
             if unit.job == job and unit.active == "active":
                 self._finish(unit, "done")
             elif unit.job == job:
-                unit.invocation = self._world.new_hex()
-                unit.run = self._world.began(unit.name, self.user, unit.invocation)
-                self._become(unit, "activating", "success", 0, 0, "")
+                unit.invocation = self._host.new_hex()
+                unit.run = self._host.begin_stage(unit.name, self.user, unit.invocation)
+                self._enter(unit, "activating", "success", 0, 0, "")
 
-        self._world.later(execute)
+        self._host.schedule(execute)
         return job
 
     def _stop_stage(self, unit: Unit) -> str:
@@ -228,22 +228,23 @@ class ServiceManager:
         if unit.job != "/":
             self._finish(unit, "canceled")
         job = self._queue(unit, "stop")
-        how = STOPS[self._world.number() % len(STOPS)]
+        properties = STAGE_STOPS[self._host.next_number() % len(STAGE_STOPS)]
         if unit.active == "activating":
-            self._become(unit, "deactivating", "success", 0, 0, "")
+            self._enter(unit, "deactivating", "success", 0, 0, "")
 
-        def stopped() -> None:
+        def finish() -> None:
             if unit.job != job:
                 return
             if unit.active == "deactivating":
                 assert unit.run
-                self._world.ended(unit.run, "stopped")
-                self._become(unit, *how)
+                self._host.end_stage(unit.run, "stopped")
+                self._enter(unit, *properties)
             elif unit.active == "active":
-                self._become(unit, "inactive", unit.result, unit.exit_code, unit.exit_status, unit.status_text)
+                self._enter(unit, "inactive", unit.result, unit.exit_code, unit.exit_status, unit.status_text)
             self._finish(unit, "done")
 
-        self._world.later(stopped, STOPPING if how[1] == "timeout" and unit.active == "deactivating" else 0.0)
+        is_killed = unit.active == "deactivating" and properties[1] == "timeout"
+        self._host.schedule(finish, STOP_SECONDS if is_killed else 0.0)
         return job
 
     # -- apps --------------------------------------------------------------------------------------------------
@@ -253,76 +254,74 @@ class ServiceManager:
             job, unit.job_type = unit.job, "restart"
         else:
             job = self._queue(unit, "restart")
-        self._world.later(lambda: self._stop_app(unit, job))
+        self._host.schedule(lambda: self._stop_app(unit, job))
         return job
 
     def _stop_app(self, unit: Unit, job: str) -> None:
         if unit.job != job:
             return
-        self._world.is_down(self.user, unit.name)
+        self._host.mark_down(self.user, unit.name)
         if unit.active != "inactive":
-            self._become(unit, "deactivating", "success", 0, 0, "")
-        self._world.later(lambda: self._start_app(unit, job))
+            self._enter(unit, "deactivating", "success", 0, 0, "")
+        self._host.schedule(lambda: self._start_app(unit, job))
 
     def _start_app(self, unit: Unit, job: str) -> None:
         if unit.job != job:
             return
-        unit.invocation, unit.restarts = self._world.new_hex(), 0
-        self._become(unit, "activating", "success", 0, 0, "")
-        self._world.starts(self.user, unit.name)
-        plan, invocation = self._world.plan(unit.name), unit.invocation
+        unit.invocation, unit.restarts = self._host.new_hex(), 0
+        self._enter(unit, "activating", "success", 0, 0, "")
+        self._host.start_app(self.user, unit.name)
+        plan, invocation = self._host.take_plan(unit.name), unit.invocation
         delay = {"slow": 20.0, "hangs": 45.0, "hangs long": 200.0}.get(plan, 0.0)
 
-        def done() -> None:
+        def finish() -> None:
             if unit.job != job or unit.invocation != invocation:
                 return
             if plan in ("fails", "hangs", "hangs long"):
-                self._become(unit, "failed", "timeout" if plan.startswith("hangs") else "exit-code", 1, 1, "")
+                self._enter(unit, "failed", "timeout" if plan.startswith("hangs") else "exit-code", 1, 1, "")
                 self._finish(unit, "failed")
                 return
-            self._become(unit, "active", "success", 0, 0, "")
-            self._world.is_up(self.user, unit.name)
+            self._enter(unit, "active", "success", 0, 0, "")
+            self._host.mark_up(self.user, unit.name)
             self._finish(unit, "done")
             if plan in ("dies", "flaps"):
-                self._world.later(lambda: self._crash_of(unit, invocation, plan == "flaps"), 1.0)
+                self._host.schedule(lambda: self._crash_if_same(unit, invocation, again=plan == "flaps"), 1.0)
 
-        self._world.later(done, delay)
+        self._host.schedule(finish, delay)
 
-    def _crash_of(self, unit: Unit, invocation: str, again: bool) -> None:
+    def _crash_if_same(self, unit: Unit, invocation: str, *, again: bool) -> None:
         if unit.invocation == invocation:
-            self.crash(unit, again)
+            self.crash_app(unit, again=again)
 
-    def _up_again(self, unit: Unit, invocation: str) -> None:
+    def _come_up_again(self, unit: Unit, invocation: str) -> None:
         if unit.invocation != invocation or unit.job != "/":
             return
-        unit.invocation = self._world.new_hex()
-        self._world.starts(self.user, unit.name)
-        self._become(unit, "active", "success", 0, 0, "")
-        self._world.is_up(self.user, unit.name)
+        unit.invocation = self._host.new_hex()
+        self._host.start_app(self.user, unit.name)
+        self._enter(unit, "active", "success", 0, 0, "")
+        self._host.mark_up(self.user, unit.name)
 
     # -- small things ------------------------------------------------------------------------------------------
 
     def _queue(self, unit: Unit, kind: str) -> str:
         self._jobs += 1
-        unit.job, unit.job_type, unit.since = f"/job/{self._jobs}", kind, self._world.loop.time()
-        self._changed(unit)
+        unit.job, unit.job_type, unit.queue_time = f"/job/{self._jobs}", kind, self._host.loop.time()
+        self._emit_change(unit)
         return unit.job
 
     def _finish(self, unit: Unit, result: str) -> None:
         job, unit.job, unit.job_type = unit.job, "/", ""
         self._emit("/manager", "org.freedesktop.systemd1.Manager", "JobRemoved", [1, job, unit.name, result])
-        self._changed(unit)
+        self._emit_change(unit)
 
-    def _become(self, unit: Unit, active: str, result: str, code: int, status: int, text: str) -> None:
-        unit.active, unit.result, unit.exit_code, unit.exit_status, unit.status_text = (
-            *(active, result),
-            *(code, status, text),
-        )
-        self._changed(unit)
+    def _enter(self, unit: Unit, active: str, result: str, code: int, status: int, text: str) -> None:
+        unit.active, unit.result, unit.status_text = active, result, text
+        unit.exit_code, unit.exit_status = code, status
+        self._emit_change(unit)
 
-    def _changed(self, unit: Unit) -> None:
+    def _emit_change(self, unit: Unit) -> None:
         self._emit(unit.path, "org.freedesktop.DBus.Properties", "PropertiesChanged", [])
-        self._world.later(lambda: self._collect(unit))
+        self._host.schedule(lambda: self._collect(unit))
 
     def _collect(self, unit: Unit) -> None:
         is_over = unit.active == "inactive" and unit.job == "/"
@@ -330,5 +329,5 @@ class ServiceManager:
             del self.units[unit.name]
 
     def _emit(self, path: str, interface: str, member: str, body: list[Any]) -> None:
-        for wire in list(self.wires):
+        for wire in list(self.buses):
             wire.signal(path, interface, member, body)

@@ -1,4 +1,4 @@
-"""A simulated host with the daemon on it, and everything that can happen to them."""
+"""A simulated host with the daemon on it, an event per method, and checks of the promises."""
 
 import shutil
 import tempfile
@@ -23,18 +23,27 @@ from writechecker import WriteChecker
 PARALLEL = 2
 CONFIG = Settings(redis_socket="", parallel=PARALLEL, log_max=65536, output_max=65536, keep_jobs=1000, keep_age=9e9)
 QUIET = 2000.0
-"""Seconds within which everything has ended once nothing is broken any more."""
+"""Seconds within which everything ends once nothing is broken."""
 
 
 def repo(name: str, user: str, *units: str) -> Repo:
     return Repo(
-        *(name, f"/srv/{name}.git", user, ("refs/heads/*",), units, "ci-build.sh"),
-        **{"timeout": 120.0, "restart_timeout": 60.0, "settle": 5.0, "verify_timeout": 20.0},
-        **{"health": "", "keep_images": 3},
+        name,
+        repository=f"/srv/{name}.git",
+        user=user,
+        refs=("refs/heads/*",),
+        units=units,
+        script="ci-build.sh",
+        timeout=120.0,
+        restart_timeout=60.0,
+        settle=5.0,
+        verify_timeout=20.0,
+        health="",
+        keep_images=3,
     )
 
 
-# Users that are on every host, so that their uids are found.
+# Users that every Debian has: the daemon looks up their uids.
 USERS = ("root", "daemon", "nobody")
 REPOS = {
     each.name: each
@@ -52,16 +61,16 @@ MAIN, NEXT, BY_HAND = "refs/heads/main", "refs/heads/next", "refs/heads/by-hand"
 
 class SimulatedServer:
     def __init__(self, pace: Sequence[int] = (0,)) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="tinyci-scene-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="tinyci-simulation-"))
         self.loop = VirtualLoop()
-        self.world = HostModel(self.loop, self.directory, USERS, REPOS, pace)
-        self.memory = self.world.memory
-        self.truth = WriteChecker(self.world, self._deployed_as)
+        self.host = HostModel(self.loop, self.directory, USERS, REPOS, pace)
+        self.redis = self.host.redis
+        self.checker = WriteChecker(self.host, self._repo_of_deploy)
         self.repos = dict(REPOS)
-        self.life: DaemonProcess | None = None
-        self.rejected: list[str] = []
-        """Ids of what is no job."""
-        self._lives = 0
+        self.daemon: DaemonProcess | None = None
+        self.malformed_jobs: list[str] = []
+        """Ids of pushes that are no valid job."""
+        self._daemons = 0
         self._cancels: list[tuple[str, object]] = []
         self.start()
 
@@ -72,133 +81,137 @@ class SimulatedServer:
 
     # -- pushes ------------------------------------------------------------------------------------------------
 
-    def push(self, name: str, ref: str = MAIN, is_acknowledged: bool = True) -> str:
-        """As the hook does. Returns the id."""
+    def push(self, name: str, ref: str = MAIN, *, is_acknowledged: bool = True) -> str:
+        """Push as the hook does. Returns the job's id."""
         job_id, fields = self._new_job(name, ref)
-        created = self.world.time()
+        created = self.host.time()
         fields["created"] = stamp(created)
-        if self.memory.up.is_set():
-            self.memory.push(job_id, fields, created)
-        if not self.memory.up.is_set() or not is_acknowledged:
-            self.world.spool(job_id, fields, created)
+        if self.redis.up.is_set():
+            self.redis.push(job_id, fields, created)
+        if not self.redis.up.is_set() or not is_acknowledged:
+            self.host.spool_job(job_id, fields, created)
         return job_id
 
-    def push_unheard(self, name: str, ref: str = MAIN) -> None:
-        """The hook does not hear that Redis has the job, and keeps it in the spool too."""
+    def push_without_answer(self, name: str, ref: str = MAIN) -> None:
+        """Push without Redis's answer, so that the hook keeps the job in the spool as well."""
         self.push(name, ref, is_acknowledged=False)
 
     def push_by_hand(self, name: str) -> None:
-        """As a shell script does, with a ref of its own: without a time nobody can tell such a job from what came
-        before and after it in the spool."""
-        if self.memory.up.is_set():
-            self.memory.push(*self._new_job(name, BY_HAND))
+        """Queue a job as a shell script does. Without a time, its place among those in the spool is open: hence its
+        own ref."""
+        if self.redis.up.is_set():
+            self.redis.push(*self._new_job(name, BY_HAND))
 
     def push_again(self, job_id: str) -> None:
-        """An id that was queued already."""
-        if self.memory.up.is_set() and job_id in self.memory.hashes:
-            self.memory.push(job_id, {})
+        """Queue an id a second time."""
+        if self.redis.up.is_set() and job_id in self.redis.hashes:
+            self.redis.push(job_id, {})
 
-    def push_what_is_no_job(self, kind: str) -> None:
-        if not self.memory.up.is_set():
+    def push_malformed(self, kind: str) -> None:
+        if not self.redis.up.is_set():
             return
-        number = len(self.rejected) + 1
+        number = len(self.malformed_jobs) + 1
         job_id = f"../{number}" if kind == "id" else f"{number:08x}-ffff-0000-0000-000000000000"
         fields = {"repo": "web", "ref": f"refs/heads/{number}", "revision": "a" * 40}
         if kind == "hash":
             fields = {}
         elif kind != "id":
             fields[kind] = "unknown"
-        self.memory.push(job_id, fields)
-        self.rejected.append(job_id)
+        self.redis.push(job_id, fields)
+        self.malformed_jobs.append(job_id)
 
     # -- the daemon --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        if not self.life:
-            self._lives += 1
-            self.life = DaemonProcess(self.world, CONFIG, Repos(by_name=dict(self.repos)), self._lives)
+        if not self.daemon:
+            self._daemons += 1
+            self.daemon = DaemonProcess(self.host, CONFIG, Repos(by_name=dict(self.repos)), self._daemons)
 
     def kill(self) -> None:
-        if self.life:
-            self.life.kill()
-            self.life = None
+        if self.daemon:
+            self.daemon.kill()
+            self.daemon = None
 
     def restart(self) -> None:
         self.kill()
         self.start()
 
     def terminate(self) -> None:
-        if self.life:
-            self.life.terminate()
-            self.life = None
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon = None
 
     def reload(self, name: str, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """With the file of a repo changed; without refs it is removed."""
+        """Reload after a change of a repo's file; without refs, after its removal."""
         self.repos[name] = REPOS[name]._replace(**changes)
         if not self.repos[name].refs:
             del self.repos[name]
-        if self.life:
-            self.life.dispatch.repos = Repos(by_name=dict(self.repos))
-            self.life.dispatch.wake()
+        if self.daemon:
+            self.daemon.dispatch.repos = Repos(by_name=dict(self.repos))
+            self.daemon.dispatch.wake()
 
     def cancel(self, job_id: str) -> None:
-        if self.life and self.life.is_ready:
-            self.truth.cancelled.add(job_id)
-            self._cancels.append((job_id, self.life.ask(lambda desk: desk.cancel(job_id))))
+        if self.daemon and self.daemon.is_ready:
+            self.checker.cancel_requests.add(job_id)
+            self._cancels.append((job_id, self.daemon.call(lambda requests: requests.cancel(job_id))))
 
     def retry(self, job_id: str) -> None:
-        if self.life and self.life.is_ready:
-            self.life.ask(lambda desk: desk.retry(job_id, "somebody"))
+        if self.daemon and self.daemon.is_ready:
+            self.daemon.call(lambda requests: requests.retry(job_id, "somebody"))
 
     def deploy(self, name: str, ref: str = MAIN) -> None:
-        if self.life and self.life.is_ready:
-            self.life.ask(lambda desk: desk.deploy(name, ref, "somebody"))
+        if self.daemon and self.daemon.is_ready:
+            self.daemon.call(lambda requests: requests.deploy(name, ref, "somebody"))
 
     def roll_back(self, name: str) -> None:
-        if self.life and self.life.is_ready:
-            self.life.ask(lambda desk: desk.rollback(name, "", "somebody"))
+        if self.daemon and self.daemon.is_ready:
+            self.daemon.call(lambda requests: requests.rollback(name, "", "somebody"))
 
-    def pause(self, paused: bool = True) -> None:
-        if self.life and self.life.is_ready:
-            self.life.ask(lambda desk: desk.pause(paused=paused))
+    def pause(self) -> None:
+        if self.daemon and self.daemon.is_ready:
+            self.daemon.call(lambda requests: requests.pause(paused=True))
+
+    def resume(self) -> None:
+        if self.daemon and self.daemon.is_ready:
+            self.daemon.call(lambda requests: requests.pause(paused=False))
 
     # -- the host ----------------------------------------------------------------------------------------------
 
-    def redis(self) -> None:
-        """It goes, or it comes."""
-        if self.memory.up.is_set():
-            self.memory.crash()
+    def toggle_redis(self) -> None:
+        """Crash or start Redis."""
+        if self.redis.up.is_set():
+            self.redis.crash()
         else:
-            self.memory.start()
+            self.redis.start()
 
-    def manager(self, user: str) -> None:
-        """It goes, at once or by and by, with all its units, or it comes; the system's manager stays."""
-        manager = self.world.managers[user]
+    def toggle_manager(self, user: str) -> None:
+        """End a user's manager with all its units, at once or step by step, or start it; the system's stays."""
+        manager = self.host.managers[user]
         if not manager.is_up:
             manager.start()
         elif user != "root" and not manager.is_stopping:
-            (manager.shut_down if self.world.number() % 2 else manager.stop)()
+            (manager.shut_down if self.host.next_number() % 2 else manager.stop)()
 
-    def gate(self, user: str) -> None:
-        """It goes, or it comes; the units live on."""
-        manager = self.world.managers[user]
+    def toggle_gate(self, user: str) -> None:
+        """Close or open the gate to a manager; the units live on."""
+        manager = self.host.managers[user]
         manager.is_reachable = not manager.is_reachable
-        manager.drop()
+        manager.drop_connections()
 
-    def drop(self, user: str) -> None:
-        """The connection is lost, and can be had again at once."""
-        self.world.managers[user].drop()
+    def drop_connection(self, user: str) -> None:
+        """Lose the connection to a manager; a new one can be made at once."""
+        self.host.managers[user].drop_connections()
 
     def reboot(self) -> None:
         self.kill()
-        self.world.reboot()
+        self.host.reboot()
         self.start()
 
     def mend(self) -> None:
-        """Nothing is broken any more, and nothing will be."""
-        self.world.plans.clear()
-        self.memory.start()
-        for manager in self.world.managers.values():
+        """Repair everything."""
+        self.host.plans.clear()
+        self.redis.start()
+        for manager in self.host.managers.values():
             manager.is_reachable = True
             if manager.is_stopping:
                 manager.stop()
@@ -206,120 +219,128 @@ class SimulatedServer:
                 manager.start()
         self.start()
 
-    def end(self, number: int, how: str) -> None:
-        """One of the stages that run comes to an end."""
-        if stages := self.world.running_stages():
+    def end_stage(self, number: int, how: str) -> None:
+        """End one of the stages that run."""
+        if stages := self.host.stage_units():
             manager, unit = stages[number % len(stages)]
-            manager.end(unit, how)
+            manager.end_stage(unit, how)
 
-    def plan(self, app: str, how: str) -> None:
-        """How the next start of an app will go."""
-        self.world.plans[app] = how
+    def plan_start(self, app: str, how: str) -> None:
+        """Set the kind of an app's next start."""
+        self.host.plans[app] = how
 
-    def crash(self, user: str, app: str, again: bool) -> None:
-        if unit := self.world.managers[user].units.get(app):
-            self.world.managers[user].crash(unit, again)
+    def crash_app(self, user: str, app: str) -> None:
+        if unit := self.host.managers[user].units.get(app):
+            self.host.managers[user].crash_app(unit, again=False)
+
+    def crash_and_restart_app(self, user: str, app: str) -> None:
+        """Crash an app that its manager restarts."""
+        if unit := self.host.managers[user].units.get(app):
+            self.host.managers[user].crash_app(unit, again=True)
 
     # -- time --------------------------------------------------------------------------------------------------
 
     def sleep(self, seconds: float) -> None:
         self.loop.sleep(seconds)
 
-    def go_well(self, seconds: float) -> None:
-        """Builds that run end with success."""
+    def end_stages_well(self, seconds: float) -> None:
+        """Let time pass in which every stage succeeds within a second."""
         for _ in range(int(seconds)):
-            self.world.end_all()
+            self.host.end_stages_well()
             self.loop.sleep(1.0)
 
-    def until_ready(self) -> None:
-        life = self.life
-        assert life
-        self.loop.until(lambda: life.is_ready, QUIET)
+    def wait_ready(self) -> None:
+        daemon = self.daemon
+        assert daemon
+        self.loop.run_until(lambda: daemon.is_ready, QUIET)
 
-    def until_quiet(self) -> None:
+    def wait_quiet(self) -> None:
         def is_quiet() -> bool:
             self.check()
-            self.world.end_all()
-            life = self.life
-            assert life
-            spooled = any((self.directory / "spool").glob("*.json"))
-            busy = self.memory.queue or self.memory.accepted or spooled or self.world.busy()
-            return not (busy or life.dispatch.queued or life.dispatch.running or life.asks())
+            self.host.end_stages_well()
+            daemon = self.daemon
+            assert daemon
+            is_spooled = any((self.directory / "spool").glob("*.json"))
+            busy = self.redis.queue or self.redis.accepted or is_spooled or self.host.activities()
+            return not (busy or daemon.dispatch.queued or daemon.dispatch.running or daemon.has_open_calls())
 
-        self.loop.until(is_quiet, QUIET)
-        self.loop.sleep(31.0)  # what is swept now and then
+        self.loop.run_until(is_quiet, QUIET)
+        self.loop.sleep(31.0)  # for what is swept every half a minute
         assert is_quiet()
 
-    # -- what must be so ---------------------------------------------------------------------------------------
+    # -- promises ---------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """At any moment."""
-        if self.life:
-            self.life.check()
-        assert not self.world.wrong, self.world.wrong
-        busy = self.world.busy()
-        # By user, since a repo that was given to another one may leave a build behind with a manager that is away.
+        """Check what must be true at any moment."""
+        if self.daemon:
+            self.daemon.check()
+        assert not self.host.violations, self.host.violations
+        busy = self.host.activities()
+        # By user: a repo that was given to another user may leave a build behind, on a manager that is away.
         assert max(Counter((name, user) for name, user, _ in busy).values(), default=0) <= 1, busy
-        # What has ended for tinyci may live on behind a gate that is down, and for a moment after that.
-        states = {job_id: fields.get("state") for job_id, fields in self.memory.hashes.items()}
+        # A build of a job that has ended may live on behind a closed gate, and for a moment after it opens.
+        states = {job_id: fields.get("state") for job_id, fields in self.redis.hashes.items()}
         assert len({name for name, _, job_id in busy if states.get(job_id) not in FINAL}) <= PARALLEL, busy
 
-    def check_ends(self) -> None:
-        """When all is quiet."""
-        for job_id in (*self.world.pushed, *self.rejected):
-            fields = self.memory.hashes[job_id]
+    def check_final_states(self) -> None:
+        """Check what must be true when all is quiet."""
+        for job_id in (*self.host.pushes, *self.malformed_jobs):
+            fields = self.redis.hashes[job_id]
             assert fields.get("state") in FINAL, (job_id, fields)
-            assert job_id not in self.rejected or fields["state"] == State.REJECTED, (job_id, fields)
-        ends = Counter(job_id for job_id, state in self.memory.events if state in FINAL)
+            assert job_id not in self.malformed_jobs or fields["state"] == State.REJECTED, (job_id, fields)
+        ends = Counter(job_id for job_id, state in self.redis.events if state in FINAL)
         assert set(ends.values()) <= {1}, "ended twice"
-        assert set(ends) == set(self.memory.hashes)
-        queued = Counter(job_id for job_id, state in self.memory.events if state == State.QUEUED)
-        assert set(queued.values()) <= {1}, "queued twice"
-        runnable = {job_id for job_id in self.memory.hashes if job_id not in self.rejected}
-        assert runnable <= set(queued), (runnable - set(queued), "a job that can be run began without being queued")
-        left = [unit for manager in self.world.managers.values() for unit in manager.units if STAGE.fullmatch(unit)]
-        assert not left, left
+        assert set(ends) == set(self.redis.hashes)
+        queued_jobs = Counter(job_id for job_id, state in self.redis.events if state == State.QUEUED)
+        assert set(queued_jobs.values()) <= {1}, "queued twice"
+        runnable = {job_id for job_id in self.redis.hashes if job_id not in self.malformed_jobs}
+        assert runnable <= set(queued_jobs), (
+            runnable - set(queued_jobs),
+            "a job that can be run began without being queued",
+        )
+        units = [unit for manager in self.host.managers.values() for unit in manager.units if STAGE.fullmatch(unit)]
+        assert not units, units
         assert not list((self.directory / "run" / "jobs").iterdir())
         for job_id, task in self._cancels:
             if not task.done() or task.cancelled() or isinstance(task.exception(), RequestError | KilledError):
                 continue
             task.result()
-            assert self.memory.hashes[job_id]["state"] == State.CANCELLED, self.memory.hashes[job_id]
+            assert self.redis.hashes[job_id]["state"] == State.CANCELLED, self.redis.hashes[job_id]
 
-    def check_newest(self) -> None:
-        """No newest push of a ref was superseded, but by what somebody asked for."""
+    def check_newest_pushes(self) -> None:
+        """Check that no newest push of a ref was superseded, except by a person's request."""
         newest = {}
-        for job_id in self.world.pushed:
-            fields = self.memory.hashes[job_id]
+        for job_id in self.host.pushes:
+            fields = self.redis.hashes[job_id]
             newest[fields["repo"], fields["ref"]] = fields["state"]
-        asked = {
+        refs_on_request = {
             (each["repo"], each["ref"])
-            for job_id, each in self.memory.hashes.items()
-            if job_id not in (*self.world.pushed, *self.rejected)
+            for job_id, each in self.redis.hashes.items()
+            if job_id not in (*self.host.pushes, *self.malformed_jobs)
         }
         for key, state in newest.items():
-            assert state != State.SUPERSEDED or key in asked, f"the newest push of {key} is superseded"
+            assert state != State.SUPERSEDED or key in refs_on_request, f"the newest push of {key} is superseded"
 
     def check_deployed(self, job_id: str) -> None:
-        fields = self.memory.hashes[job_id]
+        fields = self.redis.hashes[job_id]
         assert fields["state"] == State.SUCCEEDED, fields
         assert fields["output"] == f"build of {fields['revision']}\nend: succeeded\n"
         repo = self.repos[fields["repo"]]
         for unit in repo.units:
-            assert self.world.spans[repo.user, unit][-1].image == fields["revision"]
+            assert self.host.spans[repo.user, unit][-1].image == fields["revision"]
 
-    # -- small things ------------------------------------------------------------------------------------------
+    # -- helpers ------------------------------------------------------------------------------------------
 
-    def newest(self, number: int) -> str:
-        return self.world.pushed[-1 - number % len(self.world.pushed)]
+    def recent_job(self, number: int) -> str:
+        return self.host.pushes[-1 - number % len(self.host.pushes)]
 
     def _new_job(self, name: str, ref: str) -> tuple[str, dict[str, str]]:
-        number = len(self.world.pushed) + 1
+        number = len(self.host.pushes) + 1
         job_id = f"{number:08x}-0000-0000-0000-000000000000"
-        self.world.pushed.append(job_id)
-        self.world.tips[name, ref] = f"{number:040x}"
+        self.host.pushes.append(job_id)
+        self.host.tips[name, ref] = f"{number:040x}"
         return job_id, {"repo": name, "ref": ref, "revision": f"{number:040x}"}
 
-    def _deployed_as(self, job_id: str) -> Repo | None:
-        running = self.life.dispatch.running if self.life else []
+    def _repo_of_deploy(self, job_id: str) -> Repo | None:
+        running = self.daemon.dispatch.running if self.daemon else []
         return next((deploy.repo for deploy in running if deploy.job.id == job_id), None)

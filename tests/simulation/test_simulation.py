@@ -1,7 +1,7 @@
 """The promise: every accepted push ends in exactly one true final state, whatever is killed at whatever moment.
 
-The real dispatch, deploys and managers run in a simulated world, in virtual time; Hypothesis looks for a sequence of
-events that breaks the promise. `TINYCI_SOAK=N` in the environment tries N sequences.
+The real dispatch, deploys and connections to managers run on a simulated host, in virtual time; Hypothesis looks for a
+sequence of events that breaks the promise. `TINYCI_SOAK=N` in the environment tries N sequences. README.md explains it.
 """
 
 import os
@@ -11,42 +11,43 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.strategies import just, sampled_from, tuples
-from servicemanager import ENDS
+from servicemanager import STAGE_ENDS
 from simulatedserver import APPS, MAIN, NEXT, REPOS, USERS, SimulatedServer
 
 repos = sampled_from(list(REPOS))
 users = sampled_from(USERS)
 refs = sampled_from([MAIN, MAIN, NEXT])
-which = st.integers(0, 9)  # of the newest jobs, or of the stages that run
+numbers = st.integers(0, 9)  # of the newest jobs, or of the stages that run
 CHANGES = [{}, {}, {"refs": ()}, {"refs": (MAIN,)}, {"units": ()}, *({"user": user} for user in USERS)]
+STARTS = ["slow", "fails", "hangs", "hangs long", "dies", "flaps"]  # of apps, as in servicemanager.py
 
-# By what it is about, so that one kind of trouble is not drawn more often than it should be; twice is twice as often.
+# Methods of SimulatedServer with arguments. Groups are drawn equally often; one that stands twice, twice as often.
 PUSHES = [tuples(just("push"), repos, refs)]
 ODD_PUSHES = [
-    tuples(just("push_unheard"), repos, refs),
+    tuples(just("push_without_answer"), repos, refs),
     tuples(just("push_by_hand"), repos),
-    tuples(just("push_what_is_no_job"), sampled_from(["id", "hash", "repo", "ref", "revision", "attempt"])),
-    tuples(just("push_again"), which),
+    tuples(just("push_malformed"), sampled_from(["id", "hash", "repo", "ref", "revision", "attempt"])),
+    tuples(just("push_again"), numbers),
 ]
 TIME = [
     tuples(just("sleep"), sampled_from([0.1, 1.0, 6.0, 31.0, 65.0, 130.0])),
-    tuples(just("go_well"), st.integers(1, 20)),
+    tuples(just("end_stages_well"), st.integers(1, 20)),
 ]
 WORK = [
-    tuples(just("end"), which, sampled_from(["succeeded", "succeeded", "succeeded", *ENDS])),
-    tuples(just("plan"), sampled_from(APPS), sampled_from(["slow", "fails", "hangs", "hangs long", "dies", "flaps"])),
-    tuples(just("plan"), sampled_from(APPS), sampled_from(["slow", "fails", "hangs", "hangs long", "dies", "flaps"])),
-    tuples(just("crash"), users, sampled_from(APPS), st.booleans()),
+    tuples(just("end_stage"), numbers, sampled_from(["succeeded", "succeeded", "succeeded", *STAGE_ENDS])),
+    tuples(just("plan_start"), sampled_from(APPS), sampled_from(STARTS)),
+    tuples(just("plan_start"), sampled_from(APPS), sampled_from(STARTS)),
+    tuples(sampled_from(["crash_app", "crash_and_restart_app"]), users, sampled_from(APPS)),
 ]
 DAEMON = [tuples(sampled_from(["kill", "start", "restart", "restart", "terminate"]))]
 HOST = [
-    tuples(sampled_from(["redis", "redis", "reboot", "mend", "mend"])),
-    tuples(sampled_from(["manager", "gate", "drop"]), users),
+    tuples(sampled_from(["toggle_redis", "toggle_redis", "reboot", "mend", "mend"])),
+    tuples(sampled_from(["toggle_manager", "toggle_gate", "drop_connection"]), users),
 ]
 PEOPLE = [
-    tuples(sampled_from(["cancel", "cancel", "retry"]), which),
+    tuples(sampled_from(["cancel", "cancel", "retry"]), numbers),
     tuples(sampled_from(["roll_back", "deploy"]), repos),
-    tuples(just("pause"), sampled_from([False, False, True])),
+    tuples(sampled_from(["pause", "resume", "resume"])),
     tuples(just("reload"), repos, sampled_from(CHANGES)),
 ]
 events = st.one_of(
@@ -57,50 +58,50 @@ events = st.one_of(
 class Simulation(RuleBasedStateMachine):
     @initialize(pace=st.lists(st.integers(0, 4), min_size=1, max_size=12))
     def begin(self, pace: list[int]) -> None:
-        """`pace`: the turns of the loop that each message takes, again and again."""
-        self.scene = SimulatedServer(pace)
-        self.is_broken = False
+        """Start a server. `pace`: see HostModel."""
+        self.server = SimulatedServer(pace)
+        self.has_failed = False
 
     # One rule for all: of many, Hypothesis leaves out most in any one sequence.
     @rule(event=events, turns=sampled_from([0, 1, 2, 3, 5, 8, 13, 21, 34, 55]))
-    def happens(self, event: tuple[Any, ...], turns: int) -> None:
+    def handle(self, event: tuple[Any, ...], turns: int) -> None:
         name, *arguments = event
         if name in ("cancel", "retry", "push_again"):
-            if not self.scene.world.pushed:
+            if not self.server.host.pushes:
                 return
-            arguments = [self.scene.newest(*arguments)]
-        getattr(self.scene, name)(*arguments)
-        self.scene.loop.turn(turns)
+            arguments = [self.server.recent_job(*arguments)]
+        getattr(self.server, name)(*arguments)
+        self.server.loop.turn(turns)
 
     @invariant()
     def nothing_is_wrong(self) -> None:
-        self.is_broken = True
-        self.scene.check()
-        self.is_broken = False
+        self.has_failed = True
+        self.server.check()
+        self.has_failed = False
 
     def teardown(self) -> None:
         try:
-            if not self.is_broken:
+            if not self.has_failed:
                 self.everything_ends_well()
         finally:
-            self.scene.close()
+            self.server.close()
 
     def everything_ends_well(self) -> None:
-        """Once all is mended."""
-        scene = self.scene
-        scene.mend()
-        scene.until_ready()
-        scene.pause(False)
+        """Repair everything, and expect every push to end and the next ones to be deployed."""
+        server = self.server
+        server.mend()
+        server.wait_ready()
+        server.resume()
         for name in REPOS:
-            scene.reload(name)
-        scene.until_quiet()
-        scene.check_ends()
-        scene.check_newest()
-        last = [scene.push(name) for name in REPOS]
-        scene.until_quiet()
-        scene.check_ends()
+            server.reload(name)
+        server.wait_quiet()
+        server.check_final_states()
+        server.check_newest_pushes()
+        last = [server.push(name) for name in REPOS]
+        server.wait_quiet()
+        server.check_final_states()
         for job_id in last:
-            scene.check_deployed(job_id)
+            server.check_deployed(job_id)
 
 
 TestSimulation = Simulation.TestCase
