@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tinyci.model.state import FINAL, TABLE, State
+from tinyci.model.state import State
 from tinyci.store.viewer import Counts
-from tinyci.web import ansi, badge, jobfields, metrics, trend
+from tinyci.web import ansi, badge, jobfacts, metrics, trend
 from tinyci.web.assets import Assets
 from tinyci.web.jobcache import IndexedJob
-from tinyci.web.jobview import FIELDS, SIGNS, STATES, JobView
+from tinyci.web.jobjson import as_json
+from tinyci.web.jobstages import stages
+from tinyci.web.jobview import FIELD_NAMES, JobView
 from tinyci.web.listing import GROUPS, Query, QueryError, page
 from tinyci.web.render import Renderer, root
 from tinyci.web.repostatus import newest, repo_statuses
@@ -34,10 +36,10 @@ HOSTILE = st.sampled_from(
             "a\nb",
         ),
         *("x" * 5000, "nan", "inf", "-1", "1e400", "9" * 5000, "2026-01-01T00:00:00.000000Z", "0001-01-01T00:00:00"),
-        *("9999-12-31T23:59:59.999999-23:59", "../../x", "&lt;", *STATES, *FINAL, "web", "refs/heads/main", "true"),
+        *("9999-12-31T23:59:59.999999-23:59", "../../x", "&lt;", *State, "web", "refs/heads/main", "true"),
     ]
 )
-HASHES = st.dictionaries(st.sampled_from(FIELDS), HOSTILE | st.text(max_size=20))
+HASHES = st.dictionaries(st.sampled_from(FIELD_NAMES), HOSTILE | st.text(max_size=20))
 IDS = st.just(ID) | HOSTILE | st.text(max_size=40)
 KEPT = st.lists(st.tuples(IDS, st.none() | HASHES, st.floats(0, 2e9)), max_size=6)
 
@@ -69,14 +71,14 @@ def outline(template: str, **given: object) -> Outline:
 
 
 def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
-    row = JobView.of(ID, fields)
+    job = JobView(ID, fields)
     return outline(
         "job.html",
-        row=row,
-        facts=jobfields.facts(row),
-        times=jobfields.times(row),
-        stages=jobfields.stages(row),
-        title=jobfields.title(row),
+        job=job,
+        facts=jobfacts.facts(job),
+        times=jobfacts.times(job),
+        stages=stages(job),
+        title=job.title,
         lines=[(number, ansi.spans(line)) for number, line in enumerate(lines, 1)],
         last=len(lines),
         earlier=1,
@@ -87,7 +89,7 @@ def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
 
 
 def shelf(given: list[tuple[str, dict[str, str] | None, float]]) -> list[IndexedJob]:
-    kept = [IndexedJob(JobView.of(job_id, fields, indexed), indexed, job_id) for job_id, fields, indexed in given]
+    kept = [IndexedJob(JobView(job_id, fields, indexed), indexed, job_id) for job_id, fields, indexed in given]
     return sorted(kept, key=lambda each: (each.time, each.id), reverse=True)
 
 
@@ -124,7 +126,7 @@ def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None
             "jobs.html",
             query=Query(),
             page=page(kept, Query()),
-            repos=sorted({each.row.repo for each in kept}),
+            repos=sorted({each.job.repo for each in kept}),
             groups=tuple(GROUPS),
             newer=None,
             older="?after=x",
@@ -152,7 +154,7 @@ def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None
 @given(KEPT)
 def test_any_list_of_jobs_is_json_and_figures(given: list[tuple[str, dict[str, str] | None, float]]) -> None:
     kept = shelf(given)
-    body = json_of([jobfields.as_json(each.row) for each in kept]).body
+    body = json_of([as_json(each.job) for each in kept]).body
     assert isinstance(body, bytes)
     assert len(json.loads(body)) == len(kept)
     metrics.Figures(kept, Counts(1, None, False), 1, 1).text().decode()
@@ -160,11 +162,11 @@ def test_any_list_of_jobs_is_json_and_figures(given: list[tuple[str, dict[str, s
 
 @given(HOSTILE | st.text(max_size=60), HOSTILE | st.text(max_size=20))
 def test_a_badge_says_what_it_is_of_whatever_that_is(label: str, state: str) -> None:
-    row = JobView.of(ID, {"repo": label, "state": state})
-    picture = ElementTree.fromstring(badge.svg(row.repo, row.state))
+    job = JobView(ID, {"repo": label, "state": state})
+    picture = ElementTree.fromstring(badge.svg(job.repo, job.state, job.kind))
     title = picture.find("{http://www.w3.org/2000/svg}title")
     assert title is not None
-    assert title.text == f"{shown(row.repo)}: {shown(row.state)}".replace("\r\n", "\n")
+    assert title.text == f"{shown(job.repo)}: {shown(job.state)}".replace("\r\n", "\n")
     assert {each.tag.rpartition("}")[2] for each in picture.iter()} == {"svg", "title", "rect", "path", "g", "text"}
 
 
@@ -175,13 +177,8 @@ def shown(text: str) -> str:
 # -- what is told of a job ------------------------------------------------------------------------------------------
 
 
-def test_every_state_has_a_sign_and_a_group() -> None:
-    assert set(SIGNS) == {*STATES, "unknown"}
-    assert {str(state) for state in TABLE if state not in FINAL} == GROUPS["live"]
-
-
 def stages_of(**fields: str) -> list[str]:
-    return [f"{each['name']} {each['status']}" for each in jobfields.stages(JobView.of(ID, fields))]
+    return [f"{stage.name} {stage.status}" for stage in stages(JobView(ID, fields))]
 
 
 AT = "2026-01-01T00:00:00.000000Z"
@@ -213,7 +210,7 @@ def test_stages_say_how_far_a_job_is(fields: dict[str, str], told: str) -> None:
 def test_stages_of_a_success_are_those_that_there_were() -> None:
     built = {"state": "succeeded", "created": AT, "started": AT, "build_duration": "12.34"}
     assert stages_of(**built) == ["queue done", "build done", "restart skipped", "verify skipped", "rollback skipped"]
-    lengths = [each["took"] for each in jobfields.stages(JobView.of(ID, built))]
+    lengths = [stage.took for stage in stages(JobView(ID, built))]
     assert lengths == ["0.0 s", "12.3 s", "", "", ""]
 
 
@@ -221,12 +218,12 @@ def job(number: int, state: str = State.SUCCEEDED, repo: str = "web", **fields: 
     time = 1_000_000 + number
     stamp = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000000Z"
     given = {"repo": repo, "ref": "refs/heads/main", "state": state, "started": stamp, "finished": stamp, **fields}
-    return IndexedJob(JobView.of(f"{number:08}-cca8-41ec-8c59-67453021b8a9", given), time, f"{number:08}")
+    return IndexedJob(JobView(f"{number:08}-cca8-41ec-8c59-67453021b8a9", given), time, f"{number:08}")
 
 
 def runs(*kept: IndexedJob) -> tuple[str, bool]:
     one = repo_statuses(kept)["web"]
-    return (one.runs.short if one.runs else "", bool(one.doubt))
+    return (one.running.short if one.running else "", bool(one.doubt))
 
 
 def test_what_runs_is_what_succeeded_last() -> None:
@@ -260,16 +257,16 @@ def test_pages_have_each_job_once_in_order(count: int, limit: int) -> None:
     query = Query(limit=limit)
     while True:
         shown = page(kept, query)
-        seen += [row.short for row in shown.rows]
+        seen += [job.short for job in shown.jobs]
         back.append(shown.newer)
         if shown.older is None:
             break
         query = query.at(shown.older)
-    assert seen == [each.row.short for each in kept]
+    assert seen == [each.job.short for each in kept]
     assert back[0] is None
     if len(back) > 2:
         assert page(kept, Query(limit=limit).at(back[2] or "")) == page(kept, Query(limit=limit).at(back[2] or ""))
-        assert page(kept, Query(limit=limit, after=back[2] or "")).rows == page(kept, _second(kept, limit)).rows
+        assert page(kept, Query(limit=limit, after=back[2] or "")).jobs == page(kept, _second(kept, limit)).jobs
 
 
 def _second(kept: list[IndexedJob], limit: int) -> Query:
@@ -279,16 +276,16 @@ def _second(kept: list[IndexedJob], limit: int) -> Query:
 def test_a_page_stays_where_it_is_while_jobs_come_and_go() -> None:
     kept = [job(number) for number in reversed(range(10))]
     query = Query(limit=3, after=page(kept, Query(limit=3)).older or "")
-    shown = page(kept, query).rows
-    assert page([job(11), job(10), *kept], query).rows == shown
-    assert page([each for each in kept if each.id != "00000007"], query).rows == shown, "the job before it is gone"
+    shown = page(kept, query).jobs
+    assert page([job(11), job(10), *kept], query).jobs == shown
+    assert page([each for each in kept if each.id != "00000007"], query).jobs == shown, "the job before it is gone"
 
 
 def test_filters_take_what_matches_all_of_them() -> None:
     kept = [job(4, "building"), job(3, "failed", repo="api"), job(2, "failed", ref="refs/tags/v1"), job(1, "failed")]
 
     def found(**given: str) -> list[str]:
-        return [row.short[-1] for row in page(kept, Query.of(given)).rows]
+        return [job.short[-1] for job in page(kept, Query.parse(given)).jobs]
 
     assert found(repo="web", state="failed") == ["2", "1"]
     assert found(ref="main", state="unsuccessful") == ["3", "1"]
@@ -300,11 +297,11 @@ def test_filters_take_what_matches_all_of_them() -> None:
 @given(st.dictionaries(st.sampled_from(["repo", "ref", "state", "limit", "after"]), HOSTILE | st.text(max_size=10)))
 def test_a_query_is_understood_or_refused_with_a_sentence(given: dict[str, str]) -> None:
     try:
-        shown = page([job(1), job(2)], Query.of(given))
+        shown = page([job(1), job(2)], Query.parse(given))
     except QueryError as error:
         assert 10 < len(str(error)) < 300
     else:
-        assert len(shown.rows) <= 2
+        assert len(shown.jobs) <= 2
 
 
 def test_links_lead_to_the_root_from_any_depth() -> None:

@@ -62,7 +62,7 @@ def application(archive: StoreViewer, live: Live, activity: Activity) -> web.App
         kept: list[IndexedJob] | None = None
         counts: Counts | None = None
         with suppress(ViewerError):  # which is a figure too
-            kept, counts = await shelf.rows(), await archive.counts()
+            kept, counts = await shelf.jobs(), await archive.counts()
         figures = Figures(kept, counts, live.followers, live.followed)
         return web.Response(body=figures.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

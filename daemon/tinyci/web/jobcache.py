@@ -1,4 +1,4 @@
-"""All kept jobs as rows, of which those that have ended are read from Redis once."""
+"""A cache of all kept jobs: those that have ended are read from Redis once."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinyci.store.viewer import IndexEntry, StoreViewer
-from tinyci.web.jobview import FIELDS, JobView
+from tinyci.web.jobview import FIELD_NAMES, JobView
 
 _HEAD = 100
 _WHOLE = 30.0
@@ -15,73 +15,75 @@ _WHOLE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class IndexedJob:
-    """A job and where it stands in the index."""
+    """A job with its entry in the index."""
 
-    row: JobView
+    job: JobView
     time: float
-    """As the index has it: seconds since the epoch."""
+    """Seconds since the epoch, by the index."""
     id: str
-    """As the index has it."""
+    """Any text that the index has."""
 
 
 class JobCache:
-    """The rows, newest first. Raises ArchiveError."""
+    """All kept jobs, newest first. Methods raise ViewerError."""
 
-    def __init__(self, archive: StoreViewer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._archive = archive
+    def __init__(self, viewer: StoreViewer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._viewer = viewer
         self._clock = clock
         self._lock = asyncio.Lock()
         self._index: list[IndexEntry] = []
-        self._whole = -_WHOLE
-        self._ended: dict[str, IndexedJob] = {}
-        self._kept: list[IndexedJob] = []
-        self._began = -1.0
+        self._index_time = -_WHOLE
+        """When the whole index was read last."""
+        self._final: dict[str, IndexedJob] = {}
+        """Jobs that have ended, by id: nothing of them changes any more."""
+        self._jobs: list[IndexedJob] = []
+        self._jobs_time = -1.0
+        """When the reading of `_jobs` began."""
 
-    async def rows(self) -> list[IndexedJob]:
-        """What is kept now. Not to be changed."""
-        asked = self._clock()
+    async def jobs(self) -> list[IndexedJob]:
+        """The jobs as they are now. The caller must not change the list."""
+        request_time = self._clock()
         async with self._lock:  # all who wait for a look share the next one
-            if self._began < asked:
-                began = self._clock()
-                self._kept = await self._look()
-                self._began = began
-            return self._kept
+            if self._jobs_time < request_time:
+                begin = self._clock()
+                self._jobs = await self._read_jobs()
+                self._jobs_time = begin
+            return self._jobs
 
     async def ids(self) -> list[str]:
         """Ids of all kept jobs, newest first."""
-        return [kept.id for kept in await self.rows()]
+        return [entry.id for entry in await self.jobs()]
 
-    async def _look(self) -> list[IndexedJob]:
-        index = await self._indexed()
-        missing = [entry.id for entry in index if entry.id not in self._ended]
-        hashes = dict(zip(missing, await self._archive.hashes(missing, FIELDS), strict=True))
-        kept = []
+    async def _read_jobs(self) -> list[IndexedJob]:
+        index = await self._read_index()
+        missing = [entry.id for entry in index if entry.id not in self._final]
+        hashes = dict(zip(missing, await self._viewer.hashes(missing, FIELD_NAMES), strict=True))
+        jobs = []
         for entry in index:
-            one = self._ended.get(entry.id)
-            if one is None:
-                one = IndexedJob(JobView.of(entry.id, hashes[entry.id], entry.time), entry.time, entry.id)
-                if one.row.is_final:  # nothing of it changes any more
-                    self._ended[entry.id] = one
-            kept.append(one)
-        if len(self._ended) > len(kept):
-            there = {entry.id for entry in index}
-            self._ended = {job_id: one for job_id, one in self._ended.items() if job_id in there}
-        return kept
+            indexed_job = self._final.get(entry.id) or IndexedJob(
+                JobView(entry.id, hashes[entry.id], entry.time), entry.time, entry.id
+            )
+            if indexed_job.job.is_final:
+                self._final[entry.id] = indexed_job
+            jobs.append(indexed_job)
+        if len(self._final) > len(jobs):
+            ids = {entry.id for entry in index}
+            self._final = {job_id: job for job_id, job in self._final.items() if job_id in ids}
+        return jobs
 
-    async def _indexed(self) -> list[IndexEntry]:
-        """The index. It is long and changes at its head, so the rest is read only when the number says that it
-        changed too."""
+    async def _read_index(self) -> list[IndexEntry]:
+        """The index: its head, and the rest only when the head and the number of entries do not explain each other."""
         now = self._clock()
-        if now - self._whole < _WHOLE:
-            head, card = await self._archive.newest(_HEAD)
+        if now - self._index_time < _WHOLE:
+            head, card = await self._viewer.newest(_HEAD)
             if len(head) == card:
                 self._index = head
                 return head
-            known = {entry.id: place for place, entry in enumerate(self._index[: 2 * _HEAD])}
-            last = known.get(head[-1].id) if head else None
+            places = {entry.id: place for place, entry in enumerate(self._index[: 2 * _HEAD])}
+            last = places.get(head[-1].id) if head else None
             if last is not None and len(head) + len(self._index) - last - 1 == card:
                 self._index = head + self._index[last + 1 :]
                 return self._index
-        self._index = await self._archive.index()
-        self._whole = now
+        self._index = await self._viewer.index()
+        self._index_time = now
         return self._index

@@ -1,38 +1,41 @@
-"""A kept job as it is shown: what its hash says, whatever that is."""
+"""A kept job as the pages have it: the fields of its hash, parsed and bounded, whatever the hash holds."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from sys import intern
+from typing import Any
 
 from tinyci.model import timestamp
+from tinyci.model.fields import FIELDS, Field, Type
 from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
-from tinyci.model.state import FINAL, State
+from tinyci.model.state import CONCLUSIVE, FINAL, LIVE, TABLE, Kind, Row, State
 from tinyci.web.text import plain
 
-FIELDS = (
-    *("repo", "ref", "revision", "previous", "pusher", "state", "success", "reason", "attempt", "exit_status"),
-    *("rollback_to", "image", "running_image", "unit", "user", "created", "started", "finished"),
-    *("build_started", "restart_started", "build_duration", "restart_duration", "verify_duration", "failure"),
+UNKNOWN = "unknown"
+"""State of a job without a hash, and kind of any text that is no state."""
+
+_SHOWN = tuple(
+    field for field in FIELDS if field.in_json or field.name in ("build_started", "restart_started", "failure")
 )
-"""Fields of the hash."""
-LIVE = tuple(str(state) for state in State if state not in FINAL)
-STATES = tuple(str(state) for state in State)
-SIGNS = {
-    **{"queued": "○", "building": "●", "restarting": "●", "verifying": "●", "rolling-back": "●"},
-    **{"succeeded": "✓", "failed": "✗", "timed-out": "✗", "rolled-back": "↩", "rejected": "✗"},
-    **{"cancelled": "⊘", "superseded": "»", "unknown": "?"},
-}
-"""Beside the word of a state: its colour is not alone."""
+FIELD_NAMES = tuple(field.name for field in _SHOWN)
+"""Fields of the hash that a JobView has."""
+_SHARED = frozenset({"repo", "ref", "pusher", "state", "user"})
+"""Fields with the same text in many jobs, held in memory once."""
+_ROWS: Mapping[str, Row] = {str(state): row for state, row in TABLE.items()}
 _LATEST = 253402300799.0
 """The last second that a date has."""
 
 
-@dataclass(frozen=True, slots=True)
 class JobView:
-    """Texts are one line each and of a moderate length; times are seconds since the epoch, durations seconds."""
+    """An attribute for each of FIELD_NAMES; nothing changes one after the constructor.
 
+    Texts are one line each, of a bounded length; times are seconds since the epoch, durations seconds.
+    """
+
+    __slots__ = ("id", *FIELD_NAMES)
+
+    # Attributes that the pages go by; JSON takes the others too.
     id: str
     repo: str
     ref: str
@@ -40,8 +43,7 @@ class JobView:
     previous: str
     pusher: str
     state: str
-    """A word of State, or whatever the hash says."""
-    success: bool
+    """A word of State, or any other text of the hash."""
     reason: str
     attempt: int
     exit_status: int | None
@@ -61,51 +63,20 @@ class JobView:
     failure: str
     """Why it was rolled back."""
 
-    @classmethod
-    def of(cls, job_id: str, fields: Mapping[str, str] | None, indexed: float | None = None) -> "JobView":
-        """`fields` of SHOWN as far as they are there; None for what is no hash. `indexed`: the time in the index."""
-        given = fields or {}
-
-        def text(name: str, most: int = 300) -> str:
-            return plain(given.get(name, ""), most)
-
-        def time(name: str) -> float | None:
-            return _time(given.get(name, ""))
-
-        reason = text("reason", 2000)
-        state = text("state", 40) or ("queued" if given else "unknown")
+    def __init__(self, job_id: str, fields: Mapping[str, str] | None, index_time: float | None = None) -> None:
+        """Parse `fields` of FIELD_NAMES as far as they are there; None means that the key is no hash."""
+        self.id = plain(job_id, 64)
+        texts = fields or {}
+        for field in _SHOWN:
+            setattr(self, field.name, _parse(field, texts.get(field.name, "")))
         if fields is None:
-            reason = "what Redis has under its key is no hash"
-        elif not given:
-            reason = "the index names it, and Redis has no more of it"
-        created = time("created")
-        return cls(
-            id=plain(job_id, 64),
-            repo=intern(text("repo", 100)),
-            ref=intern(text("ref")),
-            revision=text("revision", 100),
-            previous=text("previous", 100),
-            pusher=intern(text("pusher")),
-            state=intern(state),
-            success=given.get("success") == "true",
-            reason=reason,
-            attempt=_number(given.get("attempt", "")) or 0,
-            exit_status=_number(given.get("exit_status", "")),
-            rollback_to=text("rollback_to", 64),
-            image=text("image", 1000),
-            running_image=text("running_image", 1000),
-            unit=text("unit"),
-            user=intern(text("user")),
-            created=created if created is not None else _sane(indexed),
-            started=time("started"),
-            finished=time("finished"),
-            build_started=time("build_started"),
-            restart_started=time("restart_started"),
-            build_duration=_duration(given.get("build_duration", "")),
-            restart_duration=_duration(given.get("restart_duration", "")),
-            verify_duration=_duration(given.get("verify_duration", "")),
-            failure=text("failure", 2000),
-        )
+            self.reason = "what Redis has under its key is no hash"
+        elif not fields:
+            self.reason = "the index names it, and Redis has no more of it"
+        if not self.state:
+            self.state = str(State.QUEUED) if fields else UNKNOWN
+        if self.created is None:
+            self.created = _sane(index_time)
 
     @property
     def is_final(self) -> bool:
@@ -116,18 +87,45 @@ class JobView:
         return self.state in LIVE
 
     @property
+    def is_good(self) -> bool:
+        return self.kind == Kind.GOOD
+
+    @property
+    def is_conclusive(self) -> bool:
+        """True if its state says something of the repo, not of what people did."""
+        return self.state in CONCLUSIVE
+
+    @property
     def kind(self) -> str:
-        """The state as a class for its looks."""
-        return self.state if self.state in STATES else "unknown"
+        """A word of Kind, or UNKNOWN: the class of its looks."""
+        row = _ROWS.get(self.state)
+        return str(row.kind) if row else UNKNOWN
+
+    @property
+    def known_state(self) -> str:
+        """A word of State, or UNKNOWN."""
+        return self.state if self.state in _ROWS else UNKNOWN
+
+    @property
+    def sign(self) -> str:
+        """One character beside the state, so that colour is not alone."""
+        row = _ROWS.get(self.state)
+        return row.sign if row else "?"
+
+    @property
+    def stage(self) -> str:
+        """The stage that it is in; empty when it is not live."""
+        row = _ROWS.get(self.state)
+        return row.stage if row else ""
 
     @property
     def is_linked(self) -> bool:
-        """Whether it has a page; the index may name anything."""
+        """True if it has a page; the index may name anything."""
         return is_id(self.id)
 
     @property
     def has_repo(self) -> bool:
-        """Whether its repo has a page: the hash may name anything."""
+        """True if its repo has a page; the hash may name anything."""
         return is_name(self.repo)
 
     @property
@@ -135,22 +133,33 @@ class JobView:
         return self.id[:8]
 
     @property
+    def title(self) -> str:
+        return f"{self.repo or 'job'} {self.state} · {self.short}"
+
+    @property
     def waited(self) -> float | None:
-        """From the push to the begin of its build."""
+        """Seconds from the push to the begin of its build."""
         return _between(self.created, self.started)
 
     @property
     def took(self) -> float | None:
-        """From the begin of its build to its end."""
+        """Seconds from the begin of its build to its end."""
         return _between(self.started, self.finished)
 
     @property
     def ref_name(self) -> str:
-        """As git shortens it."""
+        """Its ref as git shortens it."""
         for prefix in ("refs/heads/", "refs/tags/", "refs/"):
             if self.ref.startswith(prefix):
                 return self.ref.removeprefix(prefix)
         return self.ref
+
+
+def _parse(field: Field, text: str) -> Any:
+    if field.type is not Type.TEXT:
+        return _PARSERS[field.type](text)
+    line = plain(text, field.max_length)
+    return intern(line) if field.name in _SHARED else line
 
 
 def _time(text: str) -> float | None:
@@ -172,12 +181,29 @@ def _number(text: str) -> int | None:
     return number if abs(number) < 2**31 else None
 
 
+def _count(text: str) -> int:
+    return _number(text) or 0
+
+
 def _duration(text: str) -> float | None:
     try:
         duration = float(text)
     except ValueError:
         return None
     return duration if math.isfinite(duration) and 0 <= duration < 1e9 else None
+
+
+def _flag(text: str) -> bool:
+    return text == "true"
+
+
+_PARSERS: Mapping[Type, Callable[[str], Any]] = {
+    Type.TIME: _time,
+    Type.DURATION: _duration,
+    Type.COUNT: _count,
+    Type.STATUS: _number,
+    Type.FLAG: _flag,
+}
 
 
 def _between(first: float | None, last: float | None) -> float | None:

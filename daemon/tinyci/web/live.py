@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from tinyci.store.viewer import Line, StoreViewer, ViewerError
-from tinyci.web import ansi, jobfields
-from tinyci.web.jobview import FIELDS, JobView
+from tinyci.web import ansi, jobfacts
+from tinyci.web.jobstages import stages
+from tinyci.web.jobview import FIELD_NAMES, JobView
+from tinyci.web.text import iso
 
 log = logging.getLogger("tinyci.web")
 
@@ -86,6 +88,25 @@ def _event_of(lines: tuple[tuple[int, str], ...]) -> bytes:
 
 def event(name: str, data: object) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+def state_event(job: JobView) -> bytes:
+    """An event for the page that shows the job: all of it that may have changed."""
+    return event(
+        "state",
+        {
+            "state": job.state,
+            "kind": job.kind,
+            "sign": job.sign,
+            "final": job.is_final,
+            "reason": job.reason,
+            "title": job.title,
+            "facts": jobfacts.facts(job),
+            "times": jobfacts.times(job),
+            "stages": [stage._asdict() for stage in stages(job)],
+            "started": iso(job.started),
+        },
+    )
 
 
 @dataclass
@@ -290,10 +311,10 @@ class Live:
 
     async def _look_at(self, channel: Channel) -> None:
         """Read the hash, and when it says that the job has ended, the rest of its output before that is told."""
-        fields = await self._archive.job(channel.job_id, FIELDS)
-        row = JobView.of(channel.job_id, fields)
-        told = event("state", jobfields.told(row))
-        is_over = row.is_final or not fields
+        fields = await self._archive.job(channel.job_id, FIELD_NAMES)
+        job = JobView(channel.job_id, fields)
+        told = state_event(job)
+        is_over = job.is_final or not fields
         while is_over and (lines := await self._archive.lines_after(channel.job_id, channel.last)):
             channel.add(lines)
         if told != channel.told or is_over or channel.trouble:

@@ -12,9 +12,10 @@ from aiohttp import web
 from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
 from tinyci.store.viewer import Fields, Line, StoreViewer
-from tinyci.web import ansi, badge, jobfields, trend
+from tinyci.web import ansi, badge, jobfacts, trend
 from tinyci.web.jobcache import JobCache
-from tinyci.web.jobview import FIELDS, JobView
+from tinyci.web.jobstages import stages
+from tinyci.web.jobview import FIELD_NAMES, UNKNOWN, JobView
 from tinyci.web.listing import GROUPS, Query, page
 from tinyci.web.render import Renderer
 from tinyci.web.repostatus import newest, repo_statuses
@@ -38,10 +39,10 @@ class Pages:
 
     async def jobs(self, request: web.Request) -> web.Response:
         """The list."""
-        query = Query.of(request.query)
-        kept = await self._shelf.rows()
+        query = Query.parse(request.query)
+        kept = await self._shelf.jobs()
         shown = page(kept, query)
-        repos = sorted({each.row.repo for each in kept if each.row.repo})
+        repos = sorted({each.job.repo for each in kept if each.job.repo})
         return self._html(
             *(request, "jobs.html"),
             query=query,
@@ -58,7 +59,7 @@ class Pages:
         if job_id != request.match_info["job"]:
             raise web.HTTPFound(quote(job_id) + (f"?{request.query_string}" if request.query_string else ""))
         fields = await job_fields(self._archive, job_id)
-        row = JobView.of(job_id, fields)
+        job = JobView(job_id, fields)
         before = number(request, "before")
         lines = await self._archive.lines_before(job_id, before, SHOWN_LINES)
         tail: Sequence[Line] = ()
@@ -71,11 +72,11 @@ class Pages:
             shown.append((number_, ansi.spans(line)))
         return self._html(
             *(request, "job.html"),
-            row=row,
-            facts=jobfields.facts(row),
-            times=jobfields.times(row),
-            stages=jobfields.stages(row),
-            title=jobfields.title(row),
+            job=job,
+            facts=jobfacts.facts(job),
+            times=jobfacts.times(job),
+            stages=stages(job),
+            title=job.title,
             lines=shown,
             last=lines[-1][0] if lines else 0,
             earlier=lines[0][0] if lines and lines[0][0] > 1 else None,
@@ -86,13 +87,13 @@ class Pages:
 
     async def repos(self, request: web.Request) -> web.Response:
         """Where each repo stands."""
-        return self._html(request, "repos.html", repos=list(repo_statuses(await self._shelf.rows()).values()))
+        return self._html(request, "repos.html", repos=list(repo_statuses(await self._shelf.jobs()).values()))
 
     async def repo(self, request: web.Request) -> web.Response:
         """One repo: what runs, what goes on, how long it takes, its history."""
         name = request.match_info["repo"]
-        query = replace(Query.of(request.query, _HISTORY), repo=name, ref="", state="")
-        kept = await self._shelf.rows()
+        query = replace(Query.parse(request.query, _HISTORY), repo=name, ref="", state="")
+        kept = await self._shelf.jobs()
         found = repo_statuses(kept).get(name) if is_name(name) else None
         if found is None:
             raise not_found("No job of such a repo is kept.")
@@ -113,15 +114,16 @@ class Pages:
     async def badge(self, request: web.Request) -> web.Response:
         """What came last of a repo, or of one of its refs, as a picture for other pages."""
         name, ref = request.match_info["repo"], request.query.get("ref", "")
-        row = newest(await self._shelf.rows(), name, ref) if is_name(name) else None
-        content = badge.svg(name if is_name(name) else "tinyci", row.state if row else "unknown").encode()
+        job = newest(await self._shelf.jobs(), name, ref) if is_name(name) else None
+        state, kind = (job.state, job.kind) if job else (UNKNOWN, UNKNOWN)
+        content = badge.svg(name if is_name(name) else "tinyci", state, kind).encode()
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         # A proxy between may keep it if it asks before it shows it again.
         headers = {"ETag": tag, "Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"}
-        if row and tag in request.headers.get("If-None-Match", ""):
+        if job and tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         return web.Response(
-            body=content, status=200 if row else 404, content_type="image/svg+xml", charset="utf-8", headers=headers
+            body=content, status=200 if job else 404, content_type="image/svg+xml", charset="utf-8", headers=headers
         )
 
     async def found(self, request: web.Request) -> str:
@@ -145,7 +147,7 @@ class Pages:
 
 async def job_fields(archive: StoreViewer, job_id: str) -> Fields:
     """What there is of a job. Raises Wrong when there is none, or it is none."""
-    fields = await archive.job(job_id, (*FIELDS, *OUTPUT))
+    fields = await archive.job(job_id, (*FIELD_NAMES, *OUTPUT))
     if fields is None:
         raise not_found(f"What Redis has under the key of job {job_id} is no job.")
     if not fields:

@@ -10,8 +10,8 @@ from tinyci import __version__
 from tinyci.model.job import is_id
 from tinyci.web import text
 from tinyci.web.assets import Assets
-from tinyci.web.jobfields import LABELS
-from tinyci.web.jobview import SIGNS, STATES
+from tinyci.web.jobfacts import LABELS
+from tinyci.web.listing import STATES
 
 
 class Renderer:
@@ -29,7 +29,6 @@ class Renderer:
         self._templates.globals |= {
             "asset": assets.path,
             "version": __version__,
-            "SIGNS": SIGNS,
             "STATES": STATES,
             "LABELS": LABELS,
             "utc": text.utc,
