@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tinyci.model.state import FINAL, State
+from tinyci.model.state import BAD, FINAL
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNNAMED, JobEvent
 from tinyci.notify.memory import Memory, UnreadableMemoryError, number
 from tinyci.notify.message import Message
-from tinyci.notify.policy import FAILURES, NoticePolicy
+from tinyci.notify.policy import NoticePolicy
 from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, DigestQueue
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
@@ -47,7 +47,7 @@ def test_an_event_of_a_repo_that_was_well_is_told_by_the_words(
     assert bool(NoticePolicy().judge(event(state), words)) == (state in told)
 
 
-@pytest.mark.parametrize("state", sorted(FAILURES))
+@pytest.mark.parametrize("state", sorted(BAD))
 def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not(state: str) -> None:
     judgement = NoticePolicy()
     assert judgement.judge(event(state), DEFAULT) == "failure"
@@ -87,7 +87,7 @@ def test_no_event_is_too_strange(fields: dict[str, str]) -> None:
 
 # -- events that wait together -----------------------------------------------------------------------------------
 
-STATES = st.sampled_from([*sorted(FAILURES), "succeeded", "cancelled"])
+STATES = st.sampled_from([*sorted(BAD), "succeeded", "cancelled"])
 
 
 @given(st.lists(STATES, min_size=1, max_size=50))
@@ -101,10 +101,10 @@ def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> N
     assert whole
     assert whole.total == len(states)
     assert whole.last.job == f"{len(states) - 1}"
-    failed = [place for place, state in enumerate(states) if state in FAILURES]
+    failed = [place for place, state in enumerate(states) if state in BAD]
     assert (whole.failure.job if whole.failure else None) == (f"{failed[-1]}" if failed else None)
     assert whole.until == len(states) - 1
-    if states[-1] in FAILURES:
+    if states[-1] in BAD:
         assert not whole.is_recovery
     if states[-1] == "succeeded":
         assert whole.is_recovery == bool(failed)
@@ -324,4 +324,3 @@ def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, text: str) -> 
 
 def test_positions_are_compared_as_numbers() -> None:
     assert sorted(["10-2", "9-0", "", "10-10"], key=number) == ["", "9-0", "10-2", "10-10"]
-    assert State.SUCCEEDED not in FAILURES

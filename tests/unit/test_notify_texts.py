@@ -77,6 +77,15 @@ def test_other_ends_read_as_they_are(told: Digest, title: str, body: str, priori
     assert (message.priority, message.tag, message.click) == (priority, tag, "")
 
 
+@pytest.mark.parametrize(
+    ("ref", "name"), [("refs/heads/main", "main"), ("refs/tags/v1.2", "v1.2"), ("refs/merge/7", "merge/7")]
+)
+def test_a_ref_is_short_in_title_and_body(ref: str, name: str) -> None:
+    message = Message.of(digest("failed", "failed", ref=ref), "")
+    assert message.title.endswith(f" \u2013 {name} at 1a2b3c4")
+    assert f"\n{name} at 1a2b3c4: failed" in message.body
+
+
 def test_what_the_build_stage_said_is_not_said_twice() -> None:
     told = digest("rejected", reason="no such revision", output="tinyci: no such revision")
     assert Message.of(told, "").body == "Rejected after 12.3 s: no such revision. Pushed by alice."
@@ -113,6 +122,7 @@ def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason:
         ("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "alink"),
         ("a\r\nX-Injected: 1", "aX-Injected: 1"),
         ("a\x00\x08\x7f\u202eb\u200b", "ab"),
+        ("\U0001f469\u200d\U0001f4bb \u0646\u200c\u0647", "\U0001f469\u200d\U0001f4bb \u0646\u200c\u0647"),
         ("\x9b31mb\x1b", "b"),
         ("<script>alert(1)</script> & *x*", "<script>alert(1)</script> & *x*"),
         ("x" * 300, "x" * 99 + "…"),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tinyci.model.state import BAD
 from tinyci.notify.event import JobEvent
-from tinyci.notify.policy import FAILURES
 
 
 class Digest(NamedTuple):
@@ -26,7 +26,7 @@ class Digest(NamedTuple):
     @classmethod
     def of(cls, event: JobEvent, word: str, now: float) -> "Digest":
         """`word`: for which of NOTICES it is told."""
-        failure = event if event.state in FAILURES else None
+        failure = event if event.state in BAD else None
         return cls(event.repo, {event.state: 1}, event, failure, word == "recovery", event.at, now)
 
     @property

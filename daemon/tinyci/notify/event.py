@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
 from tinyci.model.state import FINAL
-from tinyci.model.timestamp import seconds
+from tinyci.model.timestamp import duration
 from tinyci.notify.plain import line, tail
 
 UNNAMED = "?"
@@ -54,8 +54,8 @@ class JobEvent(NamedTuple):
 
     def with_details(self, values: Mapping[str, str]) -> "JobEvent":
         """With what the hash has besides."""
-        began, ended = (seconds(values.get(name, "")) for name in ("started", "finished"))
-        took = f"{max(0.0, ended - began):.1f}" if began is not None and ended is not None else ""
+        seconds = duration(values.get("started", ""), values.get("finished", ""))
+        took = f"{seconds:.1f}" if seconds is not None else ""
         return self._replace(took=took, output=tail(values.get("output", ""), _OUTPUT_LINES, _OUTPUT))
 
     @classmethod

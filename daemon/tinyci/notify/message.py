@@ -3,15 +3,16 @@
 import json
 from typing import NamedTuple
 
-from tinyci.model.state import State
+from tinyci.model.state import BAD, CONCLUSIVE, FINAL
+from tinyci.model.text import short_ref
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import JobEvent
-from tinyci.notify.policy import FAILURES
 
 MOST = 3500
 """Bytes of a body as JSON: above 4096 ntfy makes a file of it, and Apprise of 8000 with its escapes."""
 
-_ORDER = (*sorted(FAILURES), State.CANCELLED, State.SUCCEEDED)
+_GOOD = CONCLUSIVE - BAD
+_ORDER = sorted(BAD) + sorted(FINAL - CONCLUSIVE) + sorted(_GOOD)
 
 
 class Message(NamedTuple):
@@ -31,11 +32,11 @@ class Message(NamedTuple):
     @classmethod
     def of(cls, digest: Digest, web_url: str) -> "Message":
         last = digest.last
-        if last.state in FAILURES:
+        if last.state in BAD:
             manner = ("failure", "high", "rotating_light")
         elif digest.is_recovery:
             manner = ("success", "default", "white_check_mark")
-        elif last.state == State.SUCCEEDED:
+        elif last.state in _GOOD:
             manner = ("success", "low", "white_check_mark")
         else:
             manner = ("info", "low", "no_entry_sign")
@@ -59,17 +60,17 @@ def _title(digest: Digest) -> str:
     else:
         what = _outcome(digest)
     at = f" at {last.revision[:7]}" if last.revision and last.revision != "tip" else ""
-    return f"{digest.repo}: {what} – {_branch(last.ref)}{at}"[:200]  # noqa: RUF001 - the dash is meant
+    return f"{digest.repo}: {what} – {short_ref(last.ref)}{at}"[:200]  # noqa: RUF001 - the dash is meant
 
 
 def _outcome(digest: Digest) -> str:
     """The state of the last deploy in a word."""
-    return "recovered" if digest.is_recovery and digest.last.state == State.SUCCEEDED else digest.last.state
+    return "recovered" if digest.is_recovery and digest.last.state in _GOOD else digest.last.state
 
 
 def _body(digest: Digest) -> str:
     last, shown = digest.last, digest.last
-    if digest.failure and last.state not in FAILURES:
+    if digest.failure and last.state not in BAD:
         shown = digest.failure
     if digest.total > 1:
         counts = ", ".join(f"{digest.counts[state]} {state}" for state in _ORDER if state in digest.counts)
@@ -78,7 +79,7 @@ def _body(digest: Digest) -> str:
     else:
         sentence = _sentence(shown)
         lines = [sentence[:1].upper() + sentence[1:]]
-    output = shown.output.split("\n") if shown.state in FAILURES and shown.output else []
+    output = shown.output.split("\n") if shown.state in BAD and shown.output else []
     if output == [f"tinyci: {shown.reason}"]:  # the build stage has said the reason itself
         output = []
     return _fitting("\n".join(lines), output)
@@ -86,7 +87,7 @@ def _body(digest: Digest) -> str:
 
 def _named(event: JobEvent) -> str:
     at = f" at {event.revision[:7]}" if event.revision else ""
-    return f"{_branch(event.ref)}{at}: {_sentence(event)}"
+    return f"{short_ref(event.ref)}{at}: {_sentence(event)}"
 
 
 def _sentence(event: JobEvent) -> str:
@@ -108,7 +109,3 @@ def _fitting(text: str, output: list[str]) -> str:
         else:
             text = f"{text[: len(text) * 9 // 10 - 1]}…"
     return whole()
-
-
-def _branch(ref: str) -> str:
-    return ref.removeprefix("refs/heads/").removeprefix("refs/")

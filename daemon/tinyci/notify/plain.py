@@ -2,13 +2,11 @@
 
 import re
 
+from tinyci.model.text import CONTROL
+
 # ECMA-48: control sequences, and strings for the terminal (OSC, DCS, APC, PM, SOS) with what they hold.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-)
-# C0 and C1 but the tab, DEL, what turns the direction of text, what has no width, and what is no character at all.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
 # Chat services make mentions of these: @everyone, <!channel>, <@U123>, <#C123>.
 _MENTION = re.compile(r"([@<])(?=[\w!@#&/])")
@@ -19,7 +17,7 @@ _LOOKED_AT = 64
 
 def line(text: str, most: int) -> str:
     """One line of at most so many characters."""
-    text = _CONTROL.sub("", _SEQUENCES.sub("", text[: most * _LOOKED_AT])).replace("\t", " ").strip()
+    text = CONTROL.sub("", _SEQUENCES.sub("", text[: most * _LOOKED_AT])).replace("\t", " ").strip()
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -27,7 +25,7 @@ def tail(text: str, lines: int, most: int) -> str:
     """The last lines, at most so many and of so many characters, without empty ones at the end."""
     kept: list[str] = []
     for each in reversed(text[-most * _LOOKED_AT :].rstrip().split("\n")[-lines:]):
-        each = _CONTROL.sub("", _SEQUENCES.sub("", each.rpartition("\r")[2] or each)).rstrip()
+        each = CONTROL.sub("", _SEQUENCES.sub("", each.rpartition("\r")[2] or each)).rstrip()
         left = most - sum(len(other) + 1 for other in kept)
         if len(each) > left:
             if left > 1:

@@ -2,10 +2,8 @@
 
 from collections.abc import Collection
 
-from tinyci.model.state import State
+from tinyci.model.state import BAD, CONCLUSIVE, State
 from tinyci.notify.event import JobEvent
-
-FAILURES = frozenset({State.FAILED, State.TIMED_OUT, State.ROLLED_BACK, State.REJECTED})
 
 
 class NoticePolicy:
@@ -20,10 +18,10 @@ class NoticePolicy:
         if event.state == State.SUPERSEDED:
             return ""
         found = []
-        if event.state in FAILURES:
+        if event.state in BAD:
             self.troubled.add(event.repo)
             found = ["failure"]
-        elif event.state == State.SUCCEEDED and event.repo in self.troubled:
+        elif event.state in CONCLUSIVE and event.repo in self.troubled:
             self.troubled.discard(event.repo)
             found = ["recovery"]
         if "never" in words:
