@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from busclient import BusClient
 from fakepolkit import FakePolkit
 from fakerequests import FakeRequests
+from objectserver import serving
 from servers import LIMIT, MessageBus, Redis
+from tinyci.api import objects
+from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus
 from tinyci.store.writer import StoreWriter
 from webserver import Jobs, Web, running
@@ -76,6 +80,35 @@ def message_bus(tmp_path: Path) -> Iterator[MessageBus]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture
+def system_bus(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> MessageBus:
+    """The test's bus, which ObjectServer takes for the system bus."""
+
+    class TestBus(Bus):
+        @classmethod
+        async def connect(cls, address: str = message_bus.address, uid: int | None = None) -> Bus:
+            return await super().connect(address, uid)
+
+    monkeypatch.setattr(objects, "Bus", TestBus)
+    return message_bus
+
+
+@pytest_asyncio.fixture
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    """org.tinyci1 on the test's bus."""
+    async with serving(requests, "web", "chaos-micropub") as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(message_bus: MessageBus) -> AsyncIterator[BusClient]:
+    """Another program on the test's bus, subscribed to all signals of tinyci."""
+    bus = await Bus.connect(message_bus.address)
+    await bus.match("type='signal',path_namespace='/org/tinyci1'")
+    yield BusClient(bus)
+    await bus.close()
 
 
 @pytest_asyncio.fixture

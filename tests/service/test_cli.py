@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from fakepolkit import FakePolkit
 from fakerequests import ID, NEW_ID, FakeRequests
-from objectserver import object_server, use_bus
+from objectserver import object_server, serving
 from servers import INTERRUPTIBLE, TREE, MessageBus
 from tinyci import __version__
 from tinyci.api.objects import ObjectServer
@@ -108,14 +108,9 @@ def requests() -> WatchedRequests:
 
 
 @pytest_asyncio.fixture
-async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
-) -> AsyncIterator[ObjectServer]:
-    use_bus(message_bus, monkeypatch)
-    made = object_server(requests, "mail", "web")
-    await made.connect()
-    yield made
-    await made.close()
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    async with serving(requests, "mail", "web") as server:
+        yield server
 
 
 # -- looking -----------------------------------------------------------------------------------------------------

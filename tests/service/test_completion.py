@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from fakerequests import ID, NEW_ID, FakeRequests
-from objectserver import object_server, use_bus
+from objectserver import serving
 from servers import TREE, MessageBus
 from tinyci.api.objects import ObjectServer
 
@@ -22,14 +22,11 @@ FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "state"
 
 
 @pytest_asyncio.fixture
-async def tinyci(message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectServer]:
-    use_bus(message_bus, monkeypatch)
-    made = object_server(FakeRequests(), "mail", "web")
-    await made.connect()
-    made.add(ID, FIELDS)
-    made.add(NEW_ID, {**FIELDS, "repo": "mail"})
-    yield made
-    await made.close()
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    async with serving(requests, "mail", "web") as server:
+        server.add(ID, FIELDS)
+        server.add(NEW_ID, {**FIELDS, "repo": "mail"})
+        yield server
 
 
 class Shell:

@@ -1,4 +1,4 @@
-"""Events, as the daemon gives them to whoever follows, and as `tinyci events` shows them."""
+"""Events as the daemon answers ReadEvents, and as `tinyci events` shows them."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from fakerequests import ID, NEW_ID, FakeRequests
-from objectserver import object_server, use_bus
+from objectserver import object_server, serving
 from servers import INTERRUPTIBLE, TREE, MessageBus, Redis
 from tinyci.api import longpoll
 from tinyci.api.eventreader import EventReader
@@ -23,109 +23,111 @@ from tinyci.store.writer import StoreWriter
 
 
 @pytest_asyncio.fixture
-async def readers(redis: Redis) -> AsyncIterator[tuple[EventReader, StoreWriter]]:
-    """Readers of a real Redis, and the store of it by which they hear of news."""
-    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_event=lambda: made.wake())
-    made = EventReader(JobSource(store))
-    yield made, store
+async def reader_and_store(redis: Redis) -> AsyncIterator[tuple[EventReader, StoreWriter]]:
+    """A reader of a real Redis, and the store that wakes it."""
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_event=lambda: reader.wake())
+    reader = EventReader(JobSource(store))
+    yield reader, store
     await store.close()
 
 
 Both = tuple[EventReader, StoreWriter]
 
 
-def told(events: list[dict[str, str]]) -> list[tuple[str, str]]:
-    return [(each["job"], each["state"]) for each in events]
+def jobs_and_states(events: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(event["job"], event["state"]) for event in events]
 
 
-async def test_events_are_read_once_each_from_a_position_on(readers: Both) -> None:
-    reading, store = readers
+async def test_events_are_read_once_each_from_a_position_on(reader_and_store: Both) -> None:
+    reader, store = reader_and_store
     for number in range(3):
         await store.update(f"{number}", {"state": "queued"})
-    position, missed, events = await reading.read("0-0", wait=False)
-    assert (told(events), missed) == ([("0", "queued"), ("1", "queued"), ("2", "queued")], False)
+    position, has_gap, events = await reader.read("0-0", wait=False)
+    assert (jobs_and_states(events), has_gap) == ([("0", "queued"), ("1", "queued"), ("2", "queued")], False)
     assert events[-1]["position"] == position
-    assert await reading.read(position, wait=False) == (position, False, [])
+    assert await reader.read(position, wait=False) == (position, False, [])
     await store.update("0", {"state": "building"})
-    assert told((await reading.read(position, wait=False))[2]) == [("0", "building")]
-    assert told((await reading.read(events[0]["position"], wait=False))[2])[0] == ("1", "queued")
+    assert jobs_and_states((await reader.read(position, wait=False))[2]) == [("0", "building")]
+    assert jobs_and_states((await reader.read(events[0]["position"], wait=False))[2])[0] == ("1", "queued")
 
 
-async def test_the_last_ones_and_what_comes_from_now_on_can_be_asked_for(readers: Both) -> None:
-    reading, store = readers
-    assert await reading.read("-5", wait=False) == ("0-0", False, [])
-    assert await reading.read("", wait=False) == ("0-0", False, [])
+async def test_the_last_ones_and_what_comes_from_now_on_can_be_asked_for(reader_and_store: Both) -> None:
+    reader, store = reader_and_store
+    assert await reader.read("-5", wait=False) == ("0-0", False, [])
+    assert await reader.read("", wait=False) == ("0-0", False, [])
     for number in range(5):
         await store.update(f"{number}", {"state": "queued"})
-    position, _, events = await reading.read("-2", wait=False)
-    assert told(events) == [("3", "queued"), ("4", "queued")]
-    assert await reading.read("", wait=False) == (position, False, [])
-    assert len((await reading.read("-500", wait=False))[2]) == 5
+    position, _, events = await reader.read("-2", wait=False)
+    assert jobs_and_states(events) == [("3", "queued"), ("4", "queued")]
+    assert await reader.read("", wait=False) == (position, False, [])
+    assert len((await reader.read("-500", wait=False))[2]) == 5
 
 
 @pytest.mark.parametrize("after", ["", "0-0"])
-async def test_who_waits_is_answered_as_soon_as_something_happens(readers: Both, after: str) -> None:
-    reading, store = readers
-    waiting = [asyncio.create_task(reading.read(after, wait=True)) for _ in range(20)]
+async def test_who_waits_is_answered_as_soon_as_something_happens(reader_and_store: Both, after: str) -> None:
+    reader, store = reader_and_store
+    waiting = [asyncio.create_task(reader.read(after, wait=True)) for _ in range(20)]
     await asyncio.sleep(0.1)
     began = time.monotonic()
     await store.update("x", {"state": "queued"})
     for answer in await asyncio.gather(*waiting):
-        assert told(answer[2]) == [("x", "queued")]
+        assert jobs_and_states(answer[2]) == [("x", "queued")]
     assert time.monotonic() - began < 2
 
 
-async def test_who_waits_in_vain_is_told_so(readers: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_in_vain_is_told_so(reader_and_store: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(longpoll, "PATIENCE", 0.1)
-    reading, store = readers
+    reader, store = reader_and_store
     await store.update("x", {"state": "queued"})
-    position, missed, events = await reading.read("", wait=True)
-    assert (missed, events) == (False, [])
-    assert await reading.read(position, wait=True) == (position, False, [])
+    position, has_gap, events = await reader.read("", wait=True)
+    assert (has_gap, events) == (False, [])
+    assert await reader.read(position, wait=True) == (position, False, [])
 
 
-async def test_that_events_are_gone_is_said_and_not_passed_over(readers: Both, redis: Redis) -> None:
-    reading, store = readers
+async def test_that_events_are_gone_is_said_and_not_passed_over(reader_and_store: Both, redis: Redis) -> None:
+    reader, store = reader_and_store
     await store.update("old", {"state": "queued"})
-    position, _, _ = await reading.read("0-0", wait=False)
+    position, _, _ = await reader.read("0-0", wait=False)
     for number in range(3):
         await store.update(f"{number}", {"state": "queued"})
     redis.data.xtrim("tinyci:events", maxlen=2, approximate=False)
-    position, missed, events = await reading.read(position, wait=True)
-    assert (missed, told(events)) == (True, [("1", "queued"), ("2", "queued")])
-    assert await reading.read(position, wait=False) == (position, False, [])
-    assert (await reading.read("0-0", wait=False))[1] is False, "who begins has missed nothing"
+    position, has_gap, events = await reader.read(position, wait=True)
+    assert (has_gap, jobs_and_states(events)) == (True, [("1", "queued"), ("2", "queued")])
+    assert await reader.read(position, wait=False) == (position, False, [])
+    assert (await reader.read("0-0", wait=False))[1] is False, "who begins has missed nothing"
 
 
-async def test_the_position_of_another_stream_is_one_from_which_events_are_missing(readers: Both, redis: Redis) -> None:
-    reading, store = readers
+async def test_the_position_of_another_stream_is_one_from_which_events_are_missing(
+    reader_and_store: Both, redis: Redis
+) -> None:
+    reader, store = reader_and_store
     await store.update("x", {"state": "queued"})
-    position, missed, events = await reading.read("99999999999999-0", wait=True)
-    assert (missed, told(events)) == (True, [("x", "queued")])
+    position, has_gap, events = await reader.read("99999999999999-0", wait=True)
+    assert (has_gap, jobs_and_states(events)) == (True, [("x", "queued")])
     redis.data.delete("tinyci:events")
-    assert await reading.read(position, wait=True) == ("0-0", True, [])
+    assert await reader.read(position, wait=True) == ("0-0", True, [])
 
 
-async def test_an_answer_has_a_limit_and_goes_on_at_it(readers: Both, redis: Redis) -> None:
-    reading, _ = readers
+async def test_an_answer_has_a_limit_and_goes_on_at_it(reader_and_store: Both, redis: Redis) -> None:
+    reader, _ = reader_and_store
     with redis.data.pipeline() as pipe:
         for number in range(1200):
             pipe.xadd("tinyci:events", {"job": f"{number}", "state": "queued", "reason": "x" * 500})
         pipe.execute()
-    after, seen = "0-0", []
+    after, jobs = "0-0", []
     while True:
-        after, _, events = await reading.read(after, wait=False)
+        after, _, events = await reader.read(after, wait=False)
         if not events:
             break
         assert sum(len(text) for each in events for text in each.values()) <= 300_000
-        seen += [each["job"] for each in events]
-    assert seen == [f"{number}" for number in range(1200)]
+        jobs += [each["job"] for each in events]
+    assert jobs == [f"{number}" for number in range(1200)]
 
 
 @pytest.mark.parametrize("after", ["x", "-0", "-501", "-1x", "1", "1-", "-", "1-1-1", "1-1\n", "٣-0", "1" * 21 + "-0"])
-async def test_what_is_no_position_is_refused(readers: Both, after: str) -> None:
+async def test_what_is_no_position_is_refused(reader_and_store: Both, after: str) -> None:
     with pytest.raises(PositionError, match="expected the position that an earlier call returned"):
-        await readers[0].read(after, wait=False)
+        await reader_and_store[0].read(after, wait=False)
 
 
 # -- the command line --------------------------------------------------------------------------------------------
@@ -164,14 +166,9 @@ def person(message_bus: MessageBus) -> Follower:
 
 
 @pytest_asyncio.fixture
-async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
-) -> AsyncIterator[ObjectServer]:
-    use_bus(message_bus, monkeypatch)
-    made = object_server(requests, "mail", "web")
-    await made.connect()
-    yield made
-    await made.close()
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    async with serving(requests, "mail", "web") as server:
+        yield server
 
 
 def happen(requests: FakeRequests, api: ObjectServer, state: str, repo: str = "web", **more: str) -> None:

@@ -1,4 +1,4 @@
-"""org.tinyci1 is as its files and its manual page say, and tells nobody what is not meant for callers."""
+"""org.tinyci1 agrees with its interface files and its manual page, and keeps secrets from its callers."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ import pytest_asyncio
 from busclient import MANAGER, BusClient
 from fakepolkit import FakePolkit
 from fakerequests import ID, JOB_PATH, FakeRequests
-from objectserver import object_server, use_bus
+from objectserver import serving
 from servers import TREE, MessageBus
 from tinyci.api.jobobject import path_of
 from tinyci.api.objects import ObjectServer
@@ -31,15 +31,10 @@ SECRET = "secret of /var/lib/tinyci/x.py"
 
 
 @pytest_asyncio.fixture
-async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
-) -> AsyncIterator[ObjectServer]:
-    use_bus(message_bus, monkeypatch)
-    made = object_server(requests, "web")
-    await made.connect()
-    made.add(ID, {**FIELDS, "state": "succeeded"})
-    yield made
-    await made.close()
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    async with serving(requests, "web") as server:
+        server.add(ID, {**FIELDS, "state": "succeeded"})
+        yield server
 
 
 @pytest_asyncio.fixture
@@ -50,9 +45,9 @@ async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator
 
 
 async def described(client: BusClient, path: str, interface: str) -> ElementTree.Element:
-    (said,) = await client.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
-    (found,) = ElementTree.fromstring(said).findall(f"interface[@name='{interface}']")
-    return found
+    (xml,) = await client.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+    (element,) = ElementTree.fromstring(xml).findall(f"interface[@name='{interface}']")
+    return element
 
 
 # -- what is written of it ---------------------------------------------------------------------------------------
@@ -75,7 +70,7 @@ async def test_a_file_is_what_the_daemon_says(client: BusClient, path: Path) -> 
     assert canonical(file) == canonical(await described(client, place, path.stem))
 
 
-def argument(element: ElementTree.Element, is_signal: bool) -> str:
+def argument(element: ElementTree.Element, *, is_signal: bool) -> str:
     direction = "" if is_signal else f"{element.get('direction')} "
     return f"{direction}{element.get('type')} *{element.get('name')}*"
 
@@ -84,15 +79,15 @@ def argument(element: ElementTree.Element, is_signal: bool) -> str:
 async def test_the_manual_page_has_every_member_and_no_other(client: BusClient, place: tuple[str, str]) -> None:
     manager, _, job = PAGE.partition("\n# A JOB\n")
     section = manager if place is MANAGER else job.partition("\n# ERRORS\n")[0]
-    told = re.findall(r"^(\*\*[A-Z].*)\n:   ", section, re.M)
-    there = []
+    entries = re.findall(r"^(\*\*[A-Z].*)\n:   ", section, re.M)
+    members = []
     for member in await described(client, *place):
         name = f"**{member.get('name')}**"
         if member.tag == "property":
-            there.append(f"{name} {member.get('type')}")
+            members.append(f"{name} {member.get('type')}")
         else:
-            there.append(f"{name}({', '.join(argument(each, member.tag == 'signal') for each in member)})")
-    assert sorted(told) == sorted(there)
+            members.append(f"{name}({', '.join(argument(each, is_signal=member.tag == 'signal') for each in member)})")
+    assert sorted(entries) == sorted(members)
 
 
 def page_properties() -> dict[str, tuple[str, str]]:
@@ -134,12 +129,12 @@ def test_the_manual_page_has_every_error() -> None:
         for room in ("api", "daemon")
         for path in (TREE / "daemon" / "tinyci" / room).glob("*.py")
     )
-    ours = re.findall(r'RequestError\(\s*"(\w+)"', code) + re.findall(r"\.Error\.([A-Z]\w+)", code)
+    names = re.findall(r'RequestError\(\s*"(\w+)"', code) + re.findall(r"\.Error\.([A-Z]\w+)", code)
     freedesktop = {"AccessDenied", "InteractiveAuthorizationRequired", "InvalidArgs"}
-    told = re.findall(r"^\*\*org\.(?:tinyci1|freedesktop\.DBus)\.Error\.(\w+)\*\*$", PAGE, re.M)
+    entries = re.findall(r"^\*\*org\.(?:tinyci1|freedesktop\.DBus)\.Error\.(\w+)\*\*$", PAGE, re.M)
     # Every D-Bus service answers with these, and systemd's are what we hear and do not say.
-    others = {"Failed", "UnknownMethod", "UnknownObject", "UnknownInterface", "NoReply", "Disconnected"}
-    assert set(told) == (set(ours) | freedesktop) - others
+    foreign = {"Failed", "UnknownMethod", "UnknownObject", "UnknownInterface", "NoReply", "Disconnected"}
+    assert set(entries) == (set(names) | freedesktop) - foreign
 
 
 # -- what callers may not know -----------------------------------------------------------------------------------
@@ -191,11 +186,11 @@ async def test_strange_arguments_are_refused_in_a_sentence(
         signature = "".join(str(each.get("type")) for each in method.findall("arg[@direction='in']"))
         pools = [STRINGS if kind == "s" else [False] for kind in signature]
         for body in product(*pools) if len(pools) < 2 else zip(*map(cycled, pools), strict=True):
-            found = await refusal(client, *place, name, signature, *body)
-            assert EXPECTED.fullmatch(found), (name, found)
+            error = await refusal(client, *place, name, signature, *body)
+            assert EXPECTED.fullmatch(error), (name, error)
         for kind, value in STRANGE:
-            found = await refusal(client, *place, name, kind, value)
-            assert found == "org.freedesktop.DBus.Error.UnknownMethod", (name, kind, found)
+            error = await refusal(client, *place, name, kind, value)
+            assert error == "org.freedesktop.DBus.Error.UnknownMethod", (name, kind, error)
     assert not caplog.records, "nothing is a defect of ours"
     assert all(len(details["repo"]) <= 64 for _, details, _ in polkit.questions)
     assert len((await client.call(*MANAGER, "ListJobs"))[0]) == 1
@@ -227,9 +222,9 @@ def cycled(pool: list[Any]) -> list[Any]:
 async def test_what_is_not_there_is_refused_in_a_sentence(
     client: BusClient, path: str, interface: str, member: str, signature: str, body: list[Any]
 ) -> None:
-    found = await refusal(client, path, interface, member, signature, *body)
-    assert found
-    assert EXPECTED.fullmatch(found), found
+    error = await refusal(client, path, interface, member, signature, *body)
+    assert error
+    assert EXPECTED.fullmatch(error), error
 
 
 @pytest.mark.parametrize("member", [("Retry", "s", ID), ("Rollback", "s", "web"), ("Run", "ss", "web", ""), ("Pause",)])
@@ -244,9 +239,9 @@ async def test_of_a_defect_callers_learn_only_that_it_is_one(
         raise OSError(SECRET)
 
     monkeypatch.setattr(requests, "note", broken)
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as failure:
         await client.call(*MANAGER, *member)
-    assert str(caught.value) == "an internal error, see the journal of tinyci.service"
+    assert str(failure.value) == "an internal error, see the journal of tinyci.service"
 
 
 # -- a bus that stands still -------------------------------------------------------------------------------------
@@ -264,7 +259,7 @@ async def test_three_thousand_messages_for_a_bus_that_stands_still_cost_nothing(
     for _ in range(100):  # turns of the loop, in which the socket's buffer fills up
         await asyncio.sleep(0)
     message_bus.resume()
-    said = [await client.signals.get() for _ in range(3000)]
-    assert [member for _, _, member, _ in said] == ["JobNew", "PropertiesChanged", "JobRemoved"] * 1000
-    assert [arguments[0] for _, _, member, arguments in said if member == "JobRemoved"] == ids
+    signals = [await client.signals.get() for _ in range(3000)]
+    assert [member for _, _, member, _ in signals] == ["JobNew", "PropertiesChanged", "JobRemoved"] * 1000
+    assert [arguments[0] for _, _, member, arguments in signals if member == "JobRemoved"] == ids
     assert await client.call(*MANAGER, "GetJob", "s", ids[-1]) == [path_of(ids[-1])]

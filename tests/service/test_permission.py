@@ -1,4 +1,4 @@
-"""Who may change something is polkit's to say: what it allows is carried out, the rest is refused by name.
+"""polkit decides about each change: the requests that it allows are carried out, all others refused by name.
 
 polkit is played by an object on the test's bus with polkit's own name, path and interface.
 """
@@ -14,7 +14,7 @@ import pytest_asyncio
 from busclient import MANAGER, BusClient
 from fakepolkit import FakePolkit
 from fakerequests import ID, JOB_PATH, NEW_ID, NEW_PATH, FakeRequests
-from objectserver import object_server, use_bus
+from objectserver import serving
 from servers import MessageBus
 from tinyci.api.objects import ObjectServer
 from tinyci.api.requests import RequestError
@@ -25,15 +25,10 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest_asyncio.fixture
-async def tinyci(
-    message_bus: MessageBus, monkeypatch: pytest.MonkeyPatch, requests: FakeRequests
-) -> AsyncIterator[ObjectServer]:
-    use_bus(message_bus, monkeypatch)
-    made = object_server(requests, "web")
-    await made.connect()
-    made.add(ID, FIELDS)
-    yield made
-    await made.close()
+async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterator[ObjectServer]:
+    async with serving(requests, "web") as server:
+        server.add(ID, FIELDS)
+        yield server
 
 
 @pytest_asyncio.fixture
@@ -44,10 +39,10 @@ async def client(message_bus: MessageBus, tinyci: ObjectServer) -> AsyncIterator
 
 
 async def refusal(client: BusClient, *request: Any) -> str:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as failure:
         await client.call(*MANAGER, *request)
-    assert str(caught.value)
-    return caught.value.name
+    assert str(failure.value)
+    return failure.value.name
 
 
 REQUESTS = [
@@ -137,8 +132,8 @@ async def test_a_request_that_cannot_be_carried_out_is_told_by_its_name(
 async def test_a_pause_is_seen_by_all(polkit: FakePolkit, client: BusClient) -> None:
     await client.bus.match("type='signal',path='/org/tinyci1'")
     await client.call(*MANAGER, "Pause")
-    _, _, member, (interface, changed, _) = await client.signals.get()
-    assert (member, interface, changed["Paused"].value) == ("PropertiesChanged", "org.tinyci1.Manager", True)
+    _, _, member, (interface, values, _) = await client.signals.get()
+    assert (member, interface, values["Paused"].value) == ("PropertiesChanged", "org.tinyci1.Manager", True)
     assert await client.get(*MANAGER, "Paused") == ("b", True)
 
 
