@@ -298,4 +298,4 @@ async def test_after_a_restart_of_the_bus_everything_is_there_again(
     finally:
         connection.cancel()
         await bus.close()
-    assert errors[0] == "the connection to the system bus was errors"
+    assert errors[0] == "the connection to the system bus was lost"
