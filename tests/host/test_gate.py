@@ -12,7 +12,7 @@ SYSTEMD = "org.freedesktop.systemd1"
 CLIENT = """
 import asyncio, sys
 sys.path[:0] = ["/opt/tinyci/lib/python3.%d/site-packages" % sys.version_info.minor]
-from tinyci.dbus.bus import Bus, BusError, BusGone, Variant
+from tinyci.dbus.bus import Bus, BusError, BusGoneError, Variant
 
 async def main(address, uid, path, interface, member, signature, *body):
     try:
@@ -20,7 +20,7 @@ async def main(address, uid, path, interface, member, signature, *body):
         print(await bus.call("org.freedesktop.systemd1", path, interface, member, signature, *eval(body[0])))
     except BusError as error:
         print(error.name)
-    except BusGone as error:
+    except BusGoneError as error:
         print("gone:", error)
 
 asyncio.run(main(*sys.argv[1:]))
