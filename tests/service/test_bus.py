@@ -280,7 +280,7 @@ async def test_a_call_whose_connection_is_lost_ends_at_once(
 
 async def test_the_loss_of_the_connection_is_told(bus: Bus, message_bus: MessageBus) -> None:
     assert bus.connected
-    waiting = asyncio.create_task(bus.gone())
+    waiting = asyncio.create_task(bus.wait_closed())
     await asyncio.sleep(0)
     assert not waiting.done()
     message_bus.kill()
@@ -293,7 +293,7 @@ async def test_the_loss_of_the_connection_is_told(bus: Bus, message_bus: Message
 async def test_a_connection_that_we_close_is_gone(message_bus: MessageBus) -> None:
     bus = await Bus.connect(message_bus.address)
     await bus.close()
-    await bus.gone()
+    await bus.wait_closed()
     assert not bus.connected
     await bus.close()
 
@@ -305,7 +305,7 @@ async def test_no_descriptor_is_left(message_bus: MessageBus) -> None:
         await bus.close()
     lost = await Bus.connect(message_bus.address)
     message_bus.kill()
-    await lost.gone()
+    await lost.wait_closed()
     await lost.close()
     for _ in range(3):
         with pytest.raises(BusGoneError):

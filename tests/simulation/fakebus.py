@@ -32,7 +32,7 @@ class FakeBus:
     def connected(self) -> bool:
         return not self._lost.is_set()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         await self._lost.wait()
 
     async def close(self) -> None:

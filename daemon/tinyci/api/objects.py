@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from tinyci.api.eventreader import EventReader
-from tinyci.api.jobobject import PATH, JobObject, path_of
+from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.jobregistry import JobRegistry
 from tinyci.api.jobsource import JobSource, JobStore
 from tinyci.api.managerobject import ManagerObject
 from tinyci.api.outputreader import OutputReader
-from tinyci.api.polkit import NAME, Authority
+from tinyci.api.polkit import Authority
 from tinyci.api.requests import Requests
 from tinyci.daemon.diagnosis import Diagnosis
+from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.job import is_id
 from tinyci.model.state import is_final
@@ -35,9 +36,9 @@ class ObjectServer:
         bus = await Bus.connect()
         try:
             bus.remember_callers()
-            bus.export(PATH, self._manager)
+            bus.export(names.PATH, self._manager)
             self._jobs.export_on(bus)
-            await bus.own(NAME)
+            await bus.own(names.NAME)
         except (BusGoneError, BusError):
             self._jobs.export_on(None)
             await bus.close()
@@ -48,7 +49,7 @@ class ObjectServer:
         """Connect again each time that the connection is lost; `on_lost` is called with each error."""
         while True:
             assert self._bus
-            await self._bus.gone()
+            await self._bus.wait_closed()
             on_lost("the connection to the system bus was lost")
             await self._bus.close()
             self._bus = self._authority.bus = None

@@ -1,7 +1,7 @@
-"""Members of the interfaces that we offer on the bus, described in full to who introspects them.
+"""The members of our interfaces on the bus, described in full for introspection.
 
 The library names no argument that a method or a signal gives out, and does not say which changes of a property are
-told; see "org.freedesktop.DBus.Property.EmitsChangedSignal" in the D-Bus Specification.
+signalled; see "org.freedesktop.DBus.Property.EmitsChangedSignal" in the D-Bus Specification.
 """
 
 import inspect
@@ -15,38 +15,41 @@ EMITS_CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
 
 def method(*returns: str) -> Callable[[Any], Any]:
-    """A method that returns values of those names."""
+    """Export a method; its values have these names."""
 
     def decorate(function: Any) -> Any:
-        made = bus.method()(function)
-        _name(made.__dict__["__DBUS_METHOD"].introspection.out_args, returns)
-        return made
+        member = bus.method()(function)
+        _name(member.__dict__["__DBUS_METHOD"].introspection.out_args, returns)
+        return member
 
     return decorate
 
 
 def signal(function: Any) -> Any:
-    """A signal, whose arguments are called as those of the function."""
-    made = bus.signal()(function)
+    """Export a signal; its arguments have the names of the function's."""
+    member = bus.signal()(function)
     _, *names = inspect.signature(function).parameters
-    _name(made.__dict__["__DBUS_SIGNAL"].introspection.args, names)
-    return made
+    _name(member.__dict__["__DBUS_SIGNAL"].introspection.args, names)
+    return member
 
 
 def prop(emits: str, name: str | None = None) -> Callable[[Any], Any]:
-    """A property that can be read. `emits`: "true" when its changes are told, "const" when it has none, "false"."""
+    """Export a property that can be read.
+
+    `emits`: "true" if its changes are signalled, "false" if they are not, "const" if there are none.
+    """
 
     def decorate(getter: Any) -> Any:
-        made = bus.dbus_property(access=bus.PropertyAccess.READ, name=name)(getter)
-        plain = made.introspection.to_xml
+        member = bus.dbus_property(access=bus.PropertyAccess.READ, name=name)(getter)
+        plain = member.introspection.to_xml
 
         def annotated() -> ElementTree.Element:
             element: ElementTree.Element = plain()
             ElementTree.SubElement(element, "annotation", name=EMITS_CHANGED, value=emits)
             return element
 
-        made.introspection.to_xml = annotated
-        return made
+        member.introspection.to_xml = annotated
+        return member
 
     return decorate
 

@@ -11,14 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tinyci.dbus import names
 from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGoneError
 
-_NAME = "org.freedesktop.systemd1"
-_PATH = "/org/freedesktop/systemd1"
-_MANAGER = "org.freedesktop.systemd1.Manager"
-_UNIT = "org.freedesktop.systemd1.Unit"
-_SERVICE = "org.freedesktop.systemd1.Service"
-_PROPERTIES = "org.freedesktop.DBus.Properties"
+_NAME, _PATH, _MANAGER = names.SYSTEMD
+_UNIT = f"{_NAME}.Unit"
+_SERVICE = f"{_NAME}.Service"
 GATES = "/run/tinyci-gate"
 
 _KEPT_RESULTS = 1024
@@ -26,11 +24,15 @@ _LOOK_AGAIN = 30.0
 """Seconds after which a signal is no longer relied upon: a manager that was re-executed may have lost one."""
 
 # The manager, or polkit behind it, went away over the question.
-_UNANSWERED = frozenset(
-    f"org.freedesktop.DBus.Error.{name}"
-    for name in ("NoReply", "TimedOut", "Timeout", "Disconnected", "ServiceUnknown", "NameHasNoOwner")
-)
-_DESTRUCTIVE = "org.freedesktop.systemd1.TransactionIsDestructive"
+_NO_ANSWER = {
+    names.NO_REPLY,
+    names.TIMED_OUT,
+    names.TIMEOUT,
+    names.DISCONNECTED,
+    names.SERVICE_UNKNOWN,
+    names.NAME_HAS_NO_OWNER,
+}
+_DESTRUCTIVE = f"{_NAME}.TransactionIsDestructive"
 
 
 class ManagerError(Exception):
@@ -88,7 +90,7 @@ class Unit:
 
 
 class Manager:
-    """One connection to one manager. Lost for good when gone() returns; connect() anew then."""
+    """One connection to one manager. Lost for good when wait_closed() returns; connect() anew then."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -122,7 +124,9 @@ class Manager:
         bus.on_signal(manager._signal)
         try:
             await bus.match(f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'")
-            await bus.match(f"type='signal',sender='{_NAME}',interface='{_PROPERTIES}',path_namespace='{_PATH}/unit'")
+            await bus.match(
+                f"type='signal',sender='{_NAME}',interface='{names.PROPERTIES}',path_namespace='{_PATH}/unit'"
+            )
             await manager._call("Subscribe")
         except ManagerError as error:
             if "AlreadySubscribed" not in str(error):
@@ -136,8 +140,8 @@ class Manager:
             raise
         return manager
 
-    async def gone(self) -> None:
-        await self._bus.gone()
+    async def wait_closed(self) -> None:
+        await self._bus.wait_closed()
 
     @property
     def connected(self) -> bool:
@@ -207,7 +211,7 @@ class Manager:
                 return self._results[job]
             waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiters.setdefault(job, []).append(waiter)  # several: two restarts of one unit are one job
-            lost = asyncio.ensure_future(self._bus.gone())
+            lost = asyncio.ensure_future(self._bus.wait_closed())
             try:
                 await asyncio.wait((waiter, lost), timeout=_LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -246,7 +250,7 @@ class Manager:
         """An event that is set at each change of the unit's properties, and when the connection is lost."""
         event = asyncio.Event()
         self._changes.setdefault(path, []).append(event)
-        lost = asyncio.ensure_future(self._bus.gone())
+        lost = asyncio.ensure_future(self._bus.wait_closed())
         lost.add_done_callback(lambda _: event.set())
         try:
             yield event
@@ -259,13 +263,13 @@ class Manager:
     async def _raise_if_stopping(self) -> None:
         """Return at once, unless the manager shuts down: what it says of its units then tells nothing of them, so
         await its end, and raise ManagerGone."""
-        state = (await self._call_at(_PATH, _PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
+        state = (await self._call_at(_PATH, names.PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
         if state == "stopping":
-            await self._bus.gone()
+            await self._bus.wait_closed()
             raise ManagerGoneError("the manager shuts down")
 
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
-        values = (await self._call_at(path, _PROPERTIES, "GetAll", "s", interface))[0]
+        values = (await self._call_at(path, names.PROPERTIES, "GetAll", "s", interface))[0]
         return {key: variant.value for key, variant in values.items()}
 
     async def _call_on_listed_unit(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
@@ -287,7 +291,7 @@ class Manager:
         try:
             return await self._bus.call(_NAME, path, interface, member, signature, *body)
         except BusError as error:
-            if error.name in _UNANSWERED:
+            if error.name in _NO_ANSWER:
                 raise ManagerGoneError(f"{member}: {error}") from None
             if error.name == _DESTRUCTIVE:  # nothing is started beside the jobs of a shutdown
                 await self._raise_if_stopping()
@@ -304,6 +308,6 @@ class Manager:
                     waiter.set_result(result)
             while len(self._results) > _KEPT_RESULTS:
                 self._results.popitem(last=False)
-        elif interface == _PROPERTIES:
+        elif interface == names.PROPERTIES:
             for event in self._changes.get(path, ()):
                 event.set()
