@@ -6,19 +6,18 @@ from typing import Any
 from tinyci.api import values
 from tinyci.api.longpoll import PositionError
 from tinyci.api.outputreader import OutputReader
-from tinyci.api.polkit import NAME, Authority
+from tinyci.api.polkit import Authority
 from tinyci.api.requests import Requests
+from tinyci.dbus import names
 from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop
 from tinyci.model import fields
 from tinyci.model.fields import Field
 
-PATH = "/org/tinyci1"
-
 
 def path_of(job_id: str) -> str:
     """Return the object path of a job; D-Bus allows no dashes in one."""
-    return f"{PATH}/job/_{job_id.replace('-', '')}"
+    return f"{names.PATH}/job/_{job_id.replace('-', '')}"
 
 
 class JobObject(ServiceInterface):  # type: ignore[misc]
@@ -27,7 +26,7 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
     def __init__(
         self, job_id: str, texts: Mapping[str, str], requests: Requests, authority: Authority, output: OutputReader
     ) -> None:
-        super().__init__(f"{NAME}.Job")
+        super().__init__(names.JOB)
         self.id = job_id
         self.fields = dict(texts)
         self._requests = requests
@@ -64,7 +63,7 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
             reading = self._output.read(self.id, self.fields, after, wait=wait)
             position, lines, state = await self._authority.carry_out(reading)
         except PositionError as error:
-            raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
+            raise ReplyError(names.INVALID_ARGS, str(error)) from None
         return [position, [values.string(line) for line in lines], values.string(state)]
 
     def change(self, texts: Mapping[str, str]) -> None:

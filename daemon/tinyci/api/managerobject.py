@@ -8,8 +8,9 @@ from tinyci.api.eventreader import EventReader
 from tinyci.api.jobobject import path_of
 from tinyci.api.jobregistry import JobRegistry
 from tinyci.api.longpoll import PositionError
-from tinyci.api.polkit import NAME, Authority, user_name
+from tinyci.api.polkit import Authority, user_name
 from tinyci.api.requests import Requests
+from tinyci.dbus import names
 from tinyci.dbus.bus import ReplyError, ServiceInterface
 from tinyci.dbus.interface import method, prop, signal
 from tinyci.model.state import State, is_final
@@ -29,7 +30,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         events: EventReader,
         diagnosis: "Diagnosis | None",
     ) -> None:
-        super().__init__(f"{NAME}.Manager")
+        super().__init__(names.MANAGER)
         self._jobs = jobs
         self._requests = requests
         self._authority = authority
@@ -118,7 +119,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         try:
             position, has_gap, events = await self._authority.carry_out(self._events.read(after, wait=wait))
         except PositionError as error:
-            raise ReplyError("org.freedesktop.DBus.Error.InvalidArgs", str(error)) from None
+            raise ReplyError(names.INVALID_ARGS, str(error)) from None
         return [position, has_gap, [{name: values.string(text) for name, text in each.items()} for each in events]]
 
     @method()

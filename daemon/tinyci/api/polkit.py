@@ -9,14 +9,12 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from tinyci.api.requests import RequestError
+from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError, Caller, ReplyError, Variant, caller
 from tinyci.model.repo import is_name
 
-NAME = "org.tinyci1"
-
 T = TypeVar("T")
 
-_NAME = "org.freedesktop.PolicyKit1"
 _ASK_A_PERSON = 1
 _PATIENCE = 120.0
 """Seconds that a person may take for a password."""
@@ -26,9 +24,7 @@ async def check(bus: Bus, who: Caller, action: str, repo: str) -> None:
     """Return when the caller may do `action` (`org.tinyci1.…`) to that repo, and raise DBusReply when not."""
     try:
         answer = await bus.call(
-            _NAME,
-            "/org/freedesktop/PolicyKit1/Authority",
-            f"{_NAME}.Authority",
+            *names.POLKIT,
             "CheckAuthorization",
             "(sa{sv})sa{ss}us",
             ["system-bus-name", {"name": Variant("s", who.name)}],
@@ -39,27 +35,25 @@ async def check(bus: Bus, who: Caller, action: str, repo: str) -> None:
             timeout=_PATIENCE if who.interactive else 20.0,
         )
     except (BusError, BusGoneError) as error:
-        raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"polkit cannot be asked: {error}") from None
+        raise ReplyError(names.ACCESS_DENIED, f"polkit cannot be asked: {error}") from None
     allowed, challenge, _ = answer[0]
     if allowed:
         return
     about = f"{action} for {repo}" if repo else action
     if challenge:
         raise ReplyError(
-            "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+            names.AUTHORIZATION_REQUIRED,
             f"polkit wants an administrator to authenticate for {about}: ask as root, or with a rule that allows it",
         )
-    raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"polkit does not allow you {about}")
+    raise ReplyError(names.ACCESS_DENIED, f"polkit does not allow you {about}")
 
 
 async def answers(bus: Bus) -> None:
     """Return when polkit knows our actions and answers us about others. Raises BusError or BusGone."""
-    dbus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-    somebody = (await bus.call(*dbus, "GetNameOwner", "s", "org.tinyci1", timeout=5.0))[0]
+    somebody = (await bus.call(*names.BUS, "GetNameOwner", "s", names.NAME, timeout=5.0))[0]
     subject = ["system-bus-name", {"name": Variant("s", somebody)}]
-    body = (subject, "org.tinyci1.cancel", {"repo": ""}, 0, "")
-    authority = ("/org/freedesktop/PolicyKit1/Authority", f"{_NAME}.Authority")
-    await bus.call(_NAME, *authority, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=5.0)
+    body = (subject, f"{names.NAME}.cancel", {"repo": ""}, 0, "")
+    await bus.call(*names.POLKIT, "CheckAuthorization", "(sa{sv})sa{ss}us", *body, timeout=5.0)
 
 
 class Authority:
@@ -71,22 +65,22 @@ class Authority:
     async def allow(self, verb: str, repo: str) -> int:
         """The uid of the caller of the method that runs now, who may do that. Raises DBusReply."""
         if repo and not is_name(repo):  # nor would polkit want to be asked about that
-            raise ReplyError(f"{NAME}.Error.NoSuchRepo", f"{repo[:64]!r} is not the name of a repo")
+            raise ReplyError(names.NO_SUCH_REPO, f"{repo[:64]!r} is not the name of a repo")
         who, bus = caller(), self.bus
         if bus is None:
-            raise ReplyError(f"{NAME}.Error.ShuttingDown", "tinyci is not on the bus now; ask again")
-        await check(bus, who, f"{NAME}.{verb}", repo)
+            raise ReplyError(names.SHUTTING_DOWN, "tinyci is not on the bus now; ask again")
+        await check(bus, who, f"{names.NAME}.{verb}", repo)
         try:
             return await bus.user_of(who.name)
         except (BusError, BusGoneError) as error:
-            raise ReplyError("org.freedesktop.DBus.Error.AccessDenied", f"who asks is not known: {error}") from None
+            raise ReplyError(names.ACCESS_DENIED, f"who asks is not known: {error}") from None
 
     async def carry_out(self, request: Awaitable[T]) -> T:
         """What the request returns. Raises DBusReply."""
         try:
             return await request
         except RequestError as error:
-            raise ReplyError(f"{NAME}.Error.{error.name}", str(error)) from None
+            raise ReplyError(f"{names.ERROR}.{error.name}", str(error)) from None
 
 
 def user_name(uid: int) -> str:

@@ -9,19 +9,13 @@ from tinyci.cli import agent
 from tinyci.cli.exitstatus import FAILED, NO_DAEMON, REFUSED, UNKNOWN, CommandError
 from tinyci.cli.jobnames import ListedJob, find
 from tinyci.cli.terminal import safe
+from tinyci.dbus import names
 from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGoneError
+from tinyci.dbus.names import JOB, MANAGER, NAME, PATH
 
-NAME = "org.tinyci1"
-PATH = "/org/tinyci1"
-MANAGER = f"{NAME}.Manager"
-JOB = f"{NAME}.Job"
-
-_PROPERTIES = "org.freedesktop.DBus.Properties"
-_ERROR = "org.freedesktop.DBus.Error."
-_NO_DAEMON = (f"{_ERROR}ServiceUnknown", f"{_ERROR}NameHasNoOwner")
-_LOST = (f"{_ERROR}NoReply", f"{_ERROR}Disconnected", f"{NAME}.Error.ShuttingDown")
-_UNKNOWN = tuple(f"{NAME}.Error.{what}" for what in ("NoSuchJob", "NoSuchRepo", "NoSuchRef"))
-_CHALLENGE = f"{_ERROR}InteractiveAuthorizationRequired"
+_NO_DAEMON = (names.SERVICE_UNKNOWN, names.NAME_HAS_NO_OWNER)
+_LOST = (names.NO_REPLY, names.DISCONNECTED, names.SHUTTING_DOWN)
+_UNKNOWN = (names.NO_SUCH_JOB, names.NO_SUCH_REPO, names.NO_SUCH_REF)
 _A_PERSON = 150.0
 """Seconds for an answer that waits for a password; the daemon gives up before."""
 _A_BUILD = 60.0
@@ -61,7 +55,7 @@ class Client:
             try:
                 return await self.bus.call(NAME, PATH, MANAGER, member, signature, *body, timeout=_A_BUILD)
             except BusError as error:
-                if error.name != _CHALLENGE or not agent.is_possible():
+                if error.name != names.AUTHORIZATION_REQUIRED or not agent.is_possible():
                     raise
             with agent.ready():
                 return await self.bus.call(
@@ -80,10 +74,10 @@ class Client:
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
         """One property."""
-        return (await self.call(path, _PROPERTIES, "Get", "ss", interface, name))[0].value
+        return (await self.call(path, names.PROPERTIES, "Get", "ss", interface, name))[0].value
 
     async def properties(self, path: str, interface: str = JOB) -> dict[str, Any]:
-        values = (await self.call(path, _PROPERTIES, "GetAll", "s", interface))[0]
+        values = (await self.call(path, names.PROPERTIES, "GetAll", "s", interface))[0]
         return {name: variant.value for name, variant in values.items()}
 
     async def find(self, name: str) -> ListedJob:
@@ -144,12 +138,12 @@ def _failure(error: BusError) -> CommandError:
         return CommandError(NO_DAEMON, "the daemon does not run: systemctl start tinyci")
     if error.name in _LOST:
         return CommandError(NO_DAEMON, f"the daemon went away: {text}")
-    if error.name in (_CHALLENGE, f"{_ERROR}AccessDenied"):
+    if error.name in (names.AUTHORIZATION_REQUIRED, names.ACCESS_DENIED):
         return CommandError(REFUSED, text)
-    if error.name == f"{NAME}.Error.Unavailable":
+    if error.name == names.UNAVAILABLE:
         return CommandError(NO_DAEMON, text)
     if error.name in _UNKNOWN:
         return CommandError(UNKNOWN, text)
-    if error.name in (f"{_ERROR}UnknownMethod", f"{_ERROR}UnknownObject"):
+    if error.name in (names.UNKNOWN_METHOD, names.UNKNOWN_OBJECT):
         return CommandError(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")
     return CommandError(FAILED, text)

@@ -71,8 +71,9 @@ def _values(action: argparse.Action, given: Sequence[str], begun: str) -> Iterat
 
 async def _ask(kind: str, given: Sequence[str], begun: str) -> list[tuple[str, str]]:
     """Candidates that the daemon knows."""
-    from tinyci.cli.client import MANAGER, PATH, Client
+    from tinyci.cli.client import Client
     from tinyci.cli.jobnames import branch, short
+    from tinyci.dbus.names import MANAGER, PATH
 
     async with asyncio.timeout(_PATIENCE):
         daemon = await Client.connect()

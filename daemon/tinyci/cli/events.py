@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from tinyci.cli import client, terminal
-from tinyci.cli.client import MANAGER, PATH, Client, is_lost
+from tinyci.cli.client import Client, is_lost
 from tinyci.cli.exitstatus import OK, CommandError
 from tinyci.cli.jobnames import branch, short
 from tinyci.cli.terminal import safe
+from tinyci.dbus.names import MANAGER, PATH
 
 _SHOWN = 20
 _AT_ONCE = 500

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from tinyci.cli.client import JOB, Client, is_lost
+from tinyci.cli.client import Client, is_lost
 from tinyci.cli.exitstatus import OF_STATE, OK, UNKNOWN, CommandError
 from tinyci.cli.jobnames import ListedJob, short
 from tinyci.cli.terminal import Progress, has_colours, safe
+from tinyci.dbus.names import JOB
 from tinyci.model.timespan import brief
 from tinyci.model.timestamp import seconds
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 
 from tinyci.cli import client
-from tinyci.cli.client import JOB, Client
+from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import LIVE, OF_STATE, OK
 from tinyci.cli.jobnames import ListedJob, branch, short
 from tinyci.cli.terminal import table
+from tinyci.dbus.names import JOB
 from tinyci.model.timespan import brief
 
 _ON_A_TERMINAL = 20

@@ -5,10 +5,11 @@ import argparse
 import sys
 
 from tinyci.cli import client
-from tinyci.cli.client import MANAGER, PATH, Client
+from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import OK
 from tinyci.cli.jobnames import branch
 from tinyci.cli.terminal import table
+from tinyci.dbus.names import MANAGER, PATH
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,11 @@ import argparse
 import sys
 
 from tinyci.cli import client
-from tinyci.cli.client import MANAGER, PATH, Client
+from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import LIVE, OK
 from tinyci.cli.jobnames import branch, short
 from tinyci.cli.terminal import table
+from tinyci.dbus.names import MANAGER, PATH
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tinyci.api.jobobject import PATH
-from tinyci.api.polkit import NAME
+from tinyci.dbus import names
+from tinyci.dbus.names import MANAGER, NAME, PATH
 from tinyci.doctor import files, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
@@ -49,7 +49,7 @@ def judge_bus(error: str, text: str) -> Finding:
 def judge_paused(paused: bool) -> Finding:
     if paused:
         text = "the queue is paused: pushes wait, and none is deployed"
-        return wrong("queue", text, f"busctl call {NAME} {PATH} {NAME}.Manager Resume")
+        return wrong("queue", text, f"busctl call {NAME} {PATH} {MANAGER} Resume")
     return ok("queue", "the queue is not paused")
 
 
@@ -63,7 +63,7 @@ def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
 
 async def look_at_bus(system: System) -> list[Finding]:
     try:
-        await system.ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId")
+        await system.ask(*names.BUS, "GetId")
     except (BusError, BusGoneError) as error:
         return [judge_system_bus(str(error))]
     return [judge_system_bus("")]
@@ -96,9 +96,9 @@ async def look_at(system: System, name: str) -> list[Finding]:
 
 async def _diagnose(system: System, name: str) -> list[Finding]:
     try:
-        rows = (await system.ask(NAME, PATH, f"{NAME}.Manager", "Diagnose", "s", name))[0]
+        rows = (await system.ask(NAME, PATH, MANAGER, "Diagnose", "s", name))[0]
     except (BusError, BusGoneError) as error:
-        if isinstance(error, BusError) and error.name == f"{NAME}.Error.NoSuchRepo":
+        if isinstance(error, BusError) and error.name == names.NO_SUCH_REPO:
             check = "daemon-configuration"
             return [wrong(check, f"the daemon does not know of it yet: {error}", _MENDS[check])]
         return [unchecked("daemon-manager" if name else "daemon-redis", f"the daemon does not say: {error}")]
@@ -106,5 +106,5 @@ async def _diagnose(system: System, name: str) -> list[Finding]:
 
 
 async def _get(system: System, name: str) -> Any:
-    question = ("org.freedesktop.DBus.Properties", "Get", "ss", f"{NAME}.Manager", name)
+    question = (names.PROPERTIES, "Get", "ss", MANAGER, name)
     return (await system.ask(NAME, PATH, *question, limit=PATIENCE))[0].value

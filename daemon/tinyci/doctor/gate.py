@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tinyci.dbus import names
 from tinyci.dbus.bus import Bus
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
@@ -9,9 +10,7 @@ from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import BusError, BusGoneError, System, UnitProperties, own_drop_ins, user_entry
 from tinyci.systemd.manager import GATES
 
-_NAME = "org.freedesktop.systemd1"
-_PATH = "/org/freedesktop/systemd1"
-_MANAGER = f"{_NAME}.Manager"
+_NAME, _PATH, _MANAGER = names.SYSTEMD
 _METHODS = (
     "StartUnit",
     "StopUnit",
@@ -23,17 +22,15 @@ _METHODS = (
     "GetJob",
     "Subscribe",
 )
-_PROPERTIES = "org.freedesktop.DBus.Properties"
 # As in units/system/tinyci-gate@.service (tests/unit/test_doctor.py holds them together).
 PASSES = (
     *(f"--call={_NAME}={_MANAGER}.{method}@{_PATH}" for method in _METHODS),
-    f"--call={_NAME}={_PROPERTIES}.Get@{_PATH}/*",
-    f"--call={_NAME}={_PROPERTIES}.GetAll@{_PATH}/*",
+    f"--call={_NAME}={names.PROPERTIES}.Get@{_PATH}/*",
+    f"--call={_NAME}={names.PROPERTIES}.GetAll@{_PATH}/*",
     f"--broadcast={_NAME}={_MANAGER}.*@{_PATH}",
-    f"--broadcast={_NAME}={_PROPERTIES}.PropertiesChanged@{_PATH}/*",
+    f"--broadcast={_NAME}={names.PROPERTIES}.PropertiesChanged@{_PATH}/*",
 )
 _PROXY = "/usr/bin/xdg-dbus-proxy"
-_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 
 def name_of_gate(uid: int) -> str:
@@ -71,7 +68,7 @@ def judge_tried(uid: int, passed: str, refused: str) -> Finding:
     restart = f"systemctl restart {name_of_gate(uid)}"
     if passed:
         return wrong("gate-tried", f"a call that every deploy needs does not come through the gate: {passed}", restart)
-    if refused != _DENIED:
+    if refused != names.ACCESS_DENIED:
         text = f"the gate passed StartTransientUnit ({refused}), with which the daemon could run anything as the user"
         return wrong("gate-tried", text, restart)
     return ok("gate-tried", "a call that deploys need came through the gate, and one that they do not was refused")
@@ -126,7 +123,7 @@ async def _try(uid: int) -> Finding:
 async def _call(bus: Bus, member: str, signature: str, *body: object) -> str:
     """Raises BusGone."""
     try:
-        await bus.call(_NAME, _PATH, _MANAGER, member, signature, *body, timeout=10.0)
+        await bus.call(*names.SYSTEMD, member, signature, *body, timeout=10.0)
     except BusError as error:
         return error.name
     return ""

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 
-from tinyci.api.polkit import NAME
+from tinyci.dbus import names
 from tinyci.dbus.bus import Variant
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
@@ -15,9 +15,8 @@ from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES
 
-_POLKIT = ("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority")
 _MANAGE = "org.freedesktop.systemd1.manage-units"
-ACTIONS = tuple(f"{NAME}.{verb}" for verb in ("run", "cancel", "retry", "pause", "rollback"))
+ACTIONS = tuple(f"{names.NAME}.{verb}" for verb in ("run", "cancel", "retry", "pause", "rollback"))
 _RESTART = "systemctl restart polkit.service"
 _STAGE = "tinyci-build@" + "0" * 32
 
@@ -82,8 +81,7 @@ def judge_listed(repo: Repo, refused: Collection[str], written: str) -> Finding:
 
 async def look(system: System) -> list[Finding]:
     try:
-        question = ("org.freedesktop.PolicyKit1.Authority", "EnumerateActions", "s", "")
-        known = await system.ask(*_POLKIT, *question, limit=PATIENCE)
+        known = await system.ask(*names.POLKIT, "EnumerateActions", "s", "", limit=PATIENCE)
     except (BusError, BusGoneError) as error:
         install = packages.install("polkitd")
         down, unit = await service.look(system, "polkit", "polkit.service", "nothing of root's is deployed", install)
@@ -118,14 +116,8 @@ async def look_at(system: System, repo: Repo) -> list[Finding]:
 
 async def _may_daemon(system: System, action: str, unit: str, verb: str) -> bool:
     """polkit's answer about the daemon's connection. Raises BusError or BusGone."""
-    owner = (await system.ask(*_BUS, "GetNameOwner", "s", NAME))[0]
+    owner = (await system.ask(*names.BUS, "GetNameOwner", "s", names.NAME))[0]
     details = {"unit": unit, "verb": verb} if verb else {}
     subject = ["system-bus-name", {"name": Variant("s", owner)}]
-    interface = "org.freedesktop.PolicyKit1.Authority"
-    answer = await system.ask(
-        *_POLKIT, interface, "CheckAuthorization", "(sa{sv})sa{ss}us", subject, action, details, 0, ""
-    )
+    answer = await system.ask(*names.POLKIT, "CheckAuthorization", "(sa{sv})sa{ss}us", subject, action, details, 0, "")
     return bool(answer[0][0])
-
-
-_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
