@@ -1,6 +1,6 @@
-"""What the log says, by MESSAGE_ID: `journalctl MESSAGE_ID=…`, explained by `journalctl -x`.
+"""MESSAGE_IDs of the log's messages, for `journalctl MESSAGE_ID=…`; `journalctl -x` explains them.
 
-Made with `systemd-id128 new`; each has its entry in units/catalog/tinyci.catalog.
+Each was made with `systemd-id128 new` and has an entry in units/catalog/tinyci.catalog.
 """
 
 READY = "e24b2ecf086444eba71741f222df38df"

@@ -35,14 +35,14 @@ print(JSON.stringify(QUESTIONS.map(function (question) {
 
 
 def answers(questions: Iterable[dict[str, Any]], tmp_path: Path, lists: str = LIST) -> list[str]:
-    """What the rules answer to each question; `lists` stands for the admin's files, which polkitd reads before."""
+    """Return the rules' answer to each question; `lists` stands for the admin's files, which polkitd reads before."""
     engine = shutil.which("duk")
     assert engine, "the Debian package duktape is not installed: run tests/prepare"
     script = tmp_path / "rules.js"
     script.write_text(f"{BEFORE}{lists}\n{RULES.read_text()}\nvar QUESTIONS = {json.dumps(list(questions))};{AFTER}")
-    done = subprocess.run([engine, script], capture_output=True, text=True, timeout=10)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return list(json.loads(done.stdout))
+    run = subprocess.run([engine, script], capture_output=True, text=True, timeout=10)
+    assert run.returncode == 0, run.stderr + run.stdout
+    return list(json.loads(run.stdout))
 
 
 def question(unit: str | None, verb: str | None, id: str = MANAGE, **subject: object) -> dict[str, Any]:
@@ -143,24 +143,24 @@ REFUSED = [
 
 
 def test_tinyci_may_do_what_it_must(tmp_path: Path) -> None:
-    refused = [each for each, answer in zip(ALLOWED, answers(ALLOWED, tmp_path), strict=True) if answer != "yes"]
-    assert not refused
+    refusals = [each for each, answer in zip(ALLOWED, answers(ALLOWED, tmp_path), strict=True) if answer != "yes"]
+    assert not refusals
 
 
 def test_everything_else_is_left_to_others(tmp_path: Path) -> None:
-    found = zip(REFUSED, answers(REFUSED, tmp_path), strict=True)
-    assert not [each for each, answer in found if answer != "not handled"]
+    pairs = zip(REFUSED, answers(REFUSED, tmp_path), strict=True)
+    assert not [each for each, answer in pairs if answer != "not handled"]
 
 
 def test_where_the_admin_listed_nothing_nothing_may_be_restarted(tmp_path: Path) -> None:
-    asked = [question(LISTED, "restart"), question("undefined", "restart"), question(BUILD, "start")]
-    assert answers(asked, tmp_path, lists="") == ["not handled", "not handled", "yes"]
+    questions = [question(LISTED, "restart"), question("undefined", "restart"), question(BUILD, "start")]
+    assert answers(questions, tmp_path, lists="") == ["not handled", "not handled", "yes"]
 
 
 def test_the_lists_of_several_files_add_up(tmp_path: Path) -> None:
     other = LIST.replace(LISTED, "other.service")
-    asked = [question(unit, "restart") for unit in (LISTED, "other.service", "third.service")]
-    assert answers(asked, tmp_path, lists=f"{LIST}\n{other}") == ["yes", "yes", "not handled"]
+    questions = [question(unit, "restart") for unit in (LISTED, "other.service", "third.service")]
+    assert answers(questions, tmp_path, lists=f"{LIST}\n{other}") == ["yes", "yes", "not handled"]
 
 
 @pytest.mark.parametrize("newer", ["let x = 1;", "var f = () => 1;", "var s = `x`;"])
