@@ -1,4 +1,4 @@
-"""A repository, and the work tree that a repo's builds have of it."""
+"""A repository, and the work tree in which a repo's builds check it out."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from tinyci.stage import checkout
 
 
 class CheckoutFixture:
-    """A repository, and the workspace that it is checked out into."""
+    """A repository and a workspace for its checkouts."""
 
     def __init__(self, directory: Path, objects: str = "sha1") -> None:
         self.clone = Clone(directory, objects=objects)
@@ -16,7 +16,7 @@ class CheckoutFixture:
         self.tree = self.workspace / "tree"
 
     def push(self, **files: str) -> str:
-        """Push these files and no others; the revision."""
+        """Push these files and no others, and return the revision. `__` in a name stands for a slash."""
         for path in self.clone.tree.iterdir():
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -26,15 +26,15 @@ class CheckoutFixture:
         self.clone.push("+main")
         return revision
 
-    def checkout(self, revision: str) -> Path:
+    def check_out(self, revision: str) -> Path:
         tree = checkout.check_out(self.workspace, str(self.clone.bare), revision)
         assert tree == self.tree
         return tree
 
     def git(self, *arguments: str) -> str:
-        """git, as a script in the work tree runs it."""
+        """Run git as a script in the work tree does."""
         return git(self.tree, *arguments)
 
     def files(self) -> dict[str, str]:
-        found = (path for path in self.tree.rglob("*") if ".git" not in path.relative_to(self.tree).parts)
-        return {str(path.relative_to(self.tree)): path.read_text() for path in found if not path.is_dir()}
+        paths = (path for path in self.tree.rglob("*") if ".git" not in path.relative_to(self.tree).parts)
+        return {str(path.relative_to(self.tree)): path.read_text() for path in paths if not path.is_dir()}

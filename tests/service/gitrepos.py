@@ -15,8 +15,8 @@ IDENTITY = {
 
 
 def git(directory: Path, *arguments: str, **environment: str) -> str:
-    """What git prints, on both streams. Raises CalledProcessError with it."""
-    done = subprocess.run(
+    """Run git, and return both its streams. Raises CalledProcessError, which has them too."""
+    process = subprocess.run(
         ["git", *arguments],
         cwd=directory,
         env={**os.environ, **IDENTITY, **environment},
@@ -24,7 +24,7 @@ def git(directory: Path, *arguments: str, **environment: str) -> str:
         stderr=subprocess.STDOUT,
         check=True,
     )
-    return done.stdout.decode("utf-8", "replace")
+    return process.stdout.decode("utf-8", "replace")
 
 
 class Clone:
@@ -47,11 +47,11 @@ class Clone:
         file.chmod(mode)
 
     def commit(self, message: str = "Change") -> str:
-        """Commit all that is there; the revision."""
+        """Commit the whole tree, and return the revision."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD").strip()
 
     def push(self, *refspecs: str, **environment: str) -> str:
-        """Push, and what the person sees."""
+        """Push, and return the output that the person sees."""
         return self.git("push", "--porcelain", "origin", *(refspecs or ("main",)), **environment)

@@ -1,4 +1,4 @@
-"""A host where a push runs our hook: a repository, the hook's configuration, its spool."""
+"""A host where a push runs our hook."""
 
 import shlex
 import subprocess
@@ -9,8 +9,8 @@ from gitrepos import Clone
 from servers import TREE, Redis
 
 
-class Host:
-    """A repository that the hook serves, and the places that the hook looks at."""
+class HookHost:
+    """A repository that the hook serves, the hook's configuration, and its spool."""
 
     def __init__(self, directory: Path, redis: Redis) -> None:
         self.redis = redis
@@ -20,9 +20,9 @@ class Host:
         (self.etc / "repos.d").mkdir(parents=True)
         (self.etc / "credentials").mkdir()
         self.spool.mkdir()
-        self.config(f'[redis]\nsocket = "{redis.socket}"\n')
-        self.password("secret-hook")
-        self.repo("web")
+        self.write_config(f'[redis]\nsocket = "{redis.socket}"\n')
+        self.write_password("secret-hook")
+        self.write_repo("web")
         self._install(directory / "hooks")
 
     def _install(self, hooks: Path) -> None:
@@ -40,23 +40,23 @@ class Host:
         for name, value in (("core.hooksPath", str(hooks)), ("receive.advertisePushOptions", "true")):
             subprocess.run(["git", f"--git-dir={self.clone.bare}", "config", name, value], check=True)
 
-    def config(self, text: str | bytes) -> None:
+    def write_config(self, text: str | bytes) -> None:
         (self.etc / "tinyci.toml").write_bytes(text.encode() if isinstance(text, str) else text)
 
-    def password(self, text: str) -> None:
+    def write_password(self, text: str) -> None:
         (self.etc / "credentials" / "redis-hook").write_text(f"{text}\n")
 
-    def repo(self, name: str, refs: str = '["refs/heads/main"]', more: str = "") -> None:
+    def write_repo(self, name: str, refs: str = '["refs/heads/main"]', more: str = "") -> None:
         text = f'repository = "{self.clone.bare}"\nuser = "web"\nrefs = {refs}\n{more}'
         (self.etc / "repos.d" / f"{name}.toml").write_text(text)
 
     def push(self, *refspecs: str, **environment: str) -> list[str]:
-        """What the hook says to who pushes."""
-        said = self.clone.push(*refspecs, TINYCI_ETC=str(self.etc), TINYCI_SPOOL=str(self.spool), **environment)
-        return [line.removeprefix("remote: ").rstrip() for line in said.splitlines() if line.startswith("remote: ")]
+        """Push, and return the lines of the hook that the pusher sees."""
+        output = self.clone.push(*refspecs, TINYCI_ETC=str(self.etc), TINYCI_SPOOL=str(self.spool), **environment)
+        return [line.removeprefix("remote: ").rstrip() for line in output.splitlines() if line.startswith("remote: ")]
 
-    def queued(self) -> list[str]:
-        """Ids in the order in which the daemon takes them."""
+    def queued_ids(self) -> list[str]:
+        """Return the ids of the queue in the order in which the daemon takes them."""
         ids: list[str] = self.redis.data.lrange("tinyci:queue", 0, -1)
         return ids[::-1]
 

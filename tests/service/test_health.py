@@ -10,24 +10,24 @@ from tinyci.stage.verify import url_problem
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a server that says these bytes to whoever asks first."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    """The URL of a server that sends these bytes to its first client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            connection, _ = listening.accept()
+            connection, _ = listener.accept()
             with connection:
                 connection.recv(4096)
                 connection.sendall(request.param)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/health"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/health"
         thread.join(10)
         assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
-    ("server", "said"),
+    ("server", "problem"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\nwell", ""),
         (b"HTTP/1.1 204 No Content\r\n\r\n", ""),
@@ -40,12 +40,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     ],
     indirect=["server"],
 )
-def test_only_2xx_is_well(server: str, said: str) -> None:
-    found = url_problem(server)
-    assert found.startswith(said.replace("URL", server)) if said else found == ""
+def test_only_2xx_is_well(server: str, problem: str) -> None:
+    answer = url_problem(server)
+    assert answer.startswith(problem.replace("URL", server)) if problem else answer == ""
 
 
 def test_nobody_there_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     assert url_problem(f"http://127.0.0.1:{port}/") == f"http://127.0.0.1:{port}/ does not answer: Connection refused"

@@ -8,46 +8,46 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hookhost import Host
+from hookhost import HookHost
 from servers import Peer, Redis
 from tinyci.daemon import spool
 from tinyci.model.job import Job
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 BLOCKED = 4.0
-"""Seconds that no push may take, however bad it stands with Redis."""
+"""Seconds that no push may take, whatever is wrong with Redis."""
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path) -> HookHost:
     """A host whose Redis does not run."""
     (tmp_path / "redis").mkdir()
-    return Host(tmp_path, Redis(tmp_path / "redis"))
+    return HookHost(tmp_path, Redis(tmp_path / "redis"))
 
 
-def kept(host: Host) -> list[spool.Spooled]:
-    """What the daemon finds in the spool."""
-    found = list(spool.jobs(str(host.spool)))
-    assert not [each.problem for each in found if each.problem]
-    return found
+def spooled_jobs(host: HookHost) -> list[spool.Spooled]:
+    """Return the jobs that the daemon finds in the spool."""
+    jobs = list(spool.jobs(str(host.spool)))
+    assert not [job.problem for job in jobs if job.problem]
+    return jobs
 
 
-def the_kept(host: Host, said: list[str]) -> tuple[spool.Spooled, str]:
-    """The one kept job, which the hook told of, and why it is kept."""
-    assert len(said) == 1, said[-5:]
-    (job,) = kept(host)
-    why = re.fullmatch(f"kept job {job.id} for web: Redis does not take it now \\((.+)\\)\\.", said[0])
-    assert why, said
-    return job, why[1]
+def the_spooled_job(host: HookHost, lines: list[str]) -> tuple[spool.Spooled, str]:
+    """Return the only job in the spool, and the reason that the hook's only line gives for it."""
+    assert len(lines) == 1, lines[-5:]
+    (job,) = spooled_jobs(host)
+    match = re.fullmatch(f"kept job {job.id} for web: Redis does not take it now \\((.+)\\)\\.", lines[0])
+    assert match, lines
+    return job, match[1]
 
 
 # -- kept --------------------------------------------------------------------------------------------------------
 
 
-def test_a_push_without_redis_is_kept_and_told(host: Host) -> None:
+def test_a_push_without_redis_is_kept_and_told(host: HookHost) -> None:
     revision = host.clone.commit()
-    job, why = the_kept(host, host.push(TINYCI_PUSHER="lea"))
-    assert "No such file or directory" in why
+    job, reason = the_spooled_job(host, host.push(TINYCI_PUSHER="lea"))
+    assert "No such file or directory" in reason
     assert re.fullmatch(UUID, job.id)
     created = datetime.fromisoformat(job.fields.pop("created"))
     assert abs(job.created - created.timestamp()) < 1e-5
@@ -62,79 +62,79 @@ def test_a_push_without_redis_is_kept_and_told(host: Host) -> None:
     assert [path.name for path in host.spool.iterdir()] == [job.path.name]  # nothing half written is left
 
 
-def test_a_kept_job_cannot_be_followed_and_the_push_says_so(host: Host) -> None:
+def test_a_kept_job_cannot_be_followed_and_the_push_says_so(host: HookHost) -> None:
     host.clone.commit()
-    kept_, about = host.push("-o", "follow", "main")
-    job, _ = the_kept(host, [kept_])
-    assert about == (
+    line, hint = host.push("-o", "follow", "main")
+    job, _ = the_spooled_job(host, [line])
+    assert hint == (
         f"job {job.id} cannot be followed before Redis has it; then 'tinyci log -f {job.id}' on the server shows it."
     )
 
 
-def test_kept_jobs_are_in_push_order(host: Host) -> None:
-    host.repo("web", refs='["refs/heads/*"]')
-    told = []
+def test_kept_jobs_are_in_push_order(host: HookHost) -> None:
+    host.write_repo("web", refs='["refs/heads/*"]')
+    lines = []
     for _ in range(2):
         host.clone.commit()
-        told += host.push("main", "main:b", "main:a")
-    ids = [found[0] for found in map(re.compile(UUID).search, told) if found]
+        lines += host.push("main", "main:b", "main:a")
+    ids = [match[0] for match in map(re.compile(UUID).search, lines) if match]
     assert len(ids) == 6
-    assert [job.id for job in kept(host)] == ids
+    assert [job.id for job in spooled_jobs(host)] == ids
 
 
-def test_the_daemon_may_read_what_is_kept(host: Host) -> None:
-    """The daemon is another user than the one whom git runs as, and that one's umask may be strict."""
+def test_the_daemon_may_read_what_is_kept(host: HookHost) -> None:
+    """The daemon and git run as different users, and the umask of git's may be strict."""
     host.clone.commit()
     host.push()
-    (job,) = kept(host)
+    (job,) = spooled_jobs(host)
     assert job.path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_redis_that_hangs_does_not_block_the_push(own_redis: Redis, tmp_path: Path) -> None:
-    host = Host(tmp_path, own_redis)
-    host.repo("web", refs='["refs/heads/*"]')
+    host = HookHost(tmp_path, own_redis)
+    host.write_repo("web", refs='["refs/heads/*"]')
     host.clone.commit()
     own_redis.pause()
     began = time.monotonic()
-    said = host.push("main", "main:a", "main:b")  # three jobs wait no longer than one
+    lines = host.push("main", "main:a", "main:b")  # three jobs wait no longer than one
     assert time.monotonic() - began < BLOCKED
-    assert len(kept(host)) == 3
-    assert "timed out" in said[0] or "no answer within 2 s" in said[0]
+    assert len(spooled_jobs(host)) == 3
+    assert "timed out" in lines[0] or "no answer within 2 s" in lines[0]
     own_redis.resume()
     assert not own_redis.data.exists("tinyci:queue")
 
 
 def test_a_redis_that_died_is_no_reason_to_lose_a_job(own_redis: Redis, tmp_path: Path) -> None:
-    host = Host(tmp_path, own_redis)
+    host = HookHost(tmp_path, own_redis)
     host.clone.commit()
     own_redis.kill()
-    _, why = the_kept(host, host.push())
-    assert "Connection refused" in why
+    _, reason = the_spooled_job(host, host.push())
+    assert "Connection refused" in reason
 
 
 def test_a_wrong_password_is_told_and_the_job_kept(own_redis: Redis, tmp_path: Path) -> None:
-    host = Host(tmp_path, own_redis)
-    host.password("wrong")
+    host = HookHost(tmp_path, own_redis)
+    host.write_password("wrong")
     host.clone.commit()
-    _, why = the_kept(host, host.push())
-    assert why.startswith("WRONGPASS")
+    _, reason = the_spooled_job(host, host.push())
+    assert reason.startswith("WRONGPASS")
 
 
 def test_a_user_who_lost_a_permission_is_told_and_nothing_is_half_done(own_redis: Redis, tmp_path: Path) -> None:
-    host = Host(tmp_path, own_redis)
+    host = HookHost(tmp_path, own_redis)
     own_redis.data.execute_command("ACL", "SETUSER", "hook", "-lpush", "clearselectors")
     host.clone.commit()
-    _, why = the_kept(host, host.push())
-    assert why.startswith("NOPERM")
+    _, reason = the_spooled_job(host, host.push())
+    assert reason.startswith("NOPERM")
     assert own_redis.data.keys("tinyci:*") == []
 
 
 def test_a_redis_that_is_full_is_told_and_nothing_is_half_done(own_redis: Redis, tmp_path: Path) -> None:
-    host = Host(tmp_path, own_redis)
+    host = HookHost(tmp_path, own_redis)
     own_redis.data.config_set("maxmemory", "1")
     host.clone.commit()
-    _, why = the_kept(host, host.push())
-    assert why.startswith("OOM")
+    _, reason = the_spooled_job(host, host.push())
+    assert reason.startswith("OOM")
     own_redis.data.config_set("maxmemory", "0")
     assert own_redis.data.keys("tinyci:*") == []
 
@@ -143,8 +143,8 @@ def test_a_redis_that_is_full_is_told_and_nothing_is_half_done(own_redis: Redis,
 
 
 @pytest.fixture
-def listening(host: Host) -> Iterator[Callable[[Callable[[socket.socket], object]], None]]:
-    """Something else listens where Redis should."""
+def listen(host: HookHost) -> Iterator[Callable[[Callable[[socket.socket], object]], None]]:
+    """Let something else listen where Redis should."""
     peers: list[Peer] = []
     yield lambda talk: peers.append(Peer(Path(host.redis.socket), talk))
     for peer in peers:
@@ -152,7 +152,7 @@ def listening(host: Host) -> Iterator[Callable[[Callable[[socket.socket], object
 
 
 def say(data: bytes) -> Callable[[socket.socket], None]:
-    """Says something, whatever is asked, and nothing after that."""
+    """Send something, whatever the client sends, and nothing after that."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(data)
@@ -164,7 +164,7 @@ def say(data: bytes) -> Callable[[socket.socket], None]:
 
 
 def trickle(connection: socket.socket) -> None:
-    """Never silent for two seconds, and never done."""
+    """Never be silent for two seconds, and never come to an end."""
     while connection.recv(4096):
         for _ in range(100):
             connection.sendall(b"+")
@@ -184,12 +184,12 @@ def trickle(connection: socket.socket) -> None:
     ],
 )
 def test_whatever_answers_the_push_is_kept(
-    host: Host, listening: Callable[[Callable[[socket.socket], object]], None], talk: Callable[[socket.socket], object]
+    host: HookHost, listen: Callable[[Callable[[socket.socket], object]], None], talk: Callable[[socket.socket], object]
 ) -> None:
-    listening(talk)
+    listen(talk)
     host.clone.commit()
     began = time.monotonic()
-    the_kept(host, host.push())
+    the_spooled_job(host, host.push())
     assert time.monotonic() - began < BLOCKED
 
 
@@ -197,7 +197,7 @@ def test_whatever_answers_the_push_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("config", "why"),
+    ("config", "problem"),
     [
         (b"[redis\n", "tinyci.toml: not TOML"),
         (b"[redis]\nsocket = 5\n", "tinyci.toml: redis.socket: expected the absolute path of a Unix socket"),
@@ -205,36 +205,36 @@ def test_whatever_answers_the_push_is_kept(
         (b'[redis]\nsocket = "/' + b"x" * 200 + b'"\n', "AF_UNIX path too long"),
     ],
 )
-def test_a_wrong_configuration_is_told_and_the_job_kept(host: Host, config: bytes, why: str) -> None:
-    host.config(config)
+def test_a_wrong_configuration_is_told_and_the_job_kept(host: HookHost, config: bytes, problem: str) -> None:
+    host.write_config(config)
     host.clone.commit()
-    _, said = the_kept(host, host.push())
-    assert why in said
+    _, reason = the_spooled_job(host, host.push())
+    assert problem in reason
 
 
-def test_a_missing_password_is_told_and_the_job_kept(host: Host) -> None:
+def test_a_missing_password_is_told_and_the_job_kept(host: HookHost) -> None:
     (host.etc / "credentials" / "redis-hook").unlink()
     host.clone.commit()
-    _, why = the_kept(host, host.push())
-    assert "credentials/redis-hook" in why
+    _, reason = the_spooled_job(host, host.push())
+    assert "credentials/redis-hook" in reason
 
 
-def test_without_a_configuration_the_usual_place_is_tried(host: Host) -> None:
+def test_without_a_configuration_the_usual_place_is_tried(host: HookHost) -> None:
     (host.etc / "tinyci.toml").unlink()
     host.clone.commit()
-    _, why = the_kept(host, host.push())
-    assert "No such file or directory" in why
+    _, reason = the_spooled_job(host, host.push())
+    assert "No such file or directory" in reason
 
 
 # -- the worst ---------------------------------------------------------------------------------------------------
 
 
-def test_without_redis_and_spool_the_push_is_done_and_the_loss_is_told(host: Host) -> None:
+def test_without_redis_and_spool_the_push_is_done_and_the_loss_is_told(host: HookHost) -> None:
     host.spool.rmdir()
     revision = host.clone.commit()
-    lost, advice = host.push()  # which would raise if the hook had failed
-    assert lost.startswith("no job for web: Redis does not take it (")
-    assert str(host.spool) in lost
+    loss, advice = host.push()  # which would raise if the hook had failed
+    assert loss.startswith("no job for web: Redis does not take it (")
+    assert str(host.spool) in loss
     assert (
         advice == "the push itself is done: ask the admin to look at tinyci's Redis and its spool, and push again then."
     )

@@ -1,4 +1,4 @@
-"""What cannot be checked out is refused, with the reason in a sentence."""
+"""A checkout that is not possible is refused, with the reason in a sentence."""
 
 import subprocess
 import sys
@@ -14,17 +14,17 @@ from tinyci.stage.status import StageError
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     """A clone whose `main` is pushed."""
-    made = Clone(tmp_path)
-    made.write("a", "1")
-    made.commit()
-    made.push()
-    return made
+    clone = Clone(tmp_path)
+    clone.write("a", "1")
+    clone.commit()
+    clone.push()
+    return clone
 
 
 def refusal(clone: Clone, revision: str) -> StageError:
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(StageError) as info:
         checkout.check_out(clone.bare.parent / "cache", str(clone.bare), revision)
-    return caught.value
+    return info.value
 
 
 def head(clone: Clone) -> str:
@@ -36,18 +36,18 @@ def test_a_revision_that_a_forced_push_took_back_is_rejected(clone: Clone) -> No
     clone.git("commit", "--quiet", "--amend", "--message", "Other")
     clone.push("+main")
     git(clone.bare, "cat-file", "-e", old)  # it still lies about
-    refused = refusal(clone, old)
-    assert refused.verdict == "rejected"
-    assert str(refused) == (
+    error = refusal(clone, old)
+    assert error.verdict == "rejected"
+    assert str(error) == (
         f"revision {old} is not in {clone.bare}: no ref leads to it, a later push may have taken it back"
     )
 
 
 @pytest.mark.parametrize("length", [40, 64])
 def test_a_revision_that_never_was_is_rejected(clone: Clone, length: int) -> None:
-    refused = refusal(clone, "1" * length)
-    assert refused.verdict == "rejected"
-    assert "no ref leads to it" in str(refused)
+    error = refusal(clone, "1" * length)
+    assert error.verdict == "rejected"
+    assert "no ref leads to it" in str(error)
 
 
 def test_a_revision_of_a_deleted_branch_is_rejected(clone: Clone) -> None:
@@ -58,9 +58,9 @@ def test_a_revision_of_a_deleted_branch_is_rejected(clone: Clone) -> None:
     assert refusal(clone, revision).verdict == "rejected"
 
 
-@pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:a"])
-def test_an_object_that_is_no_commit_is_rejected(clone: Clone, what: str) -> None:
-    assert refusal(clone, clone.git("rev-parse", what).strip()).verdict == "rejected"
+@pytest.mark.parametrize("name", ["HEAD^{tree}", "HEAD:a"])
+def test_an_object_that_is_no_commit_is_rejected(clone: Clone, name: str) -> None:
+    assert refusal(clone, clone.git("rev-parse", name).strip()).verdict == "rejected"
 
 
 def test_an_older_revision_of_a_branch_is_not_refused(clone: Clone) -> None:
@@ -73,9 +73,9 @@ def test_an_older_revision_of_a_branch_is_not_refused(clone: Clone) -> None:
 
 def test_a_repository_that_is_not_there_is_refused(clone: Clone, tmp_path: Path) -> None:
     clone.bare.rename(tmp_path / "elsewhere")
-    refused = refusal(clone, head(clone))
-    assert str(refused) == f"{clone.bare} is not a bare git repository: expected HEAD, config and objects in it"
-    assert refused.verdict == "failed"  # it can be mended, and the job run again
+    error = refusal(clone, head(clone))
+    assert str(error) == f"{clone.bare} is not a bare git repository: expected HEAD, config and objects in it"
+    assert error.verdict == "failed"  # it can be mended, and the job run again
 
 
 def test_a_directory_that_is_no_repository_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_a_work_tree_is_no_bare_repository(clone: Clone) -> None:
 def test_a_file_is_no_repository(clone: Clone, tmp_path: Path) -> None:
     clone.bare = tmp_path / "file"
     clone.bare.write_text("x")
-    refused = refusal(clone, head(clone))
-    assert str(clone.bare) in str(refused)
+    error = refusal(clone, head(clone))
+    assert str(clone.bare) in str(error)
 
 
 @pytest.mark.parametrize("part", ["", "HEAD", "config", "objects"])
@@ -107,7 +107,7 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
         "except status.StageError as error: print(error.verdict, error)"
     )
     capabilities = "-dac_override,-dac_read_search"
-    done = subprocess.run(
+    process = subprocess.run(
         [
             *("setpriv", f"--inh-caps={capabilities}", f"--bounding-set={capabilities}", "--", sys.executable),
             *("-c", program, str(clone.bare.parent / "cache"), str(clone.bare), revision),
@@ -117,17 +117,17 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
         text=True,
         check=False,
     )
-    assert done.stdout.startswith(f"failed {clone.bare}"), done
-    assert "cannot be read by web: Permission denied" in done.stdout
-    assert "give that user's group read access" in done.stdout
+    assert process.stdout.startswith(f"failed {clone.bare}"), process
+    assert "cannot be read by web: Permission denied" in process.stdout
+    assert "give that user's group read access" in process.stdout
 
 
 def test_a_submodule_is_refused(clone: Clone) -> None:
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
     clone.git("commit", "--quiet", "--message", "With a submodule")
     clone.push()
-    refused = refusal(clone, head(clone))
-    assert "has submodules, which tinyci does not check out" in str(refused)
+    error = refusal(clone, head(clone))
+    assert "has submodules, which tinyci does not check out" in str(error)
 
 
 def test_a_file_that_is_named_like_a_submodule_is_none(clone: Clone) -> None:
@@ -141,6 +141,6 @@ def test_a_revision_with_a_missing_file_is_refused(clone: Clone) -> None:
     revision = head(clone)
     blob = clone.git("rev-parse", "HEAD:a").strip()
     (clone.bare / "objects" / blob[:2] / blob[2:]).unlink()
-    refused = refusal(clone, revision)
-    assert str(refused).startswith(f"revision {revision} cannot be checked out: ")
-    assert refused.verdict == "failed"
+    error = refusal(clone, revision)
+    assert str(error).startswith(f"revision {revision} cannot be checked out: ")
+    assert error.verdict == "failed"
