@@ -1,25 +1,22 @@
-"""tinyci-web: serves the pages until it is stopped, or nobody has asked for a while."""
+"""tinyci-web: serves the pages until a signal, or until nobody has asked for a while."""
 
 import argparse
 import asyncio
 import inspect
 import logging
 import os
-import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from aiohttp import web
-from sdnotify import SystemdNotifier
-from systemd import daemon
 
 from tinyci import __version__
-from tinyci.model import settings, toml
 from tinyci.model.toml import ConfigError
+from tinyci.runtime import service
 from tinyci.store.viewer import StoreViewer
 from tinyci.systemd import journal
+from tinyci.systemd.sockets import inherited_sockets
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
 
@@ -30,60 +27,58 @@ _STOPPING = 1.5
 
 
 class WebError(Exception):
-    """Why it cannot serve; one sentence."""
+    """The pages cannot be served; one sentence."""
 
 
-async def serve(archive: StoreViewer, sockets: list[socket.socket], idle_exit: float) -> None:
-    """Until SIGTERM, or until there was no request for that many seconds, if it is not 0."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    activity, live = Activity(), Live(archive)
-    # Who goes away is noticed at once, with aiohttp before 3.9 at the next heartbeat.
-    known = inspect.signature(web.Server.__init__).parameters
-    noticing = {"handler_cancellation": True} if "handler_cancellation" in known else {}
-    runner = web.AppRunner(application(archive, live, activity), access_log=None, handle_signals=False, **noticing)
+async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: float) -> None:
+    """Serve until SIGTERM, or until there was no request for `idle_exit` seconds, if that is not 0."""
+    stop = service.stop_event()
+    activity, live = Activity(), Live(viewer)
+    # With it, the end of a follower's connection is noticed at once; aiohttp before 3.9 has no such option, and notices
+    # at the next heartbeat.
+    has_cancellation = "handler_cancellation" in inspect.signature(web.Server.__init__).parameters
+    options = {"handler_cancellation": True} if has_cancellation else {}
+    runner = web.AppRunner(application(viewer, live, activity), access_log=None, handle_signals=False, **options)
     await runner.setup()
-    notifier = SystemdNotifier()
+    notifier = service.Notifier()
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(live.run(stop))
+        readers = group.create_task(live.run(stop))
         for each in sockets:
             await web.SockSite(runner, each).start()
-        notifier.notify(f"READY=1\nSTATUS=tinyci-web {__version__} serves")
-        while not stop.is_set():
-            left = idle_exit - activity.rested
-            if idle_exit and left <= 0:
-                log.info("no request for %g s; the next one starts tinyci-web again", idle_exit)
-                break
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(left, 1.0) if idle_exit else None):
-                    await stop.wait()
+        notifier.notify("READY=1", f"STATUS=tinyci-web {__version__} serves")
+        await _wait_until_idle(activity, idle_exit, stop)
         stop.set()
         notifier.notify("STOPPING=1")
-        await following
-    # The library would wait a minute for whoever keeps his connection.
+        await readers
+    # The library would wait a minute for a client that keeps its connection.
     with suppress(TimeoutError):
         async with asyncio.timeout(_STOPPING):
             await runner.cleanup()
-    await archive.close()
+    await viewer.close()
 
 
-def inherited() -> list[socket.socket]:
-    """The sockets that systemd listens on for us (sd_listen_fds(3))."""
-    return [socket.socket(fileno=fd) for fd in daemon.listen_fds()]
+async def _wait_until_idle(activity: Activity, idle_exit: float, stop: asyncio.Event) -> None:
+    """Wait until `stop`, or until there was no request for `idle_exit` seconds, if that is not 0."""
+    while not stop.is_set():
+        rest = idle_exit - activity.rested
+        if idle_exit and rest <= 0:
+            log.info("no request for %g s; the next one starts tinyci-web again", idle_exit)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(rest, 1.0) if idle_exit else None):
+                await stop.wait()
 
 
-def bound(place: str) -> socket.socket:
-    """A socket at `HOST:PORT`, or at the path of a Unix socket. Raises WebError."""
+def listen(place: str) -> socket.socket:
+    """Listen at `HOST:PORT`, or at the path of a Unix socket. Raises WebError."""
     try:
         if place.startswith("/"):
             with suppress(FileNotFoundError):
                 os.unlink(place)
-            made = socket.socket(socket.AF_UNIX)
-            made.bind(place)
-            made.listen(128)
-            return made
+            unix_socket = socket.socket(socket.AF_UNIX)
+            unix_socket.bind(place)
+            unix_socket.listen(128)
+            return unix_socket
         host, _, port = place.rpartition(":")
         if not host or not port.isdecimal():
             raise WebError(f"{place!r} is no place to listen at: expected HOST:PORT or the path of a socket")
@@ -94,16 +89,16 @@ def bound(place: str) -> socket.socket:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
-    made = argparse.ArgumentParser(prog="tinyci-web", description="Show tinyci's jobs as web pages.")
-    made.add_argument("--version", action="version", version=f"tinyci-web {__version__}")
-    made.add_argument(
+    """The parser of the command line."""
+    command_line = argparse.ArgumentParser(prog="tinyci-web", description="Show tinyci's jobs as web pages.")
+    command_line.add_argument("--version", action="version", version=f"tinyci-web {__version__}")
+    command_line.add_argument(
         "--listen", metavar="PLACE", help="HOST:PORT or the path of a Unix socket, instead of systemd's sockets"
     )
-    made.add_argument(
+    command_line.add_argument(
         "--idle-exit", metavar="SECONDS", type=float, default=0.0, help="exit when nobody asks for so long; 0: never"
     )
-    return made
+    return command_line
 
 
 def main() -> None:
@@ -113,17 +108,13 @@ def main() -> None:
         journal.log_to_journal()
     else:
         logging.basicConfig(level=logging.INFO, format="tinyci-web: %(message)s")
-    etc = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci"))
-    credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/tinyci-web.service"))
     try:
-        password = (credentials / "redis-password").read_text(encoding="utf-8").strip()
-        file = etc / "tinyci.toml"
-        text = toml.read(str(file)) if file.exists() else ""
-        configured = settings.parse(str(file), text, os.cpu_count() or 1)
-        sockets = [bound(arguments.listen)] if arguments.listen else inherited()
+        password = service.credential("redis-password", "tinyci-web.service")
+        settings = service.load_settings(service.etc())
+        sockets = [listen(arguments.listen)] if arguments.listen else inherited_sockets()
         if not sockets:
             raise WebError("there is no socket: it is started by tinyci-web.socket, or with --listen HOST:PORT")
-        asyncio.run(serve(StoreViewer(configured.redis_socket, "web", password), sockets, arguments.idle_exit))
+        asyncio.run(serve(StoreViewer(settings.redis_socket, "web", password), sockets, arguments.idle_exit))
     except OSError as error:
         sys.exit(f"tinyci-web: {error.filename}: {error.strerror}; it runs as tinyci-web.service")
     except (ConfigError, WebError) as error:
