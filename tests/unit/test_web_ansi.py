@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tinyci.model.text import CONTROL
 from tinyci.web import ansi, palette
-from tinyci.web.text import CONTROL
 
 PIECES = st.sampled_from(
     [
@@ -91,8 +91,8 @@ def test_what_nothing_is_written_over_in_is_the_same_both_ways(line: str) -> Non
     """The quick way, for most lines, and the one for all."""
     kept = ansi._MOVES.sub("", line)
     if not ansi._MOVES.search(kept):
-        whole = "".join(text for _, text in ansi._as_it_comes(kept))
-        assert whole.rstrip(" ") == "".join(text for _, text in ansi._on_a_screen(kept)).rstrip(" ")
+        whole = "".join(text for _, text in ansi._in_sequence(kept))
+        assert whole.rstrip(" ") == "".join(text for _, text in ansi._on_screen(kept)).rstrip(" ")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=50))

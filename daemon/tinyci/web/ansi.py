@@ -1,16 +1,16 @@
-"""A line of output as pieces of text with classes: what a terminal would show of it (ECMA-48).
+"""A line of output as pieces of text with classes, as a terminal shows it (ECMA-48).
 
-Colours and other looks (SGR) become classes. What moves the cursor within the line (carriage return, backspace, erase)
-is done, so that of a progress bar its end is seen. All other sequences are dropped, and lone control characters are
-shown as they are written in a program. Each line stands for itself: a colour ends where it ends.
+Colours and other looks (SGR) become classes. Moves of the cursor within the line (carriage return, backspace, erase)
+are obeyed, so that a progress bar shows its end. All other sequences are dropped, and lone control characters are
+written out as in a program. Each line stands for itself: a colour ends where the line ends.
 """
 
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from tinyci.model.text import visible
 from tinyci.web.palette import is_readable_on, nearest
-from tinyci.web.text import CONTROL, escape
 
 LONGEST = 4000
 """Characters of a line that are shown."""
@@ -21,15 +21,13 @@ Span = tuple[str, str]
 """Classes between blanks, or none; and text."""
 
 _TOKEN = re.compile(
-    r"\x1b\[(?P<given>[0-9:;<=>?]{0,100})[ -/]{0,4}(?P<final>[@-~])"  # CSI
+    r"\x1b\[(?P<parameters>[0-9:;<=>?]{0,100})[ -/]{0,4}(?P<final>[@-~])"  # CSI
     r"|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)"  # OSC, DCS, SOS, PM, APC: titles, links, pictures
     r"|\x1b[ -/]{1,4}[0-~]|\x1b[0-OQ-WYZ`-~\\]"  # character sets, keypad and the like
     r"|(?P<move>[\r\x08])"
 )
-
-
 _MOVES = re.compile(r"[\r\x08]|\x1b\[(?:[0-9]*[CDG]|[12]K)")
-"""What writes on elsewhere than at the end, or erases what was written."""
+"""Controls after which text goes elsewhere than to the end, or that erase text."""
 _PRIVATE = ("<", "=", ">", "?")
 
 
@@ -48,24 +46,24 @@ _OFF = {22: {"bold", "dim"}, 23: {"italic"}, 24: {"under"}, 29: {"strike"}}
 
 
 def spans(line: str) -> list[Span]:
-    """What is shown of a line. No text is empty, and none has a control character but the tab."""
-    shown, hidden = _shortened(line)
-    if "\x1b" not in shown and "\r" not in shown and "\x08" not in shown:
-        found = [("", CONTROL.sub(escape, shown))] if shown else []
+    """Split a line into spans. No text is empty, and none has a control character but the tab."""
+    start, rest = _cut(line)
+    if "\x1b" not in start and "\r" not in start and "\x08" not in start:
+        pieces = [("", visible(start))] if start else []
     else:
-        found = _terminal(shown)
-    if hidden:
-        found.append(("cut", f" … {hidden} more characters"))
-    return found
+        pieces = _on_screen(start) if _MOVES.search(start) else _in_sequence(start)
+    if rest:
+        pieces.append(("cut", f" … {rest} more characters"))
+    return pieces
 
 
 def text(line: str) -> str:
-    """The same without looks."""
+    """The text of a line's spans."""
     return "".join(part for _, part in spans(line))
 
 
-def _shortened(line: str) -> tuple[str, int]:
-    """A line that is not too long, and how many characters of it are left out."""
+def _cut(line: str) -> tuple[str, int]:
+    """The part of a line that is shown, and the number of characters after it."""
     line = line.rstrip("\r\n")
     if len(line) <= LONGEST:
         return line, 0
@@ -73,91 +71,101 @@ def _shortened(line: str) -> tuple[str, int]:
     return line[:LONGEST], max(0, len(line) - LONGEST)
 
 
-def _terminal(line: str) -> list[Span]:
-    return _on_a_screen(line) if _MOVES.search(line) else _as_it_comes(line)
-
-
-def _as_it_comes(line: str) -> list[Span]:
-    """Of a line that nothing is written over in: most are."""
-    found: list[Span] = []
+def _in_sequence(line: str) -> list[Span]:
+    """Spans of a line without moves: most lines are."""
+    pieces: list[Span] = []
     at, changes, look = 0, 0, _PLAIN
     for token in _TOKEN.finditer(line):
-        _append(found, look, line[at : token.start()])
+        _append(pieces, look, line[at : token.start()])
         at = token.end()
-        if token["final"] == "m" and token["given"][:1] not in _PRIVATE:
+        if token["final"] == "m" and token["parameters"][:1] not in _PRIVATE:
             changes += 1
-            look = _changed(look, token["given"]) if changes <= _PIECES else _PLAIN
-    _append(found, look, line[at:])
-    return found
+            look = _next_look(look, token["parameters"]) if changes <= _PIECES else _PLAIN
+    _append(pieces, look, line[at:])
+    return pieces
 
 
-def _append(found: list[Span], look: _Look, part: str) -> None:
+def _append(pieces: list[Span], look: _Look, part: str) -> None:
     if part:
-        classes, shown = _classes(look), CONTROL.sub(escape, part)
-        if found and found[-1][0] == classes:
-            shown = found.pop()[1] + shown
-        found.append((classes, shown))
+        classes, piece = _classes(look), visible(part)
+        if pieces and pieces[-1][0] == classes:
+            piece = pieces.pop()[1] + piece
+        pieces.append((classes, piece))
 
 
-def _on_a_screen(line: str) -> list[Span]:
-    cells: list[tuple[str, str]] = []  # classes and one character, or what it is written as
-    column, changes, look = 0, 0, _PLAIN
+def _on_screen(line: str) -> list[Span]:
+    """Spans of any line."""
+    screen = _Screen()
+    at, changes, look = 0, 0, _PLAIN
+    for token in _TOKEN.finditer(line):
+        screen.write(look, line[at : token.start()])
+        at = token.end()
+        final, parameters = token["final"], token["parameters"] or ""
+        if token["move"] == "\r":
+            screen.column = 0
+        elif token["move"]:
+            screen.column = max(0, screen.column - 1)
+        elif final == "m" and parameters[:1] not in _PRIVATE:
+            changes += 1
+            look = _next_look(look, parameters) if changes <= _PIECES else _PLAIN
+        elif final in ("C", "D", "G"):
+            screen.move(final, parameters)
+        elif final == "K":
+            screen.erase(parameters)
+    screen.write(look, line[at:])
+    return screen.spans()
 
-    def write(part: str) -> None:
-        nonlocal column
+
+class _Screen:
+    """One line of a terminal, with a cursor that moves over it."""
+
+    def __init__(self) -> None:
+        self._cells: list[Span] = []
+        """Classes and one character each, or how it is written out."""
+        self.column = 0
+
+    def write(self, look: _Look, part: str) -> None:
         classes = _classes(look)
         for char in part:
-            cell = (classes, CONTROL.sub(escape, char))
-            if column < len(cells):
-                cells[column] = cell
+            cell = (classes, visible(char))
+            if self.column < len(self._cells):
+                self._cells[self.column] = cell
             else:
-                cells.extend([("", " ")] * (column - len(cells)))
-                cells.append(cell)
-            column += 1
+                self._cells.extend([("", " ")] * (self.column - len(self._cells)))
+                self._cells.append(cell)
+            self.column += 1
 
-    at = 0
-    for token in _TOKEN.finditer(line):
-        write(line[at : token.start()])
-        at = token.end()
-        final, given = token["final"], token["given"] or ""
-        if token["move"] == "\r":
-            column = 0
-        elif token["move"]:
-            column = max(0, column - 1)
-        elif final == "m" and given[:1] not in _PRIVATE:
-            changes += 1
-            look = _changed(look, given) if changes <= _PIECES else _PLAIN
-        elif final in ("C", "D", "G"):
-            count = min(int(given), LONGEST) if given.isdecimal() else 1
-            column = {"C": column + count, "D": column - count, "G": count - 1}[final]
-            column = min(max(column, 0), LONGEST)
-        elif final == "K":
-            if given in ("", "0"):
-                del cells[column:]
-            elif given in ("1", "2"):
-                end = len(cells) if given == "2" else min(column + 1, len(cells))
-                cells[:end] = [("", " ")] * end
-    write(line[at:])
-    return _joined(cells)
+    def move(self, final: str, parameters: str) -> None:
+        """Move the cursor to the right (C), to the left (D) or to a column (G)."""
+        count = min(int(parameters), LONGEST) if parameters.isdecimal() else 1
+        column = {"C": self.column + count, "D": self.column - count, "G": count - 1}[final]
+        self.column = min(max(column, 0), LONGEST)
 
+    def erase(self, parameters: str) -> None:
+        """Erase the line from the cursor on (0), up to it (1), or whole (2)."""
+        if parameters in ("", "0"):
+            del self._cells[self.column :]
+        elif parameters in ("1", "2"):
+            end = len(self._cells) if parameters == "2" else min(self.column + 1, len(self._cells))
+            self._cells[:end] = [("", " ")] * end
 
-def _joined(cells: list[tuple[str, str]]) -> list[Span]:
-    found: list[tuple[str, list[str]]] = []
-    for classes, char in cells:
-        if found and found[-1][0] == classes:
-            found[-1][1].append(char)
-        else:
-            found.append((classes, [char]))
-    while found and not found[-1][0] and not "".join(found[-1][1]).strip(" "):
-        found.pop()  # what was erased
-    return [(classes, "".join(chars)) for classes, chars in found]
+    def spans(self) -> list[Span]:
+        pieces: list[tuple[str, list[str]]] = []
+        for classes, char in self._cells:
+            if pieces and pieces[-1][0] == classes:
+                pieces[-1][1].append(char)
+            else:
+                pieces.append((classes, [char]))
+        while pieces and not pieces[-1][0] and not "".join(pieces[-1][1]).strip(" "):
+            pieces.pop()  # erased cells
+        return [(classes, "".join(chars)) for classes, chars in pieces]
 
 
 @lru_cache(maxsize=4096)
-def _changed(look: _Look, given: str) -> _Look:
-    """After a sequence with those parameters."""
+def _next_look(look: _Look, parameters: str) -> _Look:
+    """The look after an SGR sequence with those parameters."""
     # Colons separate the parts of one parameter; semicolons are often written for them.
-    codes = [[int(part) if part.isdecimal() else 0 for part in each.split(":")] for each in given.split(";")]
+    codes = [[int(part) if part.isdecimal() else 0 for part in each.split(":")] for each in parameters.split(";")]
     while codes:
         code, *parts = codes.pop(0)
         if code in (38, 48):
@@ -166,7 +174,7 @@ def _changed(look: _Look, given: str) -> _Look:
                 count = {5: 1, 2: 3}.get(kind, 0)
                 parts = [kind, *(each[0] for each in codes[:count])]
                 del codes[:count]
-            number = _numbered(parts)
+            number = _colour_number(parts)
             if number is not None:
                 look = replace(look, text=number) if code == 38 else replace(look, ground=number)
         elif code == 0:
@@ -190,7 +198,7 @@ def _changed(look: _Look, given: str) -> _Look:
     return look
 
 
-def _numbered(parts: list[int]) -> int | None:
+def _colour_number(parts: list[int]) -> int | None:
     """The colour of `5:N` or `2:R:G:B` or `2:SPACE:R:G:B`."""
     if len(parts) >= 2 and parts[0] == 5:
         return parts[1] if 0 <= parts[1] < 256 else None
@@ -209,10 +217,10 @@ def _classes(look: _Look) -> str:
             return " ".join(["inverse", *words])
         front, ground = ground, front
     if ground is not None:
-        # Beside a ground, only what can be read on it; the ground alone has black or white text.
+        # Beside a ground, only a text colour that can be read on it; the ground alone has black or white text.
         words = [word for word in words if word != "dim"]
-        readable = front is not None and is_readable_on(front, ground)
-        return " ".join([f"b{ground}", *([f"x{front}"] if readable else []), *words])
+        has_front = front is not None and is_readable_on(front, ground)
+        return " ".join([f"b{ground}", *([f"x{front}"] if has_front else []), *words])
     if front is not None:
         return " ".join([f"f{front}", *(word for word in words if word != "dim")])
     return " ".join(words)

@@ -5,6 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from tinyci.model.repo import is_name
+from tinyci.model.text import utf8
 from tinyci.store.viewer import StoreViewer
 from tinyci.web.jobcache import JobCache
 from tinyci.web.jobjson import as_json, with_output
@@ -13,7 +14,7 @@ from tinyci.web.listing import Query, page
 from tinyci.web.pages import Pages, job_fields, number
 from tinyci.web.repostatus import RepoStatus, repo_statuses
 from tinyci.web.responses import HttpError, json_of, not_found
-from tinyci.web.text import iso, sendable
+from tinyci.web.text import iso
 
 
 class JsonApi:
@@ -43,7 +44,7 @@ class JsonApi:
             raise HttpError(400, "limit is no number from 1 to 5000.")
         # In this order: when the state is final, its lines are all there.
         lines = await self._archive.lines_after(job_id, after, limit or 1000)
-        told = [{"number": number, "text": sendable(line)} for number, line in lines]
+        told = [{"number": number, "text": utf8(line)} for number, line in lines]
         return json_of({"id": job.id, "state": job.state, "lines": told, "next": lines[-1][0] if lines else after})
 
     async def repos(self, _: web.Request) -> web.Response:

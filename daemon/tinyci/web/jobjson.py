@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyci.model.fields import FIELDS, Field, Type
+from tinyci.model.text import utf8
 from tinyci.web.jobview import JobView
-from tinyci.web.text import iso, sendable
+from tinyci.web.text import iso
 
 
 def as_json(job: JobView) -> dict[str, Any]:
@@ -25,6 +26,6 @@ def with_output(job: JobView, fields: Mapping[str, str]) -> dict[str, Any]:
     """The object of a job on its own, with the end of its output out of its hash."""
     return as_json(job) | {
         "failure": job.failure,
-        "output": sendable(fields.get("output", "")),
-        "unit_output": sendable(fields.get("unit_output", "")),
+        "output": utf8(fields.get("output", "")),
+        "unit_output": utf8(fields.get("unit_output", "")),
     }

@@ -10,6 +10,7 @@ from tinyci.model.fields import FIELDS, Field, Type
 from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
 from tinyci.model.state import CONCLUSIVE, FINAL, LIVE, TABLE, Kind, Row, State
+from tinyci.model.text import short_ref
 from tinyci.web.text import plain
 
 UNKNOWN = "unknown"
@@ -149,10 +150,7 @@ class JobView:
     @property
     def ref_name(self) -> str:
         """Its ref as git shortens it."""
-        for prefix in ("refs/heads/", "refs/tags/", "refs/"):
-            if self.ref.startswith(prefix):
-                return self.ref.removeprefix(prefix)
-        return self.ref
+        return short_ref(self.ref)
 
 
 def _parse(field: Field, text: str) -> Any:
