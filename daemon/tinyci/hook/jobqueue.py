@@ -35,6 +35,7 @@ class JobQueue:
         self._connection.close()
 
     def add(self, repo: str, ref: str, revision: str, previous: str) -> None:
+        """Add one job, to the spool if not to Redis."""
         with open("/proc/sys/kernel/random/uuid", encoding="ascii") as file:  # a fifth of what importing uuid takes
             job_id = file.read().strip()
         now = time.time_ns() // 1000  # microseconds
@@ -46,27 +47,36 @@ class JobQueue:
             "pusher": pusher.name(),
             "created": timestamp.stamp(now / 1_000_000),
         }
-        if not self._failure:  # the next ref of this push does not wait for the same dead Redis again
-            try:
-                self._enqueue(job_id, fields, now)
-            except TimeoutError:
-                self._failure = f"no answer within {PATIENCE:g} s"
-            except Exception as error:  # whatever answers there, or stands in the configuration: the push is kept
-                self._failure = str(error) or type(error).__name__
-            else:
-                pusher.say(f"started job {job_id} for {repo}.")
-                self.started.append((job_id, repo, ref))
-                return
+        if self._try_redis(job_id, fields, now):
+            self.started.append((job_id, repo, ref))
+            pusher.say(f"started job {job_id} for {repo}.")
+        elif self._try_spool(job_id, fields, now):
+            self.spooled.append(job_id)
+            pusher.say(f"kept job {job_id} for {repo}: Redis does not take it now ({self._failure}).")
+
+    def _try_redis(self, job_id: str, fields: dict[str, str], now: int) -> bool:
+        if self._failure:  # the next ref of this push does not wait for the same dead Redis again
+            return False
+        try:
+            self._enqueue(job_id, fields, now)
+        except TimeoutError:
+            self._failure = f"no answer within {PATIENCE:g} s"
+        except Exception as error:  # whatever answers there, or stands in the configuration: the push is kept
+            self._failure = str(error) or type(error).__name__
+        return not self._failure
+
+    def _try_spool(self, job_id: str, fields: dict[str, str], now: int) -> bool:
         try:
             self._spool(job_id, fields, now)
         except OSError as error:
-            pusher.say(f"no job for {repo}: Redis does not take it ({self._failure}), nor does the spool ({error}).")
+            pusher.say(
+                f"no job for {fields['repo']}: Redis does not take it ({self._failure}), nor does the spool ({error})."
+            )
             pusher.say(
                 "the push itself is done: ask the admin to look at tinyci's Redis and its spool, and push again then."
             )
-        else:
-            pusher.say(f"kept job {job_id} for {repo}: Redis does not take it now ({self._failure}).")
-            self.spooled.append(job_id)
+            return False
+        return True
 
     def _enqueue(self, job_id: str, fields: dict[str, str], now: int) -> None:
         """Write hash, index and queue at once (MULTI). Raises OSError or RespError, and then nothing was added, unless
