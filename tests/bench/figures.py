@@ -16,31 +16,31 @@ COUNT = 20
 
 
 def main() -> None:
-    box = TestHost(sys.argv[1])
+    server = TestHost(sys.argv[1])
     with tempfile.TemporaryDirectory() as directory:
         work = Work(Path(directory), "probe")
         work.commit({f"files/{number // 50}/{number}": f"{number}\n" * 50 for number in range(1000)})
         work.script("date +%s.%N")
-        box.deploy(work)  # the first one copies 1,000 files
+        server.deploy(work)  # the first one copies 1,000 files
         first_line, with_hook, without = [], [], []
         for number in range(COUNT):
             work.commit({"files/0/0": f"change {number}\n"})
             start = time.time()
-            job = box.push(work).job
+            job = server.push(work).job
             with_hook.append(time.time() - start)
-            first_line.append(float(box.wait(job)["output"]) - start)
-            box.sh("git config --file /srv/git/probe.git/config core.hooksPath /dev/null")
+            first_line.append(float(server.wait(job)["output"]) - start)
+            server.sh("git config --file /srv/git/probe.git/config core.hooksPath /dev/null")
             work.commit({"files/0/0": f"another change {number}\n"})
             start = time.time()
-            box.push(work)
+            server.push(work)
             without.append(time.time() - start)
-            box.sh("git config --file /srv/git/probe.git/config core.hooksPath /opt/tinyci/hooks")
+            server.sh("git config --file /srv/git/probe.git/config core.hooksPath /opt/tinyci/hooks")
     show("push start to the script's first line", first_line)
     show("a push with the hook", with_hook)
     show("a push without it", without)
     added = [with_ - without_ for with_, without_ in zip(with_hook, without, strict=True)]
     show("what the hook adds", added)
-    memory = box.sh("grep -E 'VmRSS|RssAnon' /proc/$(systemctl show -P MainPID tinyci)/status")
+    memory = server.sh("grep -E 'VmRSS|RssAnon' /proc/$(systemctl show -P MainPID tinyci)/status")
     print("the daemon, idle: " + " ".join(memory.split()))
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from common import CACHE, Failure, locked, run_logged, say
+from common import CACHE, HostCommandError, locked, run_logged, say
 
 SUITES = ("trixie", "bookworm")
 PACKAGES = Path(__file__).with_name("packages")
@@ -95,14 +95,14 @@ def copy_base_image(suite: str, root: Path) -> None:
     with locked(CACHE / "base.lock", shared=True):
         start = time.monotonic()
         subprocess.run(["cp", "--archive", "--reflink=auto", image / "root", root], check=True)
-        for shared in APT:
-            subprocess.run(["cp", "--archive", "--link", image / "apt" / shared, root / shared], check=True)
+        for directory in APT:
+            subprocess.run(["cp", "--archive", "--link", image / "apt" / directory, root / directory], check=True)
         say("copied the base image", start)
 
 
 def _make(suite: str, image: Path) -> None:
     if not shutil.which("mmdebstrap"):
-        raise Failure("mmdebstrap is not installed: run tests/prepare")
+        raise HostCommandError("mmdebstrap is not installed: run tests/prepare")
     image.parent.mkdir(parents=True, exist_ok=True)
     # Only a finished image gets the name that says so. Whatever has another was cut off: we hold the lock.
     for remains in image.parent.glob("*.unfinished"):
@@ -120,9 +120,9 @@ def _make(suite: str, image: Path) -> None:
     command += ["--skip=cleanup/apt/lists,cleanup/apt/cache", f"--customize-hook={hook}", suite, str(root)]
     try:
         run_logged(command, CACHE / "base" / f"{suite}.log", env={**os.environ, "PACKAGES": str(PACKAGES)})
-        for shared in APT:
-            (unfinished / "apt" / shared).parent.mkdir(parents=True)
-            (root / shared).rename(unfinished / "apt" / shared)
+        for directory in APT:
+            (unfinished / "apt" / directory).parent.mkdir(parents=True)
+            (root / directory).rename(unfinished / "apt" / directory)
         # A lock must be each host's own: apt makes it anew.
         for lock in (unfinished / "apt").rglob("lock"):
             lock.unlink()
@@ -135,7 +135,7 @@ def _make(suite: str, image: Path) -> None:
 
 
 def _remove_unused(keep: Path) -> None:
-    """Images of other recipes (of a changed package list, say) go when nobody has used them for a week."""
+    """Remove images of other recipes (of another package list) that nobody has used for a week."""
     for image in keep.parent.glob("*/"):
         if image != keep and time.time() - image.stat().st_mtime > UNUSED_DAYS * 86400:
             shutil.rmtree(image)

@@ -97,12 +97,12 @@ timeout 60 systemctl restart {REDIS} tinyci && {UP}
 
 
 @contextmanager
-def broken(box: TestHost, breaks: Sequence[Broken]) -> Iterator[None]:
+def broken(server: TestHost, breaks: Sequence[Broken]) -> Iterator[None]:
     """Something is wrong, and afterwards all is as it was."""
     begin = f"export uid=$(id -u {USER})"
     try:
-        box.sh("\n".join((begin, "set -ex", *(each.do for each in breaks))))
+        server.sh("\n".join((begin, "set -ex", *(each.do for each in breaks))))
         yield
     finally:
-        done = box.run("\n".join((begin, "set -x", *(each.undo for each in reversed(breaks)), WELL)))
+        done = server.run("\n".join((begin, "set -x", *(each.undo for each in reversed(breaks)), WELL)))
         assert done.status == 0, done.text

@@ -1,4 +1,4 @@
-"""What the parts of `host` share: the cache directory, locks, progress, and the one error that people see."""
+"""Shared parts of the command `host`: the cache directory, locks, progress, and the error that people see."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ TREE = Path(__file__).resolve().parents[2]
 
 
 def _cache() -> Path:
-    given = os.environ.get("TINYCI_CACHE")
-    if given:
-        return Path(given).resolve()
+    directory = os.environ.get("TINYCI_CACHE")
+    if directory:
+        return Path(directory).resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyci"
 
 
 CACHE = _cache()
 
 
-class Failure(Exception):
-    """Something that the caller can understand and mend; the message is one sentence for a person."""
+class HostCommandError(Exception):
+    """A problem that the caller can repair; the message is one sentence."""
 
 
 def say(text: str, since: float | None = None) -> None:
-    """Progress, on stderr: stdout belongs to the command that runs in the host."""
+    """Print progress on stderr: stdout belongs to the command that runs in the host."""
     took = "" if since is None else f" ({time.monotonic() - since:.1f} s)"
     print(f"host: {text}{took}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Held until the block ends; the kernel lets go of it however the process ends."""
+    """Hold a lock until the block ends; the kernel releases it however the process ends."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a") as file:
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"wait for another process that holds {path.name}")
-            fcntl.flock(file, how)
+            fcntl.flock(file, kind)
         yield
 
 
@@ -55,10 +55,10 @@ def run_logged(command: Sequence[str], log: Path, env: Mapping[str, str] | None 
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
-        bound = ["setpriv", "--pdeathsig", "TERM", "--", *command]
-        status = subprocess.run(bound, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env).returncode
+        bound_command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        status = subprocess.run(bound_command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env).returncode
     if status:
-        raise Failure(f"{command[0]} ended with status {status}; the end of {log}:\n{tail(log)}")
+        raise HostCommandError(f"{command[0]} ended with status {status}; the end of {log}:\n{tail(log)}")
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
-from testhost import HERE, TREE, TestHost, Work
+from testhost import HOST, TREE, TestHost, Work
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,25 +24,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def box() -> Iterator[TestHost]:
-    given = os.environ.get("TINYCI_TEST_HOST")
-    if given:
-        yield TestHost(given)
+def server() -> Iterator[TestHost]:
+    name = os.environ.get("TINYCI_TEST_HOST")
+    if name:
+        yield TestHost(name)
         return
-    made = TestHost(f"tests-{os.getpid()}")
+    host = TestHost(f"tests-{os.getpid()}")
     try:
-        made.host("up", made.name)
-        yield made
+        host.host("up", host.name)
+        yield host
     finally:
-        made.host("down", made.name)
+        host.host("down", host.name)
 
 
 @pytest.fixture(scope="session")
-def server(box: TestHost) -> testinfra.host.Host:
-    """The host to pytest-testinfra, over SSH as its admin."""
-    config = HERE / "host"
-    path = os.popen(f"{config} ssh-config {box.name}").read().strip()
-    return testinfra.get_host(f"ssh://{box.name}?sudo=true", ssh_config=path)
+def testinfra_host(server: TestHost) -> testinfra.host.Host:
+    """The server as pytest-testinfra sees it, over SSH as its admin."""
+    path = os.popen(f"{HOST} ssh-config {server.name}").read().strip()
+    return testinfra.get_host(f"ssh://{server.name}?sudo=true", ssh_config=path)
 
 
 @pytest.fixture(scope="session")

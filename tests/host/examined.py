@@ -17,8 +17,8 @@ class Seen(NamedTuple):
     mend: str
 
 
-def doctor(box: TestHost, subject: str, user: str = "root") -> list[Seen]:
-    done = box.run(f"tinyci doctor {subject} --json", user)
+def doctor(server: TestHost, subject: str, user: str = "root") -> list[Seen]:
+    done = server.run(f"tinyci doctor {subject} --json", user)
     told = json.loads(done.out)
     seen = [Seen(**finding) for finding in told["findings"]]
     assert done.status == (0 if told["healthy"] else 1), done.text
@@ -43,7 +43,7 @@ def named(seen: list[Seen], each: Broken) -> Seen:
     return found[0]
 
 
-def mend(box: TestHost, seen: list[Seen]) -> None:
+def mend(server: TestHost, seen: list[Seen]) -> None:
     """Run what is printed, from the top, each command once."""
     commands = dict.fromkeys(each.mend for each in wrong(seen) if each.mend)
-    box.sh("\n".join(("set -ex", *commands)))
+    server.sh("\n".join(("set -ex", *commands)))

@@ -21,20 +21,20 @@ class Follower:
         self._rest = b""
         self._began = time.monotonic()
         self.lines: list[str] = []
-        """What the server has said so far."""
+        """Lines from the server up to now."""
         self.times: list[float] = []
-        """When each of those lines came, in seconds from the push."""
+        """The time of each line, in seconds from the push."""
 
-    def until(self, text: str, limit: float = LIMIT) -> str:
-        """The first line from now on that has the text in it."""
-        seen = len(self.lines)
+    def wait_for(self, text: str, limit: float = LIMIT) -> str:
+        """Return the first line from now on that has the text in it."""
+        count = len(self.lines)
         for line in self._read(limit):
             if text in line:
                 return line
-        raise AssertionError(f"nothing with {text!r} came: {self.lines[seen:]} after {self.lines[:seen]}")
+        raise AssertionError(f"nothing with {text!r} came: {self.lines[count:]} after {self.lines[:count]}")
 
-    def ended(self, limit: float = LIMIT) -> int:
-        """All of it, to its end; the exit status."""
+    def wait(self, limit: float = LIMIT) -> int:
+        """Read to the end, and return the exit status."""
         for _ in self._read(limit):
             pass
         return self._process.wait(limit)
@@ -58,7 +58,7 @@ class Follower:
             self._rest += data
 
     def signal(self, number: int) -> None:
-        """To the push and the ssh that it runs, as the terminal's Ctrl-C does."""
+        """Send a signal to the push and its ssh, as the terminal's Ctrl-C does."""
         os.killpg(self._process.pid, number)
         self._process.wait(LIMIT)
 
@@ -68,15 +68,15 @@ class Follower:
         return [line.split()[2] for line in self.lines if line.startswith("started job ")]
 
     def account(self) -> str:
-        """Every line with its time."""
+        """Return every line with its time."""
         return "\n".join(f"{when:7.3f} s  {line}" for when, line in zip(self.times, self.lines, strict=True))
 
 
 @contextmanager
-def following(box: TestHost, work: Work, *arguments: str) -> Iterator[Follower]:
+def follow(server: TestHost, work: Work, *arguments: str) -> Iterator[Follower]:
     """Push with `-o follow`; nothing of it is left afterwards."""
     # Ctrl-C ends it, also where a shell started these tests with `&`, which has them ignore it.
-    command = ["env", "--default-signal=INT", HOST, "push", box.name, str(work.path), work.repo]
+    command = ["env", "--default-signal=INT", HOST, "push", server.name, str(work.path), work.repo]
     command += ["--force", "--push-option=follow", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:

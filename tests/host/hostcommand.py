@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from baseimage import SUITES
-from common import CACHE, Failure, say
+from common import CACHE, HostCommandError, say
 from throwawayhost import HOSTS, ThrowawayHost
 
 INVENTORY = Path(__file__).resolve().parent / "inventory/hosts.yml"
@@ -162,17 +162,17 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         add_inventory(inventory)
         _, options.arguments = inventory.parse_known_args(arguments, options)
     if options.command == "exec" and not options.arguments:
-        raise Failure("exec what? 'host exec NAME -- COMMAND…'")
+        raise HostCommandError("exec what? 'host exec NAME -- COMMAND…'")
     return options
 
 
 def main() -> None:
     options = parse()
     if os.geteuid() != 0:
-        raise Failure("only root can boot a host: run this as root")
+        raise HostCommandError("only root can boot a host: run this as root")
     for program, package in NEEDED.items():
         if not shutil.which(program):
-            raise Failure(f"{program} (Debian package {package}) is not installed: run tests/prepare")
+            raise HostCommandError(f"{program} (Debian package {package}) is not installed: run tests/prepare")
     # Trees with programs that run as whoever owns them: nobody else need reach those.
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     if options.command == "list":
@@ -190,7 +190,7 @@ def run() -> None:
     os.umask(0o022)
     try:
         main()
-    except Failure as failure:
+    except HostCommandError as failure:
         sys.exit(f"host: {failure}")
     except KeyboardInterrupt:
         sys.exit(130)

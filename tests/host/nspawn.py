@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common import Failure, say, tail
+from common import HostCommandError, say, tail
 
 BOOT_SECONDS = 120
 # nspawn(1): with --keep-unit a reboot inside ends nspawn with this status, for its caller to run it again.
@@ -50,7 +50,7 @@ def _cgroup2() -> Path:
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":
             return Path(where)
-    raise Failure("no cgroup v2 hierarchy is mounted here, and a test host cannot boot without one")
+    raise HostCommandError("no cgroup v2 hierarchy is mounted here, and a test host cannot boot without one")
 
 
 def has_pids_controller() -> bool:
@@ -88,7 +88,7 @@ class Machine:
                 return pid
         except FileNotFoundError:
             pass
-        raise Failure(f"host {self.host} does not run: 'host boot {self.host}' starts it")
+        raise HostCommandError(f"host {self.host} does not run: 'host boot {self.host}' starts it")
 
     def boot(self) -> None:
         """Start it and wait until systemd inside says that it has started everything."""
@@ -119,26 +119,26 @@ class Machine:
             elif time.monotonic() - start > BOOT_SECONDS:
                 problem = f"did not boot within {BOOT_SECONDS} s"
             if problem:
-                raise Failure(f"host {self.host} {problem}; the end of {self.console}:\n{tail(self.console)}")
+                raise HostCommandError(f"host {self.host} {problem}; the end of {self.console}:\n{tail(self.console)}")
             time.sleep(0.02)
 
     def _ready_leader(self) -> int | None:
-        """PID 1 of a boot that is done. One file says both: a look at two may fall between two boots."""
+        """Return PID 1 of a complete boot. One file says both: two might be of two boots."""
         try:
             return int(self.ready_file.read_text())
         except FileNotFoundError:
             return None
 
     def state(self) -> str:
-        """What systemctl is-system-running says, with the failed units if there are any."""
+        """Return what systemctl is-system-running says, with the failed units if there are any."""
         answer = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
         if answer == "running":
             return answer
-        failed = self.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False).stdout
-        return f"{answer}, failed: {' '.join(line.split()[0] for line in failed.splitlines()) or 'nothing'}"
+        units = self.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False).stdout
+        return f"{answer}, failed: {' '.join(line.split()[0] for line in units.splitlines()) or 'nothing'}"
 
     def entering(self, command: Sequence[str]) -> list[str]:
-        """The command, to be run in the host as root. It dies with whoever waits for it here."""
+        """Return the command line that runs a command in the host as root. It is killed with its caller."""
         enter = ["nsenter", "-t", str(self.leader()), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]
         return [*enter, "setpriv", "--pdeathsig", "KILL", "--", *command]
 
@@ -149,7 +149,7 @@ class Machine:
             group.mkdir(exist_ok=True)
             (group / "cgroup.procs").write_text(str(os.getpid()))
         except FileNotFoundError:
-            raise Failure(f"host {self.host} is going down") from None
+            raise HostCommandError(f"host {self.host} is going down") from None
 
     def run(self, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
@@ -161,19 +161,19 @@ class Machine:
             env=ENVIRONMENT,
         )
         if check and result.returncode:
-            said = result.stderr.strip()
-            raise Failure(f"in the host, {' '.join(command)} ended with status {result.returncode}: {said}")
+            reason = result.stderr.strip()
+            raise HostCommandError(f"in the host, {' '.join(command)} ended with status {result.returncode}: {reason}")
         return result
 
     def kill(self) -> None:
-        """Power loss: every process at once, none of them asked."""
+        """Cut the power: kill every process at once."""
         if self.runs():
             # The keeper is spared: it reaps nspawn, then ends by itself.
             (self.cgroup / "machine" / "cgroup.kill").write_text("1")
             deadline = time.monotonic() + 10
             while self.runs():
                 if time.monotonic() > deadline:
-                    raise Failure(f"host {self.host} has processes in {self.cgroup} 10 s after SIGKILL")
+                    raise HostCommandError(f"host {self.host} has processes in {self.cgroup} 10 s after SIGKILL")
                 time.sleep(0.01)
         self.clean()
 
@@ -230,13 +230,13 @@ class Machine:
                     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
                 },
             )
-            ended = os.pidfd_open(nspawn.pid)
+            nspawn_end = os.pidfd_open(nspawn.pid)
             while True:
-                readable, _, _ = select.select([notify.fileno(), ended], [], [])
+                readable, _, _ = select.select([notify.fileno(), nspawn_end], [], [])
                 if notify.fileno() in readable:
                     self._notified(notify.recv(65536).decode(errors="replace"))
                 else:
-                    os.close(ended)
+                    os.close(nspawn_end)
                     return nspawn.wait()
 
     def _notified(self, message: str) -> None:

@@ -69,11 +69,11 @@ true
 
 
 @pytest.fixture
-def users(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
+def users(server: TestHost, work: Clone) -> Iterator[dict[str, str]]:
     """A user and a repo for each way of not being there; the uids by the name that both have."""
     work("probe-root").script("true")
-    box.wait(box.push(work("probe-root")).job)
-    box.sh(
+    server.wait(server.push(work("probe-root")).job)
+    server.sh(
         "set -e; rm -rf /srv/git/absence.git; cp -r /srv/git/probe-root.git /srv/git/absence.git; "
         "chmod -R a+rX /srv/git/absence.git; cp /etc/tinyci/tinyci.toml /root/tinyci.toml"
     )
@@ -81,45 +81,45 @@ def users(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
         uids = {}
         for name in GONE:
             user = f"absent-{name}"
-            uids[user] = box.sh(f"set -e -- {user}\n{MAKE}{REPO}").split()[-1]
-        box.sh(f"set -- absent-unborn\n{REPO}")
+            uids[user] = server.sh(f"set -e -- {user}\n{MAKE}{REPO}").split()[-1]
+        server.sh(f"set -- absent-unborn\n{REPO}")
         # All of them wait at the same time, and others are to go on.
-        box.sh("sed -i 's/^parallel = .*/parallel = 12/' /etc/tinyci/tinyci.toml; systemctl reload tinyci")
+        server.sh("sed -i 's/^parallel = .*/parallel = 12/' /etc/tinyci/tinyci.toml; systemctl reload tinyci")
         yield uids
     finally:
-        box.sh("cp /root/tinyci.toml /etc/tinyci/tinyci.toml; rm -rf /srv/git/absence.git")
+        server.sh("cp /root/tinyci.toml /etc/tinyci/tinyci.toml; rm -rf /srv/git/absence.git")
         for user in [*(f"absent-{name}" for name in GONE), "absent-unborn"]:
-            box.sh(f"set -- {user}\n{UNMAKE}")
-        box.sh("systemctl reload tinyci")
+            server.sh(f"set -- {user}\n{UNMAKE}")
+        server.sh("systemctl reload tinyci")
 
 
-def test_who_is_not_there_is_named_and_nobody_else_waits(box: TestHost, work: Clone, users: dict[str, str]) -> None:
+def test_who_is_not_there_is_named_and_nobody_else_waits(server: TestHost, work: Clone, users: dict[str, str]) -> None:
     revision = work("probe-root").git("rev-parse", "HEAD")
 
     def queue(repo: str) -> str:
-        job_id = box.sh("cat /proc/sys/kernel/random/uuid").strip()
-        box.redis(f"hset tinyci:job:{job_id} repo {repo} ref refs/heads/master revision {revision}")
-        box.redis(f"lpush tinyci:queue {job_id}")
+        job_id = server.sh("cat /proc/sys/kernel/random/uuid").strip()
+        server.redis(f"hset tinyci:job:{job_id} repo {repo} ref refs/heads/master revision {revision}")
+        server.redis(f"lpush tinyci:queue {job_id}")
         return job_id
 
-    box.sh(f"busctl call {MANAGER} Pause")
+    server.sh(f"busctl call {MANAGER} Pause")
     try:
         jobs = {user: queue(user) for user in [*users, "absent-unborn"]}
         for name, (away, _) in GONE.items():
             user = f"absent-{name}"
-            box.sh(away.format(user=user, uid=users[user]))
+            server.sh(away.format(user=user, uid=users[user]))
     finally:
-        box.sh(f"busctl call {MANAGER} Resume")
+        server.sh(f"busctl call {MANAGER} Resume")
     began = time.monotonic()
     # The first job of a user, and the second, which waits for the first: as many others as are pushed go on.
     for content in ("a", "b"):
         work("probe-root").commit({"content": content})
-        assert box.wait(box.push(work("probe-root")).job)["state"] == "succeeded"
+        assert server.wait(server.push(work("probe-root")).job)["state"] == "succeeded"
     assert time.monotonic() - began < PATIENCE / 2
-    done = {user: box.wait(job_id, limit=PATIENCE + 30) for user, job_id in jobs.items()}
+    outcomes = {user: server.wait(job_id, limit=PATIENCE + 30) for user, job_id in jobs.items()}
     assert time.monotonic() - began < PATIENCE + 30
-    told = {user: (job["state"], job["success"], job["reason"]) for user, job in done.items()}
-    assert told == {
+    ends = {user: (job["state"], job["success"], job["reason"]) for user, job in outcomes.items()}
+    assert ends == {
         **{
             f"absent-{name}": ("failed", "false", sentence.format(user=f"absent-{name}", uid=users[f"absent-{name}"]))
             for name, (_, sentence) in GONE.items()
@@ -130,35 +130,35 @@ def test_who_is_not_there_is_named_and_nobody_else_waits(box: TestHost, work: Cl
         ),
     }
     again = {}
-    for user, job in done.items():
+    for user, job in outcomes.items():
         if command := re.search(r"run '([^']+)'", job["reason"]):
-            box.sh(command[1], limit=60)
-            path = box.sh(f"busctl call {MANAGER} Retry s {jobs[user]}")
+            server.sh(command[1], limit=60)
+            path = server.sh(f"busctl call {MANAGER} Retry s {jobs[user]}")
             again[user] = re.sub(r'.*/_(.{8})(.{4})(.{4})(.{4})(.{12})".*', r"\1-\2-\3-\4-\5", path.strip())
     assert len(again) == len(GONE) - 1
-    mended = {user: box.wait(job_id) for user, job_id in again.items()}
-    assert {job["state"] for job in mended.values()} == {"succeeded"}, mended
+    outcomes_again = {user: server.wait(job_id) for user, job_id in again.items()}
+    assert {job["state"] for job in outcomes_again.values()} == {"succeeded"}, outcomes_again
 
 
-def test_what_an_ended_job_left_is_cleared_away_when_its_manager_is_back(box: TestHost, work: Clone) -> None:
+def test_what_an_ended_job_left_is_cleared_away_when_its_manager_is_back(server: TestHost, work: Clone) -> None:
     """It ended, and its user's manager is away before the rest is cleared away: others' jobs do not wait for that."""
-    box.fifo("/tmp/absence.fifo")
+    server.fifo("/tmp/absence.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/absence.fifo")
-    job = box.push(work("probe")).job
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
-    gate = f"tinyci-gate@{box.sh('id -u probe').strip()}"
-    unit = box.job(job)["unit"]
-    box.sh(f"systemctl stop tinyci {gate}.service")
-    box.redis(f"hset tinyci:job:{job} state cancelled success false")  # as a daemon that was killed right after
+    job = server.push(work("probe")).job
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
+    gate = f"tinyci-gate@{server.sh('id -u probe').strip()}"
+    unit = server.job(job)["unit"]
+    server.sh(f"systemctl stop tinyci {gate}.service")
+    server.redis(f"hset tinyci:job:{job} state cancelled success false")  # as a daemon that was killed right after
     try:
-        box.sh("systemctl start tinyci")
+        server.sh("systemctl start tinyci")
         work("probe-root").script("true")
-        assert box.wait(box.push(work("probe-root")).job, limit=20)["state"] == "succeeded"
-        assert box.redis("lrange tinyci:accepted 0 -1") == [job]
-        assert box.systemctl("probe", f"is-active {unit}").out == "activating\n"
+        assert server.wait(server.push(work("probe-root")).job, limit=20)["state"] == "succeeded"
+        assert server.redis("lrange tinyci:accepted 0 -1") == [job]
+        assert server.systemctl("probe", f"is-active {unit}").out == "activating\n"
     finally:
-        box.sh(f"systemctl start {gate}")
+        server.sh(f"systemctl start {gate}")
     end = time.monotonic() + 40
-    while box.redis("llen tinyci:accepted") != ["0"]:
+    while server.redis("llen tinyci:accepted") != ["0"]:
         assert time.monotonic() < end
-    assert box.systemctl("probe", "list-units --all --no-legend --plain 'tinyci-build@*'").out == ""
+    assert server.systemctl("probe", "list-units --all --no-legend --plain 'tinyci-build@*'").out == ""

@@ -23,79 +23,79 @@ def path_of(job_id: str) -> str:
 
 
 @contextmanager
-def building(box: TestHost, work: Work) -> Iterator[str]:
+def building(server: TestHost, work: Work) -> Iterator[str]:
     """The id of a job of that repo whose build goes on until the block ends."""
     fifo = f"/tmp/api-{work.repo}.fifo"
-    box.fifo(fifo)
+    server.fifo(fifo)
     work.script(f"echo begun; timeout 60 cat {fifo}; echo ended")
-    job_id = box.push(work).job
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job_id} 0")
+    job_id = server.push(work).job
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{job_id} 0")
     try:
         yield job_id
     finally:
-        if box.job(job_id)["state"] == "building":
-            box.sh(f": >{fifo}")
-        box.wait(job_id)
+        if server.job(job_id)["state"] == "building":
+            server.sh(f": >{fifo}")
+        server.wait(job_id)
 
 
 @contextmanager
-def monitored(box: TestHost, *arguments: str) -> Iterator[list[str]]:
+def monitor(server: TestHost, *arguments: str) -> Iterator[list[str]]:
     """What `busctl monitor org.tinyci1` says while the block runs; there when it has ended."""
-    said: list[str] = []
+    lines: list[str] = []
     busctl = f"exec stdbuf -oL busctl monitor {' '.join(arguments)} org.tinyci1 2>&1"
-    command = [HOST, "exec", box.name, "--", "sh", "-c", f"{busctl} & echo $! >/tmp/monitor.pid; wait"]
+    command = [HOST, "exec", server.name, "--", "sh", "-c", f"{busctl} & echo $! >/tmp/monitor.pid; wait"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
         while "Monitoring bus message stream" not in (line := process.stdout.readline()):
             assert line, "busctl monitor has ended"
-        yield said
+        yield lines
     finally:
         # It is behind what it has not read yet: a last call, that it shows, tells the end.
         last = f"last-{uuid.uuid4()}"
-        box.run(f"{CALL} GetJob s {last}")
+        server.run(f"{CALL} GetJob s {last}")
         for line in process.stdout:
             if last in line:
                 break
-            said.append(line.rstrip("\n"))
-        box.sh("kill $(cat /tmp/monitor.pid)")
+            lines.append(line.rstrip("\n"))
+        server.sh("kill $(cat /tmp/monitor.pid)")
         process.communicate(timeout=20)
 
 
 # -- what it says of itself --------------------------------------------------------------------------------------
 
 
-def test_the_installed_interfaces_are_what_the_daemon_says(box: TestHost, work: Clone) -> None:
-    with building(box, work("probe")) as job_id:
+def test_the_installed_interfaces_are_what_the_daemon_says(server: TestHost, work: Clone) -> None:
+    with building(server, work("probe")) as job_id:
         for interface, path in (("Manager", "/org/tinyci1"), ("Job", path_of(job_id))):
-            said = box.sh(f"busctl introspect --xml-interface org.tinyci1 {path}", "nobody")
-            (told,) = ElementTree.fromstring(said).findall(f"interface[@name='org.tinyci1.{interface}']")
-            installed = box.sh(f"cat /usr/share/dbus-1/interfaces/org.tinyci1.{interface}.xml", "nobody")
-            (file,) = ElementTree.fromstring(installed).findall("interface")
-            assert ElementTree.canonicalize(ElementTree.tostring(told), strip_text=True) == ElementTree.canonicalize(
+            xml = server.sh(f"busctl introspect --xml-interface org.tinyci1 {path}", "nobody")
+            (live,) = ElementTree.fromstring(xml).findall(f"interface[@name='org.tinyci1.{interface}']")
+            installed_xml = server.sh(f"cat /usr/share/dbus-1/interfaces/org.tinyci1.{interface}.xml", "nobody")
+            (file,) = ElementTree.fromstring(installed_xml).findall("interface")
+            assert ElementTree.canonicalize(ElementTree.tostring(live), strip_text=True) == ElementTree.canonicalize(
                 ElementTree.tostring(file), strip_text=True
             )
 
 
-def test_busctl_shows_a_job_while_it_runs_and_after(box: TestHost, work: Clone) -> None:
-    with building(box, work("probe")) as job_id:
+def test_busctl_shows_a_job_while_it_runs_and_after(server: TestHost, work: Clone) -> None:
+    with building(server, work("probe")) as job_id:
         path = path_of(job_id)
-        assert path in box.sh("busctl tree --list org.tinyci1", "nobody").split()
-        assert f'"{job_id}" "probe" "refs/heads/master" "building" "{path}"' in box.sh(f"{CALL} ListJobs", "nobody")
+        assert path in server.sh("busctl tree --list org.tinyci1", "nobody").split()
+        assert f'"{job_id}" "probe" "refs/heads/master" "building" "{path}"' in server.sh(f"{CALL} ListJobs", "nobody")
         get = f"busctl get-property org.tinyci1 {path} org.tinyci1.Job"
-        assert box.sh(f"{get} State Success", "nobody") == 's "building"\nb false\n'
-    assert box.sh(f"{get} State Success ExitStatus", "nobody") == 's "succeeded"\nb true\ni -1\n'
-    shown = box.sh(f"busctl introspect --no-pager org.tinyci1 {path} org.tinyci1.Job", "nobody")
-    print(shown)
-    assert re.search(r'^\.Repo +property +s +"probe" +const$', shown, re.M)
-    assert re.search(r'^\.State +property +s +"succeeded" +emits-change$', shown, re.M)
+        assert server.sh(f"{get} State Success", "nobody") == 's "building"\nb false\n'
+    assert server.sh(f"{get} State Success ExitStatus", "nobody") == 's "succeeded"\nb true\ni -1\n'
+    table = server.sh(f"busctl introspect --no-pager org.tinyci1 {path} org.tinyci1.Job", "nobody")
+    print(table)
+    assert re.search(r'^\.Repo +property +s +"probe" +const$', table, re.M)
+    assert re.search(r'^\.State +property +s +"succeeded" +emits-change$', table, re.M)
 
 
-def test_busctl_monitor_follows_a_deploy(box: TestHost, work: Clone) -> None:
+def test_busctl_monitor_follows_a_deploy(server: TestHost, work: Clone) -> None:
     work("probe").script("echo a line")
-    with monitored(box) as said:
-        job_id = box.deploy(work("probe"))["id"]
-    text = "\n".join(said)
+    with monitor(server) as lines:
+        job_id = server.deploy(work("probe"))["id"]
+    text = "\n".join(lines)
     print(text)
     story = re.findall(r'Member=(JobNew|JobRemoved)|STRING "(queued|building|succeeded)"', text)
     assert ["".join(each) for each in story] == ["JobNew", "building", "succeeded", "JobRemoved", "succeeded"]
@@ -106,57 +106,57 @@ def test_busctl_monitor_follows_a_deploy(box: TestHost, work: Clone) -> None:
 
 
 @pytest.fixture
-def lea(box: TestHost) -> Iterator[str]:
+def lea(server: TestHost) -> Iterator[str]:
     """An ordinary person, in a group of people."""
-    box.sh("groupadd --force web-people; id lea || useradd --create-home --groups web-people lea")
+    server.sh("groupadd --force web-people; id lea || useradd --create-home --groups web-people lea")
     yield "lea"
-    box.sh("userdel --remove lea; groupdel web-people; rm -f /etc/polkit-1/rules.d/60-people.rules")
+    server.sh("userdel --remove lea; groupdel web-people; rm -f /etc/polkit-1/rules.d/60-people.rules")
 
 
 @contextmanager
-def rule_of_the_man_page(box: TestHost, repo: str) -> Iterator[None]:
+def rule_of_the_man_page(server: TestHost, repo: str) -> Iterator[None]:
     """The rule that tinyci.service(8) shows, for that repo instead of its own."""
     (rule,) = re.findall(r"```\n(polkit\.addRule.*?)```", PEOPLE.read_text(encoding="utf-8"), re.S)
     assert rule.count('"web"') == 1
     file = "/etc/polkit-1/rules.d/60-people.rules"
-    box.sh(f"cat >{file} && systemctl restart polkit", stdin=rule.replace('"web"', f'"{repo}"'))
+    server.sh(f"cat >{file} && systemctl restart polkit", stdin=rule.replace('"web"', f'"{repo}"'))
     try:
         yield
     finally:
-        box.sh(f"rm {file}; systemctl restart polkit")
+        server.sh(f"rm {file}; systemctl restart polkit")
 
 
-def test_who_is_nobody_reads_and_is_refused_in_a_sentence(box: TestHost, work: Clone, lea: str) -> None:
-    with building(box, work("probe")) as job_id:
-        assert job_id in box.sh(f"{CALL} ListJobs", lea)
+def test_who_is_nobody_reads_and_is_refused_in_a_sentence(server: TestHost, work: Clone, lea: str) -> None:
+    with building(server, work("probe")) as job_id:
+        assert job_id in server.sh(f"{CALL} ListJobs", lea)
         for ask in (f"{CALL} Cancel s {job_id}", f"busctl call org.tinyci1 {path_of(job_id)} org.tinyci1.Job Cancel"):
-            refused = box.run(ask, lea)
-            print(refused.text)
-            assert refused.status != 0
-            assert "org.tinyci1.cancel for probe" in refused.text
-            assert len(refused.text.splitlines()) == 1
-    assert box.job(job_id)["state"] == "succeeded"
+            refusal = server.run(ask, lea)
+            print(refusal.text)
+            assert refusal.status != 0
+            assert "org.tinyci1.cancel for probe" in refusal.text
+            assert len(refusal.text.splitlines()) == 1
+    assert server.job(job_id)["state"] == "succeeded"
 
 
-def test_a_rule_for_a_group_and_one_repo_allows_just_that(box: TestHost, work: Clone, lea: str) -> None:
-    with rule_of_the_man_page(box, "probe"):
-        with building(box, work("probe")) as allowed, building(box, work("probe-other")) as refused:
-            for job_id in (allowed, refused):
-                print(done := box.run(f"{CALL} Cancel s {job_id}", lea))
-                assert (done.status == 0) == (job_id == allowed), done.text
-            assert box.run(f"{CALL} Pause", lea).status != 0
-        assert box.job(allowed)["state"] == "cancelled"
-        assert box.job(refused)["state"] == "succeeded"
+def test_a_rule_for_a_group_and_one_repo_allows_just_that(server: TestHost, work: Clone, lea: str) -> None:
+    with rule_of_the_man_page(server, "probe"):
+        with building(server, work("probe")) as own_job, building(server, work("probe-other")) as other_job:
+            for job_id in (own_job, other_job):
+                print(cancel := server.run(f"{CALL} Cancel s {job_id}", lea))
+                assert (cancel.status == 0) == (job_id == own_job), cancel.text
+            assert server.run(f"{CALL} Pause", lea).status != 0
+        assert server.job(own_job)["state"] == "cancelled"
+        assert server.job(other_job)["state"] == "succeeded"
         for user in ("nobody", "probe"):  # nor anybody else, and not even who deploys
-            assert box.run(f"{CALL} Retry s {allowed}", user).status != 0
-    assert box.run(f"{CALL} Retry s {allowed}", lea).status != 0
+            assert server.run(f"{CALL} Retry s {own_job}", user).status != 0
+    assert server.run(f"{CALL} Retry s {own_job}", lea).status != 0
 
 
 # -- many --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def two_thousand(box: TestHost) -> Iterator[list[str]]:
+def two_thousand(server: TestHost) -> Iterator[list[str]]:
     """Jobs that were kept long since, of repos that are gone; oldest first."""
     ids = [str(uuid.uuid4()) for _ in range(2000)]
     old = time.time() - 86400
@@ -167,71 +167,71 @@ def two_thousand(box: TestHost) -> Iterator[list[str]]:
             f'hset tinyci:job:{job_id} {fields} output "{"x" * 2000}"',
             f"zadd tinyci:jobs {old + number} {job_id}",
         ]
-    box.redis_all(commands)
-    box.sh("systemctl restart tinyci")
+    server.redis_all(commands)
+    server.sh("systemctl restart tinyci")
     yield ids
-    box.redis_all([f"del tinyci:job:{job_id}" for job_id in ids] + [f"zrem tinyci:jobs {job_id}" for job_id in ids])
-    box.sh("systemctl restart tinyci")
+    server.redis_all([f"del tinyci:job:{job_id}" for job_id in ids] + [f"zrem tinyci:jobs {job_id}" for job_id in ids])
+    server.sh("systemctl restart tinyci")
 
 
-def timed(box: TestHost, script: str) -> tuple[float, str]:
+def timed(server: TestHost, script: str) -> tuple[float, str]:
     """Seconds on the host that a script takes there, without the way to it, and what it prints."""
-    said = box.sh(f"begin=$(date +%s%N); {script}; echo $(($(date +%s%N) - begin))", "nobody")
-    *lines, took = said.splitlines()
+    output = server.sh(f"begin=$(date +%s%N); {script}; echo $(($(date +%s%N) - begin))", "nobody")
+    *lines, took = output.splitlines()
     return int(took) / 1e9, "\n".join(lines)
 
 
-def test_two_thousand_kept_jobs_slow_nobody_down(box: TestHost, work: Clone, two_thousand: list[str]) -> None:
-    took, listed = timed(box, f"{CALL} ListJobs")
-    jobs = re.findall(r"/org/tinyci1/job/_[0-9a-f]{32}", listed)
+def test_two_thousand_kept_jobs_slow_nobody_down(server: TestHost, work: Clone, two_thousand: list[str]) -> None:
+    took, answer = timed(server, f"{CALL} ListJobs")
+    jobs = re.findall(r"/org/tinyci1/job/_[0-9a-f]{32}", answer)
     print(f"ListJobs of {len(jobs)} jobs on the bus, {len(two_thousand)} kept: {took:.3f} s, with busctl's start")
     assert 0 < len(jobs) <= 110, "live and recent ones"
     assert took < 2
 
     old = two_thousand[0]
     assert path_of(old) not in jobs
-    took, found = timed(box, f"{CALL} GetJob s {old}")
-    assert found == f'o "{path_of(old)}"'
+    took, path = timed(server, f"{CALL} GetJob s {old}")
+    assert path == f'o "{path_of(old)}"'
     print(f"GetJob of the oldest: {took:.3f} s, with busctl's start")
     assert took < 2
     get = f"busctl get-property org.tinyci1 {path_of(old)} org.tinyci1.Job"
-    assert box.sh(f"{get} Repo State") == 's "old-0"\ns "succeeded"\n'
+    assert server.sh(f"{get} Repo State") == 's "old-0"\ns "succeeded"\n'
 
     work("probe").script("true")
-    with monitored(box) as said:
-        job_id = box.deploy(work("probe"))["id"]
-    stored = told_in_redis(box, job_id)
-    told = told_on_the_bus("\n".join(said), job_id)
-    assert told.keys() == {"building", "succeeded"}
-    late = {state: at - stored[state] for state, at in told.items()}
+    with monitor(server) as lines:
+        job_id = server.deploy(work("probe"))["id"]
+    redis_times = times_in_redis(server, job_id)
+    bus_times = times_on_the_bus("\n".join(lines), job_id)
+    assert bus_times.keys() == {"building", "succeeded"}
+    late = {state: at - redis_times[state] for state, at in bus_times.items()}
     print(f"a state change is told on the bus after {', '.join(f'{each * 1000:.1f} ms' for each in late.values())}")
     assert max(late.values()) < 2
 
 
-def told_in_redis(box: TestHost, job_id: str) -> dict[str, float]:
+def times_in_redis(server: TestHost, job_id: str) -> dict[str, float]:
     """When each state of the job was written, in seconds since the epoch."""
-    found = {}
-    entries = box.redis_json("xrange tinyci:events - +")
+    times = {}
+    entries = server.redis_json("xrange tinyci:events - +")
     assert isinstance(entries, list)
     for _, flat in entries:
         event = dict(zip(flat[::2], flat[1::2], strict=True))
         if event["job"] == job_id:
-            found[event["state"]] = datetime.fromisoformat(event["at"]).timestamp()
-    return found
+            times[event["state"]] = datetime.fromisoformat(event["at"]).timestamp()
+    return times
 
 
-def told_on_the_bus(monitored: str, job_id: str) -> dict[str, float]:
+def times_on_the_bus(output: str, job_id: str) -> dict[str, float]:
     """When PropertiesChanged told each state, as `busctl monitor` saw it."""
-    found = {}
-    for message in monitored.split("Type=")[1:]:
+    times = {}
+    for message in output.split("Type=")[1:]:
         if f"Path={path_of(job_id)}" not in message or "Member=PropertiesChanged" not in message:
             continue
         state = re.search(r'STRING "State";\s+VARIANT "s" \{\s+STRING "([a-z-]+)"', message)
         stamp = re.search(r'Timestamp="\w+ (\S+ \S+) UTC"', message)
         assert stamp, message
         if state:
-            found[state[1]] = datetime.fromisoformat(f"{stamp[1]}+00:00").timestamp()
-    return found
+            times[state[1]] = datetime.fromisoformat(f"{stamp[1]}+00:00").timestamp()
+    return times
 
 
 READERS = """
@@ -262,58 +262,58 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(box: TestHost, work: Clone) -> None:
-    with building(box, work("probe")) as job_id:
-        box.sh("cat >/tmp/readers.py", stdin=READERS)
+def test_two_hundred_readers_of_a_build_wait_and_hold_nobody_up(server: TestHost, work: Clone) -> None:
+    with building(server, work("probe")) as job_id:
+        server.sh("cat >/tmp/readers.py", stdin=READERS)
         read = f"/opt/tinyci/bin/python3 /tmp/readers.py {path_of(job_id)}"
-        box.sh(f"({read} >/tmp/readers 2>&1; echo over >>/tmp/readers) >/dev/null 2>&1 &")
-        box.sh("until [ $(wc -l </tmp/readers) -ge 2 ]; do sleep 0.1; done", limit=60)
-        clients = box.redis("client list")
+        server.sh(f"({read} >/tmp/readers 2>&1; echo over >>/tmp/readers) >/dev/null 2>&1 &")
+        server.sh("until [ $(wc -l </tmp/readers) -ge 2 ]; do sleep 0.1; done", limit=60)
+        clients = server.redis("client list")
         assert sum("user=daemon" in client for client in clients) < 20, clients
-    said = box.sh("until grep -q ^over /tmp/readers; do sleep 0.1; done; cat /tmp/readers", limit=90).splitlines()
-    print(f"ListJobs with 200 readers waiting: {float(said[1]) * 1000:.1f} ms (median)")
-    assert said[0] == "['begun'] building"
-    assert float(said[1]) < 1
-    assert said[2] == "200 {('ended',)}", said
+    lines = server.sh("until grep -q ^over /tmp/readers; do sleep 0.1; done; cat /tmp/readers", limit=90).splitlines()
+    print(f"ListJobs with 200 readers waiting: {float(lines[1]) * 1000:.1f} ms (median)")
+    assert lines[0] == "['begun'] building"
+    assert float(lines[1]) < 1
+    assert lines[2] == "200 {('ended',)}", lines
 
 
 # -- the bus -----------------------------------------------------------------------------------------------------
 
 
 def test_a_burst_of_messages_while_the_bus_is_stopped_costs_no_connection(
-    box: TestHost, pytestconfig: pytest.Config
+    server: TestHost, pytestconfig: pytest.Config
 ) -> None:
     """Each job of a repo that is not there is three: it is new, it changes, it has ended."""
     ids = [str(uuid.uuid4()) for _ in range(min(max(200, pytestconfig.getoption("jobs")), 1000))]
-    daemon, since = box.show("root", "tinyci.service", "MainPID"), box.sh("date +%s").strip()
-    bus = box.show("root", "dbus.service", "MainPID")
-    owner = box.sh("busctl --list --no-pager | grep ^org.tinyci1")
-    box.sh(f"kill -STOP {bus}")
+    daemon, since = server.show("root", "tinyci.service", "MainPID"), server.sh("date +%s").strip()
+    bus = server.show("root", "dbus.service", "MainPID")
+    owner = server.sh("busctl --list --no-pager | grep ^org.tinyci1")
+    server.sh(f"kill -STOP {bus}")
     try:
         begin = time.monotonic()
         fields = "ref refs/heads/main revision 1111111111111111111111111111111111111111"
         hashes = [f"hset tinyci:job:{each} repo not-there-{at // 50} {fields}" for at, each in enumerate(ids)]
-        box.redis_all(hashes + [f"lpush tinyci:queue {job_id}" for job_id in ids])
-        box.wait(ids[-1], limit=180)  # the newest: what is older has ended before it
+        server.redis_all(hashes + [f"lpush tinyci:queue {job_id}" for job_id in ids])
+        server.wait(ids[-1], limit=180)  # the newest: what is older has ended before it
         print(f"{3 * len(ids)} messages in {time.monotonic() - begin:.1f} s while the bus was stopped")
     finally:
-        box.sh(f"kill -CONT {bus}")
-    assert box.sh("busctl --list --no-pager | grep ^org.tinyci1") == owner, "the same connection"
-    assert path_of(ids[-1]) in box.sh(f"{CALL} ListJobs")
-    assert box.show("root", "tinyci.service", "MainPID") == daemon
-    assert "system bus" not in box.sh(f"journalctl -u tinyci -o cat --no-pager --since @{since}")
-    states = box.redis_all([f"hget tinyci:job:{job_id} state" for job_id in ids])
+        server.sh(f"kill -CONT {bus}")
+    assert server.sh("busctl --list --no-pager | grep ^org.tinyci1") == owner, "the same connection"
+    assert path_of(ids[-1]) in server.sh(f"{CALL} ListJobs")
+    assert server.show("root", "tinyci.service", "MainPID") == daemon
+    assert "system bus" not in server.sh(f"journalctl -u tinyci -o cat --no-pager --since @{since}")
+    states = server.redis_all([f"hget tinyci:job:{job_id} state" for job_id in ids])
     assert set(states) <= {"rejected", "superseded"}, set(states)
 
 
 # -- the journal -------------------------------------------------------------------------------------------------
 
 
-def test_the_journal_explains_what_the_daemon_says(box: TestHost, work: Clone) -> None:
+def test_the_journal_explains_what_the_daemon_says(server: TestHost, work: Clone) -> None:
     work("probe").script("exit 3")
-    job_id = box.deploy(work("probe"))["id"]
-    shown = box.sh(f"journalctl -x -u tinyci TINYCI_JOB={job_id} --no-pager")
-    print(shown)
-    assert f"Subject: Job {job_id} of probe is failed" in shown
-    assert f'"tinyci show {job_id}" says why' in shown
-    assert shown.count("Defined-By: tinyci") == 3  # queued, building, failed
+    job_id = server.deploy(work("probe"))["id"]
+    entries = server.sh(f"journalctl -x -u tinyci TINYCI_JOB={job_id} --no-pager")
+    print(entries)
+    assert f"Subject: Job {job_id} of probe is failed" in entries
+    assert f'"tinyci show {job_id}" says why' in entries
+    assert entries.count("Defined-By: tinyci") == 3  # queued, building, failed

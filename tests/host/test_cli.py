@@ -28,51 +28,51 @@ print(*map(min, spent))
 
 
 @pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 12)])
-def test_it_starts_in_no_time(box: TestHost, command: str, most: int) -> None:
+def test_it_starts_in_no_time(server: TestHost, command: str, most: int) -> None:
     """0.15 s where an empty Python needs 0.0125: machines differ."""
-    empty, needs = map(float, box.sh("python3 -", "nobody", stdin=NEEDED % command).split())
+    empty, needs = map(float, server.sh("python3 -", "nobody", stdin=NEEDED % command).split())
     print(f"tinyci {command}: {needs * 1000:.0f} ms of the processor, an empty Python {empty * 1000:.0f} ms")
     assert needs < empty * most
 
 
 @pytest.mark.parametrize(
-    ("script", "status", "said"),
+    ("script", "status", "sentence"),
     [("echo built", 0, "succeeded"), ("echo broken; exit 3", 10, "failed")],
 )
 def test_commands_that_end_with_a_job_exit_by_it(
-    box: TestHost, work: Clone, script: str, status: int, said: str
+    server: TestHost, work: Clone, script: str, status: int, sentence: str
 ) -> None:
     work("probe").script(script)
-    job = box.push(work("probe")).job
-    followed = box.run(f"tinyci log -f {job}", "nobody")
-    assert (followed.status, followed.out) == (status, f"{script.split()[1].strip(';')}\n")
-    assert f"tinyci: job {job[:8]} of probe {said} after " in followed.err
-    waited = box.run("tinyci wait probe", "nobody")
-    assert waited.status == status
-    assert waited.out.startswith(f"job {job[:8]} of probe {said} after ")
-    again = box.run("tinyci run probe --wait")
+    job = server.push(work("probe")).job
+    log = server.run(f"tinyci log -f {job}", "nobody")
+    assert (log.status, log.out) == (status, f"{script.split()[1].strip(';')}\n")
+    assert f"tinyci: job {job[:8]} of probe {sentence} after " in log.err
+    wait = server.run("tinyci wait probe", "nobody")
+    assert wait.status == status
+    assert wait.out.startswith(f"job {job[:8]} of probe {sentence} after ")
+    again = server.run("tinyci run probe --wait")
     assert again.status == status, again.text
     assert again.out.startswith("started job ")
-    assert box.run(f"tinyci retry {job} --wait").status == status
+    assert server.run(f"tinyci retry {job} --wait").status == status
 
 
-def test_a_cancelled_job_is_told_to_who_waits(box: TestHost, work: Clone) -> None:
-    box.fifo("/tmp/waited.fifo")
+def test_a_cancelled_job_is_told_to_who_waits(server: TestHost, work: Clone) -> None:
+    server.fifo("/tmp/waited.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/waited.fifo")
-    job = box.push(work("probe")).job
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
-    both = box.run(f"tinyci wait {job} & tinyci cancel {job} && wait $!")
+    job = server.push(work("probe")).job
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
+    both = server.run(f"tinyci wait {job} & tinyci cancel {job} && wait $!")
     assert both.status == 13, both.text
     assert f"cancelled job {job[:8]} of probe." in both.out
 
 
-def test_an_ordinary_user_sees_all_and_changes_nothing(box: TestHost, work: Clone) -> None:
+def test_an_ordinary_user_sees_all_and_changes_nothing(server: TestHost, work: Clone) -> None:
     work("probe").script("true")
-    job = box.deploy(work("probe"))["id"]
+    job = server.deploy(work("probe"))["id"]
     for command in ("jobs", "jobs probe --state succeeded", "status", "repos", f"show {job}", f"log {job}"):
-        assert box.run(f"tinyci {command}", "nobody").status == 0, command
-    listed = json.loads(box.sh("tinyci repos --json", "nobody"))
-    assert {"probe", "hello-quadlet"} <= {repo["name"] for repo in listed}
+        assert server.run(f"tinyci {command}", "nobody").status == 0, command
+    repos = json.loads(server.sh("tinyci repos --json", "nobody"))
+    assert {"probe", "hello-quadlet"} <= {repo["name"] for repo in repos}
     for command, action in (
         (f"retry {job}", "retry for probe"),
         ("rollback probe", "rollback for probe"),
@@ -80,62 +80,62 @@ def test_an_ordinary_user_sees_all_and_changes_nothing(box: TestHost, work: Clon
         ("pause", "pause"),
         ("resume", "pause"),
     ):
-        refused = box.run(f"tinyci {command}", "nobody")
-        assert refused.status == 4, command
-        assert refused.err.startswith("tinyci: polkit wants an administrator to authenticate for org.tinyci1." + action)
+        refusal = server.run(f"tinyci {command}", "nobody")
+        assert refusal.status == 4, command
+        assert refusal.err.startswith("tinyci: polkit wants an administrator to authenticate for org.tinyci1." + action)
 
 
 @pytest.mark.parametrize(("password", "status"), [("right", 0), ("wrong", 4)])
-def test_a_person_at_a_terminal_is_asked_for_a_password(box: TestHost, password: str, status: int) -> None:
+def test_a_person_at_a_terminal_is_asked_for_a_password(server: TestHost, password: str, status: int) -> None:
     """As by systemctl: polkit's question is answered where the command runs."""
-    box.sh("echo admin:right | chpasswd; usermod --append --groups sudo admin")
+    server.sh("echo admin:right | chpasswd; usermod --append --groups sudo admin")
     ours, its = pty.openpty()
     # Over SSH, as polkit asks only who is in a session.
-    command = [HOST, "ssh", box.name, "-tt", "-o", "ControlPath=none", "tinyci", "pause"]
+    command = [HOST, "ssh", server.name, "-tt", "-o", "ControlPath=none", "tinyci", "pause"]
     process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True)
     os.close(its)
-    told, end = b"", time.monotonic() + 90
+    output, end = b"", time.monotonic() + 90
     try:
         with suppress(OSError):  # EIO is the end of a terminal
             while time.monotonic() < end:
                 if select.select([ours], [], [], 2)[0]:
-                    told += os.read(ours, 4096)
-                elif b"Password: " in told:
+                    output += os.read(ours, 4096)
+                elif b"Password: " in output:
                     # The prompt comes before the terminal is ready to take one, and throws away what came earlier.
                     os.write(ours, f"{password}\n".encode())
-        assert process.wait(60) == status, told.decode()
+        assert process.wait(60) == status, output.decode()
     finally:
         os.close(ours)
         if process.poll() is None:
             process.kill()
             process.wait()
-        box.sh("tinyci resume; passwd --lock admin; gpasswd --delete admin sudo")
-    assert b"Authentication is required to pause or resume deploys." in told
-    assert (b"paused: pushes are queued" in told) == (status == 0)
+        server.sh("tinyci resume; passwd --lock admin; gpasswd --delete admin sudo")
+    assert b"Authentication is required to pause or resume deploys." in output
+    assert (b"paused: pushes are queued" in output) == (status == 0)
 
 
-def test_without_the_daemon_it_says_how_to_start_it(box: TestHost) -> None:
-    box.sh("systemctl stop tinyci")
+def test_without_the_daemon_it_says_how_to_start_it(server: TestHost) -> None:
+    server.sh("systemctl stop tinyci")
     try:
         for command in ("jobs", "log -f @", "pause"):
-            said = box.run(f"tinyci {command}", "nobody")
-            assert (said.status, said.err) == (5, "tinyci: the daemon does not run: systemctl start tinyci\n")
+            result = server.run(f"tinyci {command}", "nobody")
+            assert (result.status, result.err) == (5, "tinyci: the daemon does not run: systemctl start tinyci\n")
     finally:
-        box.sh("systemctl start tinyci")
+        server.sh("systemctl start tinyci")
 
 
-def test_pages_and_completions_are_where_they_are_looked_for(box: TestHost) -> None:
+def test_pages_and_completions_are_where_they_are_looked_for(server: TestHost) -> None:
     for page in ("tinyci", "tinyci.toml", "tinyci.service", "org.tinyci1"):
-        shown = box.run(f"man --warnings {page} | head -n 8")
-        assert (shown.status, shown.err) == (0, "")
-        assert page in shown.out
-    box.sh(
+        text = server.run(f"man --warnings {page} | head -n 8")
+        assert (text.status, text.err) == (0, "")
+        assert page in text.out
+    server.sh(
         "test -f /usr/share/bash-completion/completions/tinyci -a -f /usr/local/share/zsh/site-functions/_tinyci"
         " -a -f /usr/share/fish/vendor_completions.d/tinyci.fish"
     )
-    offered = box.sh(
+    words = server.sh(
         "bash --norc -c 'source /usr/share/bash-completion/completions/tinyci; "
         'COMP_WORDS=(tinyci run prob) COMP_CWORD=2; _tinyci; echo "${COMPREPLY[@]}"\'',
         "nobody",
     )
-    assert {"probe", "probe-root"} <= set(offered.split())
+    assert {"probe", "probe-root"} <= set(words.split())

@@ -27,11 +27,11 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def ask(box: TestHost, member: str, signature: str, body: str, user: str = "tinyci", target: str = "probe") -> str:
+def ask(server: TestHost, member: str, signature: str, body: str, user: str = "tinyci", target: str = "probe") -> str:
     """Call a method of the manager of `target` through its gate, as `user`."""
-    uid = box.sh(f"id -u {target}").strip()
+    uid = server.sh(f"id -u {target}").strip()
     interface = f"{SYSTEMD}.Manager"
-    return box.sh(
+    return server.sh(
         f"cd /; /opt/tinyci/bin/python3 - unix:path=/run/tinyci-gate/{uid}/bus {uid} /org/freedesktop/systemd1 "
         f"{interface} {member} '{signature}' {body!r}",
         user,
@@ -50,55 +50,55 @@ def ask(box: TestHost, member: str, signature: str, body: str, user: str = "tiny
         ("Exit", "", "()"),
     ],
 )
-def test_the_gate_refuses_what_is_not_listed(box: TestHost, member: str, signature: str, body: str) -> None:
-    assert ask(box, member, signature, body) == "org.freedesktop.DBus.Error.AccessDenied"
+def test_the_gate_refuses_what_is_not_listed(server: TestHost, member: str, signature: str, body: str) -> None:
+    assert ask(server, member, signature, body) == "org.freedesktop.DBus.Error.AccessDenied"
 
 
-def test_a_gate_stays_however_often_its_manager_is_restarted(box: TestHost) -> None:
+def test_a_gate_stays_however_often_its_manager_is_restarted(server: TestHost) -> None:
     """systemd's start limit (5 in 10 s) would leave the user without a gate: nobody starts it a second time."""
     gate = "tinyci-gate@$(id -u probe-other).service"
     for _ in range(8):
-        box.sh(f"systemctl restart {gate}")
-    box.sh("systemctl restart user@$(id -u probe-other).service", limit=200)
+        server.sh(f"systemctl restart {gate}")
+    server.sh("systemctl restart user@$(id -u probe-other).service", limit=200)
     # The manager starts it, and does not wait for it.
-    box.sh(f"until systemctl is-active -q {gate}; do sleep 0.1; done", limit=20)
+    server.sh(f"until systemctl is-active -q {gate}; do sleep 0.1; done", limit=20)
 
 
-def test_the_gate_passes_what_a_deploy_needs(box: TestHost) -> None:
-    assert "/org/freedesktop/systemd1/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)')
-    assert ask(box, "RestartUnit", "ss", '("no-such.service", "replace")') == f"{SYSTEMD}.NoSuchUnit"
+def test_the_gate_passes_what_a_deploy_needs(server: TestHost) -> None:
+    assert "/org/freedesktop/systemd1/unit/" in ask(server, "LoadUnit", "s", '("dbus.service",)')
+    assert ask(server, "RestartUnit", "ss", '("no-such.service", "replace")') == f"{SYSTEMD}.NoSuchUnit"
 
 
 @pytest.mark.parametrize("user", ["git", "nobody", "hello-quadlet"])
-def test_nobody_else_reaches_the_gate(box: TestHost, user: str) -> None:
-    assert "Permission denied" in ask(box, "LoadUnit", "s", '("dbus.service",)', user=user)
+def test_nobody_else_reaches_the_gate(server: TestHost, user: str) -> None:
+    assert "Permission denied" in ask(server, "LoadUnit", "s", '("dbus.service",)', user=user)
 
 
-def test_the_gates_rights(box: TestHost, server: Host) -> None:
-    uid = box.sh("id -u probe").strip()
-    with_sudo = server.file(f"/run/tinyci-gate/{uid}")
+def test_the_gates_rights(server: TestHost, testinfra_host: Host) -> None:
+    uid = server.sh("id -u probe").strip()
+    with_sudo = testinfra_host.file(f"/run/tinyci-gate/{uid}")
     assert (with_sudo.user, with_sudo.group, oct(with_sudo.mode)) == ("probe", "tinyci", "0o750")
-    assert box.sh(f"stat -c '%U %G %a' /run/tinyci-gate/{uid}/bus") == "probe tinyci 660\n"
+    assert server.sh(f"stat -c '%U %G %a' /run/tinyci-gate/{uid}/bus") == "probe tinyci 660\n"
 
 
-def test_the_gate_follows_the_users_manager(box: TestHost) -> None:
-    uid = box.sh("id -u probe-other").strip()
-    box.sh(f"systemctl restart user@{uid}.service", limit=200)
-    box.sh(f"until systemctl is-active -q tinyci-gate@{uid}.service; do sleep 0.1; done", limit=20)
-    assert "/unit/" in ask(box, "LoadUnit", "s", '("dbus.service",)', target="probe-other")
+def test_the_gate_follows_the_users_manager(server: TestHost) -> None:
+    uid = server.sh("id -u probe-other").strip()
+    server.sh(f"systemctl restart user@{uid}.service", limit=200)
+    server.sh(f"until systemctl is-active -q tinyci-gate@{uid}.service; do sleep 0.1; done", limit=20)
+    assert "/unit/" in ask(server, "LoadUnit", "s", '("dbus.service",)', target="probe-other")
 
 
 JOB = "tinyci-build@" + "0" * 32
 SYSTEM = "busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager"
 
 
-def as_daemon(box: TestHost, call: str) -> str:
+def as_daemon(server: TestHost, call: str) -> str:
     """Ask the system's manager as the daemon does: uid tinyci in tinyci.service, which polkit 126 also looks at."""
-    done = box.run(
+    result = server.run(
         "cg=/sys/fs/cgroup$(systemctl show -P ControlGroup tinyci.service); echo $$ >$cg/cgroup.procs && "
         f"exec setpriv --reuid tinyci --regid tinyci --clear-groups {SYSTEM} {call}"
     )
-    return done.text.strip()
+    return result.text.strip()
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,24 @@ def as_daemon(box: TestHost, call: str) -> str:
         "EnableUnitFiles asbb 1 ssh.service false false",
     ],
 )
-def test_polkit_refuses_the_daemon_everything_else(box: TestHost, call: str) -> None:
-    answer = as_daemon(box, call)
-    refused = ("Access denied", "interactive authentication required", "Interactive authentication required")
+def test_polkit_refuses_the_daemon_everything_else(server: TestHost, call: str) -> None:
+    answer = as_daemon(server, call)
+    denials = ("Access denied", "interactive authentication required", "Interactive authentication required")
     invalid = ("is not valid", "Invalid unit name", "neither a valid invocation ID nor unit name")
-    expected = (*refused, *invalid) if "../" in call else refused
-    assert any(text in answer for text in expected), answer
+    answers = (*denials, *invalid) if "../" in call else denials
+    assert any(text in answer for text in answers), answer
 
 
-def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(box: TestHost, work: Callable[[str], Work]) -> None:
+def test_a_unit_that_is_not_listed_is_told_with_what_mends_that(server: TestHost, work: Callable[[str], Work]) -> None:
     work("probe-root").script("true")
-    with box.repo_file("probe-root", units='["ssh.service"]'):
-        done = box.deploy(work("probe-root"))
-    assert done["state"] == "failed", done
-    assert "polkit does not let tinyci restart ssh.service: add it to polkit.tinyciUnits" in done["reason"]
+    with server.repo_file("probe-root", units='["ssh.service"]'):
+        outcome = server.deploy(work("probe-root"))
+    assert outcome["state"] == "failed", outcome
+    assert "polkit does not let tinyci restart ssh.service: add it to polkit.tinyciUnits" in outcome["reason"]
 
 
-def test_polkit_lets_the_daemon_restart_a_listed_unit(box: TestHost) -> None:
-    box.sh(
+def test_polkit_lets_the_daemon_restart_a_listed_unit(server: TestHost) -> None:
+    server.sh(
         "printf '[Service]\\nExecStart=sleep infinity\\n' >/etc/systemd/system/listed.service\n"
         "echo 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat([\"listed.service\"]);'"
         " >/etc/polkit-1/rules.d/40-tinyci-listed.rules\n"
@@ -145,21 +145,21 @@ def test_polkit_lets_the_daemon_restart_a_listed_unit(box: TestHost) -> None:
     try:
         # polkitd reads its rules again when it notices the file, in its own time.
         for _ in range(50):
-            answer = as_daemon(box, "RestartUnit ss listed.service replace")
+            answer = as_daemon(server, "RestartUnit ss listed.service replace")
             if answer.startswith("o "):
                 break
         assert answer.startswith('o "/org/freedesktop/systemd1/job/'), answer
-        assert "Access denied" in as_daemon(box, "StopUnit ss listed.service replace").replace(
+        assert "Access denied" in as_daemon(server, "StopUnit ss listed.service replace").replace(
             "Interactive authentication required", "Access denied"
         )
     finally:
-        box.sh(
+        server.sh(
             "rm /etc/polkit-1/rules.d/40-tinyci-listed.rules /etc/systemd/system/listed.service;"
             "systemctl stop listed.service; systemctl daemon-reload"
         )
 
 
-def test_polkit_lets_nobody_outside_the_service_use_its_rights(box: TestHost) -> None:
+def test_polkit_lets_nobody_outside_the_service_use_its_rights(server: TestHost) -> None:
     """polkit 126 knows the unit that asks; a process of the same uid elsewhere has nothing of them."""
-    answer = box.run(f"{SYSTEM} RestartUnit ss hello-root.service replace", "tinyci").text
+    answer = server.run(f"{SYSTEM} RestartUnit ss hello-root.service replace", "tinyci").text
     assert "uthentication required" in answer or "denied" in answer, answer

@@ -9,32 +9,32 @@ Clone = Callable[[str], Work]
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-def test_200000_lines_arrive_whole_and_in_order(box: TestHost, work: Clone, repo: str) -> None:
+def test_200000_lines_arrive_whole_and_in_order(server: TestHost, work: Clone, repo: str) -> None:
     work(repo).script("seq 1 200000")
-    job = box.deploy(work(repo), limit=180)
+    job = server.deploy(work(repo), limit=180)
     assert job["state"] == "succeeded"
-    assert box.log(job["id"]) == [str(number) for number in range(1, 200001)]
+    assert server.log(job["id"]) == [str(number) for number in range(1, 200001)]
     assert job["output"].endswith("199999\n200000\n")
     assert job["output"].startswith("[tinyci: cut; ")
 
 
-def test_what_is_over_the_cap_is_told(box: TestHost, work: Clone) -> None:
-    box.sh(
+def test_what_is_over_the_cap_is_told(server: TestHost, work: Clone) -> None:
+    server.sh(
         "cp /etc/tinyci/tinyci.toml /root/tinyci.toml; printf '\\n[limits]\\nlog = 100000\\n' >>/etc/tinyci/tinyci.toml"
     )
-    box.sh("systemctl reload tinyci")
+    server.sh("systemctl reload tinyci")
     try:
         work("probe").script("seq 1 50000")
-        job = box.deploy(work("probe"))
+        job = server.deploy(work("probe"))
     finally:
-        box.sh("cp /root/tinyci.toml /etc/tinyci/tinyci.toml; systemctl reload tinyci")
-    lines = box.log(job["id"])
+        server.sh("cp /root/tinyci.toml /etc/tinyci/tinyci.toml; systemctl reload tinyci")
+    lines = server.log(job["id"])
     assert lines[-1].startswith("[tinyci: 100000 bytes are kept")
     assert lines[:-1] == [str(number) for number in range(1, len(lines))]
     assert job["output"].endswith("50000\n"), "the tail is of the end, not of what the log kept"
 
 
-def test_odd_bytes_survive_in_some_readable_form(box: TestHost, work: Clone) -> None:
+def test_odd_bytes_survive_in_some_readable_form(server: TestHost, work: Clone) -> None:
     work("probe").script(
         "printf 'latin \\351 end\\n'\n"
         "printf '\\033[31mred\\033[0m\\n'\n"
@@ -44,9 +44,9 @@ def test_odd_bytes_survive_in_some_readable_form(box: TestHost, work: Clone) -> 
         "printf 'to stderr\\n' >&2\n"
         "printf 'no final newline'\n"
     )
-    job = box.deploy(work("probe"))
+    job = server.deploy(work("probe"))
     assert job["state"] == "succeeded"
-    assert box.log(job["id"]) == [
+    assert server.log(job["id"]) == [
         r"latin \xe9 end",
         "\x1b[31mred\x1b[0m",
         "x" * 1_000_000,
@@ -58,12 +58,12 @@ def test_odd_bytes_survive_in_some_readable_form(box: TestHost, work: Clone) -> 
     assert job["output"].endswith("<3>not a level\nto stderr\nno final newline\n")
 
 
-def test_lines_are_in_the_log_while_the_build_runs(box: TestHost, work: Clone) -> None:
-    box.fifo("/tmp/gate.fifo")
+def test_lines_are_in_the_log_while_the_build_runs(server: TestHost, work: Clone) -> None:
+    server.fifo("/tmp/gate.fifo")
     work("probe").script("echo before; echo after $(timeout 60 cat /tmp/gate.fifo)")
-    job = box.push(work("probe")).job
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
-    assert box.log(job) == ["before"]
-    assert box.job(job)["state"] == "building"
-    box.sh("echo now >/tmp/gate.fifo")
-    assert box.wait(job)["output"] == "before\nafter now\n"
+    job = server.push(work("probe")).job
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")
+    assert server.log(job) == ["before"]
+    assert server.job(job)["state"] == "building"
+    server.sh("echo now >/tmp/gate.fifo")
+    assert server.wait(job)["output"] == "before\nafter now\n"

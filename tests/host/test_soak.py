@@ -22,7 +22,7 @@ AT_ONCE = 20
 
 
 @dataclass
-class Held:
+class Resources:
     """What the daemon's process holds."""
 
     pid: int
@@ -37,77 +37,77 @@ class Held:
         return f"{self.memory} KiB resident, {len(self.files)} file descriptors and {self.connections} to Redis"
 
 
-def held(box: TestHost) -> Held:
-    pid, server = (int(box.sh(f"systemctl show -P MainPID {unit}")) for unit in ("tinyci", "redis-server@tinyci"))
-    memory = box.sh(f"awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status")
-    files = open_files(box, pid)
-    connections = open_files(box, server).count("socket") - 1  # it listens on one, and nobody else asks it now
+def resources_of(server: TestHost) -> Resources:
+    pid, redis = (int(server.sh(f"systemctl show -P MainPID {unit}")) for unit in ("tinyci", "redis-server@tinyci"))
+    memory = server.sh(f"awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status")
+    files = open_files(server, pid)
+    connections = open_files(server, redis).count("socket") - 1  # it listens on one, and nobody else asks it now
     for _ in range(connections):
         files.remove("socket")
-    return Held(pid, int(memory), files, connections)
+    return Resources(pid, int(memory), files, connections)
 
 
-def open_files(box: TestHost, pid: int) -> list[str]:
-    return box.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
+def open_files(server: TestHost, pid: int) -> list[str]:
+    return server.sh(f"for each in /proc/{pid}/fd/*; do readlink $each; done | sed 's/:.*//' | sort").splitlines()
 
 
 class Feeder:
     """Puts jobs into Redis as a shell script may, each for a ref of its own, so that none supersedes another."""
 
-    def __init__(self, box: TestHost, revisions: dict[str, str]) -> None:
-        self.box = box
-        self.made = 0
+    def __init__(self, server: TestHost, revisions: dict[str, str]) -> None:
+        self.server = server
+        self.total = 0
         self._revisions = revisions
         self._open: list[str] = []
 
     def add(self, count: int) -> None:
         commands = []
         for _ in range(count):
-            repo = sorted(self._revisions)[self.made % len(self._revisions)]
+            repo = sorted(self._revisions)[self.total % len(self._revisions)]
             job_id = str(uuid.uuid4())
-            ref, revision = f"refs/soak/{self.made}", self._revisions[repo]
+            ref, revision = f"refs/soak/{self.total}", self._revisions[repo]
             commands.append(f"hset tinyci:job:{job_id} repo {repo} ref {ref} revision {revision}")
             commands.append(f"lpush tinyci:queue {job_id}")
             self._open.append(job_id)
-            self.made += 1
-        self.box.redis_all(commands)
+            self.total += 1
+        self.server.redis_all(commands)
 
-    def until(self, left: int) -> None:
+    def wait_for_backlog(self, count: int) -> None:
         """Wait until no more than so many are left, and see that the others have succeeded."""
         end = time.monotonic() + 300
         while True:
-            last = self.box.redis("xrevrange tinyci:events + - count 1")[0]
-            states = self.box.redis_all([f"hget tinyci:job:{job_id} state" for job_id in self._open])
-            ended = dict(zip(self._open, states, strict=True))
-            self._open = [job_id for job_id, state in ended.items() if state != "succeeded"]
-            assert {ended[job_id] for job_id in self._open} <= {"", "queued", "building"}
-            if len(self._open) <= left:
+            last = self.server.redis("xrevrange tinyci:events + - count 1")[0]
+            states = self.server.redis_all([f"hget tinyci:job:{job_id} state" for job_id in self._open])
+            state_of = dict(zip(self._open, states, strict=True))
+            self._open = [job_id for job_id, state in state_of.items() if state != "succeeded"]
+            assert {state_of[job_id] for job_id in self._open} <= {"", "queued", "building"}
+            if len(self._open) <= count:
                 return
-            assert time.monotonic() < end, self.box.sh("systemctl status tinyci --no-pager; true")
-            self.box.redis(f"xread block 5000 count 20 streams tinyci:events {last}")
+            assert time.monotonic() < end, self.server.sh("systemctl status tinyci --no-pager; true")
+            self.server.redis(f"xread block 5000 count 20 streams tinyci:events {last}")
 
 
-def test_many_jobs_in_a_row_leave_nothing_behind(box: TestHost, work: Clone, request: pytest.FixtureRequest) -> None:
+def test_many_jobs_in_a_row_leave_nothing_behind(server: TestHost, work: Clone, request: pytest.FixtureRequest) -> None:
     jobs = request.config.getoption("--jobs")
     with ExitStack() as stack:
-        stack.enter_context(box.config_file(f"[keep]\njobs = {KEPT}\n"))
+        stack.enter_context(server.config_file(f"[keep]\njobs = {KEPT}\n"))
         for repo in REPOS:
-            stack.enter_context(box.repo_file(repo, refs='["refs/heads/*", "refs/soak/*"]'))
+            stack.enter_context(server.repo_file(repo, refs='["refs/heads/*", "refs/soak/*"]'))
         revisions = {}
         for repo in REPOS:
             revisions[repo] = work(repo).script("true")
-            box.wait(box.push(work(repo)).job)
-        feeder = Feeder(box, revisions)
+            server.wait(server.push(work(repo)).job)
+        feeder = Feeder(server, revisions)
         feeder.add(2 * AHEAD)  # whatever the daemon makes once and keeps: connections, objects on the bus
-        feeder.until(0)
-        before, began = held(box), time.monotonic()
-        while feeder.made < jobs:
-            feeder.add(min(AHEAD, jobs - feeder.made))
-            feeder.until(AHEAD)
-        feeder.until(0)
+        feeder.wait_for_backlog(0)
+        before, began = resources_of(server), time.monotonic()
+        while feeder.total < jobs:
+            feeder.add(min(AHEAD, jobs - feeder.total))
+            feeder.wait_for_backlog(AHEAD)
+        feeder.wait_for_backlog(0)
         took = time.monotonic() - began
-        left_nothing(box)
-        after = held(box)
+        check_leftovers(server)
+        after = resources_of(server)
     print(f"{jobs} jobs, {(jobs - 2 * AHEAD) / took:.1f} in a second")
     print(f"before: {before}\nafter:  {after}")
     assert after.pid == before.pid, "the daemon ran all the time"
@@ -116,20 +116,22 @@ def test_many_jobs_in_a_row_leave_nothing_behind(box: TestHost, work: Clone, req
     assert after.memory < before.memory + 8 * 1024
 
 
-def left_nothing(box: TestHost) -> None:
+def check_leftovers(server: TestHost) -> None:
     """Wait for the last job to be cleared away, and see what is left: what was to be kept."""
-    box.sh('until [ -z "$(ls -A /run/tinyci/jobs)" ]; do sleep 0.1; done', limit=30)
+    server.sh('until [ -z "$(ls -A /run/tinyci/jobs)" ]; do sleep 0.1; done', limit=30)
     end = time.monotonic() + 30
-    while box.redis("llen tinyci:accepted") != ["0"]:
-        assert time.monotonic() < end, box.redis("lrange tinyci:accepted 0 -1")
+    while server.redis("llen tinyci:accepted") != ["0"]:
+        assert time.monotonic() < end, server.redis("lrange tinyci:accepted 0 -1")
     for user in set(REPOS.values()):
-        assert box.systemctl(user, "list-units --all --no-legend --plain 'tinyci-*@*' | grep -v gate || true").out == ""
-    box.sh("systemctl reload tinyci")  # looks for what was kept for long enough
+        assert (
+            server.systemctl(user, "list-units --all --no-legend --plain 'tinyci-*@*' | grep -v gate || true").out == ""
+        )
+    server.sh("systemctl reload tinyci")  # looks for what was kept for long enough
     while True:
-        kept = box.keys("tinyci:job:*")
-        count = Counter(box.redis_all([f"hget tinyci:job:{job_id} repo" for job_id in kept]))
+        ids = server.keys("tinyci:job:*")
+        count = Counter(server.redis_all([f"hget tinyci:job:{job_id} repo" for job_id in ids]))
         if max(count.values()) <= KEPT:
             break
         assert time.monotonic() < end, count
-    assert sorted(box.redis("zrange tinyci:jobs 0 -1")) == kept
-    assert set(box.keys("tinyci:log:*")) <= set(kept)
+    assert sorted(server.redis("zrange tinyci:jobs 0 -1")) == ids
+    assert set(server.keys("tinyci:log:*")) <= set(ids)

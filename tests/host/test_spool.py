@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from testhost import Pushed, TestHost, Work
+from testhost import Push, TestHost, Work
 
 Clone = Callable[[str], Work]
 
@@ -47,63 +47,64 @@ UNWELL = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def admin(box: TestHost) -> Iterator[None]:
+def admin(server: TestHost) -> Iterator[None]:
     """A user of Redis who may configure it."""
-    box.sh(f"cp -p {ACL} /root/users.acl; echo 'user tests on >tests ~* &* +@all' >>{ACL}")
-    box.sh("systemctl restart redis-server@tinyci")
+    server.sh(f"cp -p {ACL} /root/users.acl; echo 'user tests on >tests ~* &* +@all' >>{ACL}")
+    server.sh("systemctl restart redis-server@tinyci")
     yield
-    box.sh(f"cp -p /root/users.acl {ACL}; systemctl restart redis-server@tinyci")
+    server.sh(f"cp -p /root/users.acl {ACL}; systemctl restart redis-server@tinyci")
 
 
-def trace(box: TestHost) -> None:
-    box.sh("rm -f /tmp/spool.ran; touch /tmp/spool.ran; chmod 666 /tmp/spool.ran")
+def trace(server: TestHost) -> None:
+    server.sh("rm -f /tmp/spool.ran; touch /tmp/spool.ran; chmod 666 /tmp/spool.ran")
 
 
-def ran(box: TestHost) -> list[str]:
+def ran(server: TestHost) -> list[str]:
     """The jobs that were built, in order."""
-    return box.sh("cat /tmp/spool.ran").split()
+    return server.sh("cat /tmp/spool.ran").split()
 
 
 @pytest.mark.parametrize("how", UNWELL)
-def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(box: TestHost, work: Clone, how: str) -> None:
+def test_a_push_to_a_redis_that_is_unwell_is_kept_and_deployed_once(server: TestHost, work: Clone, how: str) -> None:
     unwell, well, why = UNWELL[how]
-    trace(box)
-    pushed: list[Pushed] = []
-    box.sh(unwell)
+    trace(server)
+    pushes: list[Push] = []
+    server.sh(unwell)
     try:
         for release in (1, 2, 1):
             work("probe").script(f"echo $TINYCI_JOB >>/tmp/spool.ran # {how} {time.time()}")
             began = time.monotonic()
-            pushed.append(box.push(work("probe"), f"HEAD:refs/heads/release-{release}"))
+            pushes.append(server.push(work("probe"), f"HEAD:refs/heads/release-{release}"))
             assert time.monotonic() - began < 5, "two seconds of Redis', and those of git and SSH"
     finally:
-        box.sh(well)
-    for each in pushed:
-        told = [line for line in each.text.splitlines() if line.startswith("remote:") and " job " in line]
-        assert len(told) == 1, each.text
-        assert re.search(rf"kept job {each.job} for probe: Redis does not take it now \((?:.*)({why})", told[0]), told
-    jobs = [each.job for each in pushed]
-    done = box.settled(jobs)
-    assert done[2]["state"] == "succeeded"
+        server.sh(well)
+    for each in pushes:
+        sentences = [line for line in each.text.splitlines() if line.startswith("remote:") and " job " in line]
+        assert len(sentences) == 1, each.text
+        pattern = rf"kept job {each.job} for probe: Redis does not take it now \((?:.*)({why})"
+        assert re.search(pattern, sentences[0]), sentences
+    jobs = [each.job for each in pushes]
+    outcomes = server.wait_all(jobs)
+    assert outcomes[2]["state"] == "succeeded"
     # The two of one ref: the later one may have come in before the earlier one began.
-    assert [job["state"] for job in done[:2]] == [done[0]["state"], "succeeded"]
-    assert done[0]["state"] in ("succeeded", "superseded")
-    assert ran(box) == [job for job, end in zip(jobs, done, strict=True) if end["state"] == "succeeded"]
-    assert box.sh("ls -A /var/spool/tinyci") == ""
+    assert [job["state"] for job in outcomes[:2]] == [outcomes[0]["state"], "succeeded"]
+    assert outcomes[0]["state"] in ("succeeded", "superseded")
+    assert ran(server) == [job for job, end in zip(jobs, outcomes, strict=True) if end["state"] == "succeeded"]
+    assert server.sh("ls -A /var/spool/tinyci") == ""
     # Where Redis had carried out what it did not answer for, the file in the spool is a second one of a known job.
-    assert {each.get("spooled") for each in done} == {"true"} or how in ("hanging", "without an index")
+    assert {each.get("spooled") for each in outcomes} == {"true"} or how in ("hanging", "without an index")
 
 
-def test_a_daemon_that_is_killed_while_it_takes_the_spool_in_takes_each_once(box: TestHost, work: Clone) -> None:
-    trace(box)
-    box.sh("systemctl stop redis-server@tinyci")
+def test_a_daemon_that_is_killed_while_it_takes_the_spool_in_takes_each_once(server: TestHost, work: Clone) -> None:
+    trace(server)
+    server.sh("systemctl stop redis-server@tinyci")
     try:
         work("probe").script("echo $TINYCI_JOB >>/tmp/spool.ran")
-        jobs = box.push(work("probe"), *(f"HEAD:refs/heads/release-{number:02}" for number in range(50))).jobs
+        jobs = server.push(work("probe"), *(f"HEAD:refs/heads/release-{number:02}" for number in range(50))).jobs
         assert len(jobs) == 50
     finally:
         # Killed three times at least with some taken in, and some not.
-        left = box.sh(
+        files = server.sh(
             "exec 2>&1; systemctl start redis-server@tinyci\n"
             "count() { set -- /var/spool/tinyci/*.json; [ -e $1 ] && echo $# || echo 0; }\n"
             "for few in 45 30 15; do\n"
@@ -112,10 +113,10 @@ def test_a_daemon_that_is_killed_while_it_takes_the_spool_in_takes_each_once(box
             "done",
             limit=60,
         ).split()
-    print("left when it was killed:", left)
-    assert 0 < int(left[0]) < 50
-    done = box.settled(jobs, limit=120)
-    assert {job["state"] for job in done} == {"succeeded"}
-    assert ran(box) == jobs, "each once, in push order"
-    assert box.sh("ls -A /var/spool/tinyci") == ""
-    box.push(work("probe"), *(f":refs/heads/release-{number:02}" for number in range(50)))
+    print("left when it was killed:", files)
+    assert 0 < int(files[0]) < 50
+    outcomes = server.wait_all(jobs, limit=120)
+    assert {job["state"] for job in outcomes} == {"succeeded"}
+    assert ran(server) == jobs, "each once, in push order"
+    assert server.sh("ls -A /var/spool/tinyci") == ""
+    server.push(work("probe"), *(f":refs/heads/release-{number:02}" for number in range(50)))

@@ -1,4 +1,4 @@
-"""A booted test host, as the tests see it: what a person with a shell on it could do, and a person who pushes."""
+"""A booted test host: everything that a person with a shell on it can do, and a person who pushes."""
 
 import json
 import re
@@ -22,11 +22,11 @@ _REDIS = (
 
 
 class HostError(Exception):
-    """A command on the host failed that was meant to succeed."""
+    """A command on the host failed that should succeed."""
 
 
 @dataclass
-class Done:
+class CommandResult:
     """A command that has ended."""
 
     status: int
@@ -39,8 +39,8 @@ class Done:
 
 
 @dataclass
-class Pushed:
-    """What a push printed, and the ids of the jobs that it started, or that were kept for later, in order."""
+class Push:
+    """The output of a push, and the ids of the jobs that it started, or that were kept for later, in order."""
 
     text: str
     jobs: list[str]
@@ -61,21 +61,22 @@ class TestHost:
 
     # -- a shell on it -----------------------------------------------------------------------------------------
 
-    def run(self, script: str, user: str = "root", limit: float = 120, stdin: str = "") -> Done:
+    def run(self, script: str, user: str = "root", limit: float = 120, stdin: str = "") -> CommandResult:
         """Run a shell script on the host as that user, whatever its status."""
         # Not runuser or su: those open a session, and nobody is to be logged in.
         setpriv = 'exec setpriv --reuid "$0" --regid "$(id -g "$0")" --init-groups -- "$@"'
         become = [] if user == "root" else ["sh", "-c", setpriv, user]
         command = [HOST, "exec", self.name, "--", *become, "bash", "-c", script]
-        done = subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=limit, check=False)
-        return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        result = subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=limit, check=False)
+        out, err = (text.decode("utf-8", "replace") for text in (result.stdout, result.stderr))
+        return CommandResult(result.returncode, out, err)
 
     def sh(self, script: str, user: str = "root", limit: float = 120, stdin: str = "") -> str:
         """Run a shell script that must succeed, and return what it printed on stdout."""
-        done = self.run(script, user, limit, stdin)
-        if done.status:
-            raise HostError(f"{script}\nended with status {done.status}:\n{done.text}")
-        return done.out
+        result = self.run(script, user, limit, stdin)
+        if result.status:
+            raise HostError(f"{script}\nended with status {result.status}:\n{result.text}")
+        return result.out
 
     def as_manager(self, user: str, script: str) -> str:
         """Run a script as that user with the environment of a login, so that `systemctl --user` and podman work."""
@@ -88,42 +89,42 @@ class TestHost:
         )
 
     def fifo(self, path: str) -> None:
-        """A named pipe that anybody may use: a build waits in it (`timeout 60 cat PATH`) until a test writes."""
+        """Make a named pipe for everyone: a build waits in it (`timeout 60 cat PATH`) until a test writes."""
         self.sh(f"rm -f {path}; mkfifo -m 666 {path}")
 
-    def systemctl(self, user: str, arguments: str) -> Done:
+    def systemctl(self, user: str, arguments: str) -> CommandResult:
         return self.run(f"systemctl {'' if user == 'root' else f'--user -M {user}@'} {arguments}")
 
     def show(self, user: str, unit: str, prop: str) -> str:
         return self.systemctl(user, f"show -P {prop} {unit}").out.strip()
 
     def get(self, url: str) -> str:
-        """What a web server on the host answers."""
+        """Return what a web server on the host answers."""
         return self.sh(f"busybox wget -q -T 5 -O - {url}")
 
     @contextmanager
     def repo_file(self, repo: str, **keys: str) -> Iterator[None]:
-        """The repo's file with other values (TOML) for some keys."""
+        """Give some keys of the repo's file other values (TOML) while the block runs."""
         file = f"/etc/tinyci/repos.d/{repo}.toml"
-        kept = self.sh(f"cat {file}")
-        lines = [line for line in kept.splitlines() if line.split(" ")[0] not in keys]
-        changed = "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())])
-        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=changed)
+        original = self.sh(f"cat {file}")
+        lines = [line for line in original.splitlines() if line.split(" ")[0] not in keys]
+        text = "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())])
+        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=text)
         try:
             yield
         finally:
-            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
+            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=original)
 
     @contextmanager
     def config_file(self, text: str) -> Iterator[None]:
-        """tinyci.toml with more in it."""
+        """Add text to tinyci.toml while the block runs."""
         file = "/etc/tinyci/tinyci.toml"
-        kept = self.sh(f"cat {file}")
-        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=f"{kept}\n{text}")
+        original = self.sh(f"cat {file}")
+        self.sh(f"cat >{file}; systemctl reload tinyci", stdin=f"{original}\n{text}")
         try:
             yield
         finally:
-            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=kept)
+            self.sh(f"cat >{file}; systemctl reload tinyci", stdin=original)
 
     # -- Redis -------------------------------------------------------------------------------------------------
 
@@ -131,19 +132,19 @@ class TestHost:
         return self.sh(f"{_REDIS} {command}").splitlines()
 
     def redis_all(self, commands: list[str]) -> list[str]:
-        """The answers, of one line each, to many commands."""
+        """Return the answers, of one line each, to many commands."""
         return self.sh(_REDIS, stdin="\n".join(commands) + "\n").splitlines()
 
     def redis_json(self, command: str) -> object:
         return json.loads(self.sh(f"{_REDIS} --json {command}"))
 
     def job(self, job_id: str) -> dict[str, str]:
-        found = self.redis_json(f"hgetall tinyci:job:{job_id}")
-        assert isinstance(found, dict)
-        return {str(key): str(value) for key, value in found.items()}
+        fields = self.redis_json(f"hgetall tinyci:job:{job_id}")
+        assert isinstance(fields, dict)
+        return {str(key): str(value) for key, value in fields.items()}
 
     def keys(self, pattern: str) -> list[str]:
-        """What stands for `*` in the keys of that pattern."""
+        """Return the rest of each key that begins as the pattern does, up to its `*`."""
         begin = len(pattern.removesuffix("*"))
         return sorted(key[begin:] for key in self.redis(f"--scan --pattern '{pattern}'") if key)
 
@@ -153,7 +154,7 @@ class TestHost:
         return [entry[1][1] for entry in entries]
 
     def wait(self, job_id: str, states: tuple[str, ...] = FINAL, limit: float = 90) -> dict[str, str]:
-        """The job's hash as soon as its state is one of those. The event stream wakes us, so nothing is missed."""
+        """Return the job's hash as soon as its state is one of those. The event stream wakes us: no polling."""
         end = time.monotonic() + limit
         while True:
             last = self.redis("xrevrange tinyci:events + - count 1")[:1] or ["0-0"]
@@ -167,23 +168,23 @@ class TestHost:
                 raise AssertionError(f"job {job_id} is not {states} within {limit} s: {job}\n{tail}")
             self.redis(f"xread block 5000 count 1 streams tinyci:events {last[0]}")
 
-    def settled(self, jobs: list[str], limit: float = 120) -> list[dict[str, str]]:
+    def wait_all(self, jobs: list[str], limit: float = 120) -> list[dict[str, str]]:
         return [self.wait(job, limit=limit) for job in jobs]
 
     # -- a person who pushes -----------------------------------------------------------------------------------
 
-    def push(self, work: "Work", *arguments: str, repo: str = "") -> Pushed:
+    def push(self, work: "Work", *arguments: str, repo: str = "") -> Push:
         # --force: a host that is used again knows other clones' commits.
         command = [HOST, "push", self.name, str(work.path), repo or work.repo, "--force", *arguments]
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-        text = (done.stdout + done.stderr).decode("utf-8", "replace")
-        if done.returncode:
-            raise HostError(f"git push ended with status {done.returncode}:\n{text}")
-        return Pushed(text, re.findall(r"(?:started|kept) job ([0-9a-f-]{36}) for", text))
+        result = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        text = (result.stdout + result.stderr).decode("utf-8", "replace")
+        if result.returncode:
+            raise HostError(f"git push ended with status {result.returncode}:\n{text}")
+        return Push(text, re.findall(r"(?:started|kept) job ([0-9a-f-]{36}) for", text))
 
     def deploy(self, work: "Work", limit: float = 90) -> dict[str, str]:
-        """Push, and wait for the end of the one job of it."""
-        return {"id": (pushed := self.push(work)).job, **self.wait(pushed.job, limit=limit)}
+        """Push, and wait for the end of its one job."""
+        return {"id": (push := self.push(work)).job, **self.wait(push.job, limit=limit)}
 
     # -- its power and its services ----------------------------------------------------------------------------
 
@@ -213,8 +214,8 @@ class Work:
         self.git("config", "user.email", "person@example.org")
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        result = subprocess.run(["git", *arguments], cwd=self.path, capture_output=True, text=True, check=True)
+        return result.stdout.strip()
 
     def commit(self, files: Mapping[str, str | bytes], message: str = "Change") -> str:
         """Write the files, commit them, and return the revision. Scripts (*.sh) become executable."""

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from baseimage import copy_base_image
-from common import CACHE, TREE, Failure, locked, run_logged, say
+from common import CACHE, TREE, HostCommandError, locked, run_logged, say
 from nspawn import ENVIRONMENT, Machine, has_pids_controller
 
 HOSTS = CACHE / "hosts"
@@ -44,18 +44,19 @@ class ThrowawayHost:
 
     def __init__(self, name: str) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name):
-            raise Failure(f"'{name}' cannot be a host's name: small letters, digits and '-', 31 at most")
+            raise HostCommandError(f"'{name}' cannot be a host's name: small letters, digits and '-', 31 at most")
         self.name = name
         self.directory = HOSTS / name
         if len(os.fsencode(self.directory)) > 80:
-            raise Failure(f"{CACHE} is too long a path for the sockets in it: set TINYCI_CACHE to a shorter one")
+            problem = f"{CACHE} is too long a path for the sockets in it: set TINYCI_CACHE to a shorter one"
+            raise HostCommandError(problem)
         # Two caches may each have a host of this name, while control groups are the whole machine's.
         unique = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:6]
         self.machine = Machine(self.directory, f"tinyci-{unique}-{name}")
         self.ssh_config = self.directory / "ssh_config"
 
     def alone(self) -> AbstractContextManager[None]:
-        """For what must not happen twice at once to one host."""
+        """Lock the host, for what must not happen twice at once."""
         return locked(HOSTS / f"{self.name}.lock")
 
     def exists(self) -> bool:
@@ -63,12 +64,12 @@ class ThrowawayHost:
 
     def need(self) -> None:
         if not self.exists():
-            raise Failure(f"there is no host {self.name}: 'host up {self.name}' makes one")
+            raise HostCommandError(f"there is no host {self.name}: 'host up {self.name}' makes one")
 
     # Its life.
 
     def make(self, suite: str) -> None:
-        """A copy of the base image with a name and an identity of its own. `root` appears only when it is whole."""
+        """Copy the base image, and give it a name and an identity. `root` appears only when it is complete."""
         if self.directory.exists():
             shutil.rmtree(self.directory)  # the remains of one that was cut off
         self.directory.mkdir(mode=0o700, parents=True)
@@ -80,22 +81,22 @@ class ThrowawayHost:
     def boot(self) -> None:
         self.need()
         if self.machine.runs():
-            raise Failure(f"host {self.name} runs already")
+            raise HostCommandError(f"host {self.name} runs already")
         self.machine.clean()
         self.machine.boot()
 
     def down(self) -> None:
-        """Nothing of it is kept, so nothing in it needs to be asked to stop."""
+        """Cut its power, and remove it."""
         start = time.monotonic()
         if not self.directory.exists() and not self.machine.runs():
-            raise Failure(f"there is no host {self.name}")
+            raise HostCommandError(f"there is no host {self.name}")
         for user in self.directory.glob("ssh-*"):
             command = ["ssh", "-F", str(self.ssh_config), "-l", user.name.removeprefix("ssh-"), "-O", "exit", self.name]
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
         self.machine.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
         if self.directory.exists():
-            raise Failure(f"{self.directory} cannot be removed: is something mounted in it?")
+            raise HostCommandError(f"{self.directory} cannot be removed: is something mounted in it?")
         say(f"removed {self.name}", start)
 
     def _personalise(self, root: Path) -> None:
@@ -171,7 +172,7 @@ class ThrowawayHost:
         self.machine.leader()
         path = f"{TREE / '.venv/bin'}:{os.environ['PATH']}"
         if not shutil.which("ansible-playbook", path=path):
-            raise Failure("ansible-playbook is not installed: run tests/prepare")
+            raise HostCommandError("ansible-playbook is not installed: run tests/prepare")
         environment = {
             **os.environ,
             "PATH": path,
@@ -187,5 +188,6 @@ class ThrowawayHost:
             command += ["--extra-vars", json.dumps({"git_authorized_keys": [key]}), *arguments]
             status = subprocess.run(command, cwd=TREE / "ansible", stdin=subprocess.DEVNULL, env=environment).returncode
             if status:
-                raise Failure(f"{playbook} failed on host {self.name}: ansible-playbook ended with status {status}")
+                problem = f"{playbook} failed on host {self.name}: ansible-playbook ended with status {status}"
+                raise HostCommandError(problem)
             say(f"{playbook} is done", start)

@@ -14,15 +14,15 @@ CMD ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; /bin/busybox httpd -f -p {
 SCRIPT = "#!/bin/sh\nset -eu\ncp /usr/bin/busybox busybox\npodman build --tag by-hand:latest .\n"
 
 
-def make(box: TestHost) -> None:
+def make(server: TestHost) -> None:
     """Set it up, and leave it running."""
     unit = (TREE / "ansible/example/files/container-hello-generated.service").read_text()
-    box.sh(
+    server.sh(
         f"useradd --create-home {USER} && loginctl enable-linger {USER}\n"
         f"timeout 60 sh -c 'until systemctl --user -M {USER}@ is-system-running --quiet --wait; do sleep 0.1; done'\n"
         f"mkdir {REPOSITORY} && chown {USER}: {REPOSITORY}"
     )
-    box.as_manager(
+    server.as_manager(
         USER,
         "mkdir -p ~/app/www ~/.config/systemd/user && cd ~/app && git init --quiet --initial-branch=master . && "
         f"printf %s '{quoted(CONTAINERFILE)}' >Containerfile && printf %s '{quoted(PAGE)}' >www/index.html && "

@@ -13,14 +13,14 @@ from testhost import HOST, TestHost
 
 @pytest.fixture(scope="session")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    box = TestHost(os.environ.get("TINYCI_BARE_HOST") or f"bare-{os.getpid()}")
+    server = TestHost(os.environ.get("TINYCI_BARE_HOST") or f"bare-{os.getpid()}")
     try:
-        box.host("up", box.name, "--bare")
-        box.sh(f"echo Port {SSH_PORT} >/etc/ssh/sshd_config.d/port.conf; systemctl restart ssh")
-        config = subprocess.run([HOST, "ssh-config", box.name], capture_output=True, text=True, check=True).stdout
+        server.host("up", server.name, "--bare")
+        server.sh(f"echo Port {SSH_PORT} >/etc/ssh/sshd_config.d/port.conf; systemctl restart ssh")
+        config = subprocess.run([HOST, "ssh-config", server.name], capture_output=True, text=True, check=True).stdout
         directory = Path(config.strip()).parent
         with Network(directory) as network:
             network.plug(SSH_PORT)
-            yield Person(box, network, directory, tmp_path_factory.mktemp("person"))
+            yield Person(server, network, directory, tmp_path_factory.mktemp("person"))
     finally:
-        box.host("down", box.name)
+        server.host("down", server.name)

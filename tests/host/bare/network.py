@@ -13,7 +13,7 @@ SERVER, PERSON = "192.0.2.1", "192.0.2.2"  # of the net that is kept for documen
 
 
 class Network:
-    """Where the person is. Laid anew with `plug` whenever the host has booted; gone with this process."""
+    """The person's end. `plug` connects it whenever the host has booted; it ends with this process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -44,26 +44,26 @@ class Network:
         for where, device, address in ((host, "host0", SERVER), (person, "person", PERSON)):
             self._ip(where, f"address add {address}/24 dev {device}")
             self._ip(where, f"link set {device} up")
-        way = f"ProxyCommand nsenter -t {person} -n nc {SERVER} {ssh_port}"
-        config.write_text(re.sub("ProxyCommand .*", way, config.read_text()))
+        proxy = f"ProxyCommand nsenter -t {person} -n nc {SERVER} {ssh_port}"
+        config.write_text(re.sub("ProxyCommand .*", proxy, config.read_text()))
 
     def _ip(self, where: str, arguments: str) -> None:
         subprocess.run(["nsenter", "-t", where, "-n", "ip", *arguments.split()], check=True)
 
     def is_open(self, port: int) -> bool:
-        """Whether the server takes a connection of the person's. One that is dropped shows after a second."""
+        """Return whether the server takes a connection of the person's. A dropped one shows after a second."""
         command = ["nc", "-z", "-w", "1", SERVER, str(port)]
         return subprocess.run(["nsenter", "-t", str(self._person.pid), "-n", *command]).returncode == 0
 
-    def get(self, name: str, path: str = "/", tls: bool = False, user: str = "") -> str:
-        """What the person's browser gets from http://NAME/PATH, or https://: the status and the page.
+    def get(self, name: str, path: str = "/", *, tls: bool = False, user: str = "") -> str:
+        """Return status and page that the person's browser gets from http://NAME/PATH, or https://.
 
         `user`: NAME:PASSWORD, of Basic authentication."""
         command = ["nsenter", "-t", str(self._person.pid), "-n", sys.executable, __file__]
         command += ["https" if tls else "http", name, path, user]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Who sets a server up and pushes to it: an inventory, and SSH from elsewhere."""
+"""A person who sets a server up and pushes to it: an inventory, and SSH from elsewhere."""
 
 import shutil
 import subprocess
@@ -12,10 +12,10 @@ VENV = TREE / ".venv" / "bin"
 
 
 class Person:
-    """Who sets the server up and pushes to it."""
+    """The person who sets the server up."""
 
-    def __init__(self, box: TestHost, network: Network, directory: Path, home: Path) -> None:
-        self.box = box
+    def __init__(self, server: TestHost, network: Network, directory: Path, home: Path) -> None:
+        self.server = server
         self.network = network
         self.ssh_config = directory / "ssh_config"
         self.inventory = home / "inventory"
@@ -32,34 +32,34 @@ class Person:
         path.write_text(text.replace(old, new))
 
     def encrypt(self, name: str, value: str) -> str:
-        """A variable for the inventory, as Ansible Vault writes it."""
+        """Return a variable for the inventory, as Ansible Vault writes it."""
         command = [VENV / "ansible-vault", "encrypt_string", "--vault-password-file", self.vault_password]
-        done = subprocess.run([*command, "--name", name, value], capture_output=True, text=True, check=True)
-        return done.stdout
+        result = subprocess.run([*command, "--name", name, value], capture_output=True, text=True, check=True)
+        return result.stdout
 
-    def playbooks(self, *arguments: str, fails: bool = False) -> str:
-        """Run both from elsewhere, over SSH; what they print."""
-        command = [HOST, "provision", "--inventory", str(self.inventory / "hosts.yml"), self.box.name]
+    def run_playbooks(self, *arguments: str, fails: bool = False) -> str:
+        """Run both from elsewhere, over SSH, and return what they print."""
+        command = [HOST, "provision", "--inventory", str(self.inventory / "hosts.yml"), self.server.name]
         command += ["--vault-password-file", str(self.vault_password), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout
+        result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        assert (result.returncode != 0) == fails, result.stdout + result.stderr
+        return result.stdout
 
     def ssh(self, command: str, limit: float = 600, stdin: bytes = b"") -> str:
         """Run a command on the server as admin."""
-        ssh = ["ssh", "-F", str(self.ssh_config), self.box.name, command]
-        done = subprocess.run(ssh, input=stdin, capture_output=True, timeout=limit)
-        if done.returncode:
+        ssh = ["ssh", "-F", str(self.ssh_config), self.server.name, command]
+        result = subprocess.run(ssh, input=stdin, capture_output=True, timeout=limit)
+        if result.returncode:
             raise HostError(
-                f"{command}\nended with status {done.returncode}:\n{done.stdout.decode()}{done.stderr.decode()}"
+                f"{command}\nended with status {result.returncode}:\n{result.stdout.decode()}{result.stderr.decode()}"
             )
-        return done.stdout.decode()
+        return result.stdout.decode()
 
-    def held(self) -> subprocess.Popen[bytes]:
-        """A connection of its own to the server, on which `cat` answers."""
-        command = ["ssh", "-F", str(self.ssh_config), "-o", "ControlPath=none", self.box.name, "cat"]
+    def open_connection(self) -> subprocess.Popen[bytes]:
+        """Open a new connection to the server, on which `cat` answers."""
+        command = ["ssh", "-F", str(self.ssh_config), "-o", "ControlPath=none", self.server.name, "cat"]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def reboot(self) -> None:
-        self.box.host("reboot", self.box.name)
+        self.server.host("reboot", self.server.name)
         self.network.plug(SSH_PORT)

@@ -45,12 +45,12 @@ def recaps(text: str) -> list[str]:
 
 def test_check_mode_says_what_would_be_done_and_does_nothing(person: Person) -> None:
     missing = "for it in podman redis-server nginx git nft tinyci; do if command -v $it; then exit 1; fi; done"
-    person.box.sh(missing)
-    said = person.playbooks("--check", "--diff")
-    assert "+repository = " in said, "the difference to nothing"
-    person.box.sh(missing)
-    person.box.sh("for user in git hello-quadlet tinyci; do if id $user; then exit 1; fi; done")
-    person.box.sh("for it in /etc/tinyci /opt/tinyci /srv/git /etc/nginx; do if test -e $it; then exit 1; fi; done")
+    person.server.sh(missing)
+    output = person.run_playbooks("--check", "--diff")
+    assert "+repository = " in output, "the difference to nothing"
+    person.server.sh(missing)
+    person.server.sh("for user in git hello-quadlet tinyci; do if id $user; then exit 1; fi; done")
+    person.server.sh("for it in /etc/tinyci /opt/tinyci /srv/git /etc/nginx; do if test -e $it; then exit 1; fi; done")
 
 
 def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
@@ -69,9 +69,9 @@ def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
     (person.inventory / "group_vars" / "server.yml").write_text(
         person.encrypt("hello_word", SECRET) + person.encrypt("web_password", ANN.split(":")[1])
     )
-    held = person.held()
-    assert held.stdin
-    assert held.stdout
+    connection = person.open_connection()
+    assert connection.stdin
+    assert connection.stdout
 
     begin = time.monotonic()
     person.ssh("sudo apt-get -qq install --yes --no-install-recommends ansible-core python3-hatchling")
@@ -80,37 +80,37 @@ def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
     ssh = person.vault_password.parent / ".ssh"
     ssh.mkdir()
     shutil.copy(person.public_key, ssh / "id_ed25519.pub")
-    packed = subprocess.run(pack, cwd=ssh.parent, capture_output=True, check=True).stdout
-    person.ssh("sudo tar -C /root --extract", stdin=packed)
+    archive = subprocess.run(pack, cwd=ssh.parent, capture_output=True, check=True).stdout
+    person.ssh("sudo tar -C /root --extract", stdin=archive)
     print(f"{time.monotonic() - begin:.0f} s for Ansible on the server")
     for playbook in ("server.yml", "apps.yml"):
         begin = time.monotonic()
-        said = person.ssh(
+        output = person.ssh(
             "cd tinyci/ansible && sudo ansible-playbook -c local -i /root/inventory/hosts.yml "
             f"--vault-password-file /root/vault-password {playbook}"
         )
-        assert len(recaps(said)) == 1, said
-        assert recaps(said) != ["0"], said
-        assert SECRET not in said
-        assert ANN.split(":")[1] not in said
+        assert len(recaps(output)) == 1, output
+        assert recaps(output) != ["0"], output
+        assert SECRET not in output
+        assert ANN.split(":")[1] not in output
         print(f"{time.monotonic() - begin:.0f} s for {playbook}")
-    held.stdin.write(b"still here\n")
-    held.stdin.flush()
-    assert held.stdout.readline() == b"still here\n", "the connection that was open before the firewall"
-    held.stdin.close()
-    assert held.wait(timeout=60) == 0
+    connection.stdin.write(b"still here\n")
+    connection.stdin.flush()
+    assert connection.stdout.readline() == b"still here\n", "the connection that was open before the firewall"
+    connection.stdin.close()
+    assert connection.wait(timeout=60) == 0
 
     begin = time.monotonic()
-    job = person.box.deploy(work("hello-quadlet"))
+    job = person.server.deploy(work("hello-quadlet"))
     assert job["state"] == "succeeded", job
     print(f"{time.monotonic() - begin:.1f} s from the first push to its end")
-    seen = person.box.as_manager("hello-quadlet", "podman exec hello-quadlet /bin/busybox cat /run/secrets/hello-word")
-    assert seen == SECRET
+    read = "podman exec hello-quadlet /bin/busybox cat /run/secrets/hello-word"
+    assert person.server.as_manager("hello-quadlet", read) == SECRET
 
 
 def test_the_apps_answer_through_nginx(person: Person, work: Clone) -> None:
     for app in ("hello-generated", "hello-root"):
-        job = person.box.deploy(work(app))
+        job = person.server.deploy(work(app))
         assert job["state"] == "succeeded", job
     for app, (name, path) in APPS.items():
         assert person.network.get(name, path) == f"200 Hello from {app}.\n"
@@ -119,34 +119,34 @@ def test_the_apps_answer_through_nginx(person: Person, work: Clone) -> None:
 
 def test_the_pages_are_shown_by_name_to_who_has_a_password(person: Person) -> None:
     for user in (ANN, BOB):
-        shown = person.network.get(PAGES, user=user)
-        assert shown.startswith("200 ")
-        assert "hello-quadlet" in shown
+        page = person.network.get(PAGES, user=user)
+        assert page.startswith("200 ")
+        assert "hello-quadlet" in page
     for user in ("", "ann:no way", "carol:swordfish"):
         assert person.network.get(PAGES, user=user).startswith("401 ")
     for path in ("/metrics", "/%6detrics", "//healthz"):
         assert person.network.get(PAGES, path, user=ANN).startswith("403 ")
-    assert person.box.get("http://127.0.0.1:8190/healthz") == "Redis answers.\n"
+    assert person.server.get("http://127.0.0.1:8190/healthz") == "Redis answers.\n"
     assert person.network.get("elsewhere.example.org", "/metrics").startswith("404 ")
     assert not person.network.is_open(8190)
-    assert person.box.sh("stat -c '%U %G %a' /etc/nginx/tinyci-web.users") == "root www-data 640\n"
-    assert person.box.sh("grep url /etc/tinyci/tinyci.toml") == f'url = "http://{PAGES}/"\n'
+    assert person.server.sh("stat -c '%U %G %a' /etc/nginx/tinyci-web.users") == "root www-data 640\n"
+    assert person.server.sh("grep url /etc/tinyci/tinyci.toml") == f'url = "http://{PAGES}/"\n'
 
 
 def test_nobody_is_told_who_was_not_asked_for(person: Person) -> None:
-    assert person.box.sh("systemctl is-enabled tinyci-notify || true") == "disabled\n"
-    assert person.box.sh("systemctl list-units --failed --plain --no-legend") == ""
+    assert person.server.sh("systemctl is-enabled tinyci-notify || true") == "disabled\n"
+    assert person.server.sh("systemctl list-units --failed --plain --no-legend") == ""
 
 
 def test_other_ports_are_closed(person: Person) -> None:
-    listening = {int(port) for port in person.box.sh("ss -Hltn | sed 's/ *[^ ]*$//; s/.*://'").split()}
+    listening = {int(port) for port in person.server.sh("ss -Hltn | sed 's/ *[^ ]*$//; s/.*://'").split()}
     assert {80, 2222, 8081, 8082} <= listening, listening
     ports = listening | {8083}  # which podman publishes for root by a rule instead
     assert {port for port in ports if person.network.is_open(port)} == {80, 2222}
     # It is the firewall that closes them.
-    person.box.sh("nft delete table inet firewall")
+    person.server.sh("nft delete table inet firewall")
     assert {port for port in (8081, 8082, 8083, 8190) if person.network.is_open(port)} == {8081, 8082, 8083}
-    person.box.sh("systemctl reload nftables")
+    person.server.sh("systemctl reload nftables")
     assert not any(person.network.is_open(port) for port in (8081, 8082, 8083))
 
 
@@ -158,42 +158,42 @@ def test_a_reboot_brings_all_back_with_nobody_logged_in(person: Person, work: Cl
         ("root", "hello-root.service"),
     ):
         manager = "" if user == "root" else f"--user -M {user}@"
-        person.box.sh(f"timeout 90 sh -c 'until systemctl {manager} is-active --quiet {unit}; do sleep 0.2; done'")
-    sessions = person.box.sh("loginctl list-sessions --no-legend")
+        person.server.sh(f"timeout 90 sh -c 'until systemctl {manager} is-active --quiet {unit}; do sleep 0.2; done'")
+    sessions = person.server.sh("loginctl list-sessions --no-legend")
     assert all("manager" in session for session in sessions.splitlines()), sessions
     for app, (name, path) in APPS.items():
         assert person.network.get(name, path) == f"200 Hello from {app}.\n"
     assert person.network.get(PAGES, user=ANN).startswith("200 ")
     assert not person.network.is_open(8081)
     work("hello-root").commit({"www/index.html": "After the reboot.\n"})
-    assert person.box.deploy(work("hello-root"))["state"] == "succeeded"
+    assert person.server.deploy(work("hello-root"))["state"] == "succeeded"
     assert person.network.get(*APPS["hello-root"]) == "200 After the reboot.\n"
 
 
 @dataclass
 class Change:
-    """What both playbooks were run for once more, and what was before that."""
+    """A second run of both playbooks after many changes, and the state before it."""
 
-    said: str
+    output: str
     job: str
     """Of hello-quadlet, whose build waited all the while."""
     daemon: str
     by_hand: tuple[str, str]
 
 
-def by_hand(box: TestHost) -> tuple[str, str]:
+def by_hand(server: TestHost) -> tuple[str, str]:
     file = f"~{byhand.USER}/.config/systemd/user/{byhand.UNIT}"
-    return box.show(byhand.USER, byhand.UNIT, "InvocationID"), box.sh(f"sha256sum {file}")
+    return server.show(byhand.USER, byhand.UNIT, "InvocationID"), server.sh(f"sha256sum {file}")
 
 
 @pytest.fixture(scope="module")
 def change(person: Person, work: Clone, tmp_path_factory: pytest.TempPathFactory) -> Change:
     """From elsewhere, over SSH, while a job runs: a new version; an app goes; one that was made by hand comes; one gets
     a certificate; another port opens; passwords let nobody in any more."""
-    box = person.box
-    byhand.make(box)
-    before = by_hand(box)
-    box.sh(
+    server = person.server
+    byhand.make(server)
+    before = by_hand(server)
+    server.sh(
         "cd /etc/ssl && openssl req -quiet -x509 -newkey rsa:2048 -nodes -subj /CN=quadlet.example.org "
         "-keyout private/quadlet.key -out certs/quadlet.crt"
     )
@@ -219,71 +219,71 @@ def change(person: Person, work: Clone, tmp_path_factory: pytest.TempPathFactory
 
     clone = work("hello-quadlet")
     script = (clone.path / "ci-build.sh").read_text()
-    box.fifo("/tmp/upgraded")
+    server.fifo("/tmp/upgraded")
     clone.commit({"ci-build.sh": script + "timeout 900 cat /tmp/upgraded\n", "www/index.html": "During an upgrade.\n"})
-    job = box.push(clone).job
-    box.wait(job, ("building",))
-    daemon = box.sh("systemctl show -P MainPID tinyci")
+    job = server.push(clone).job
+    server.wait(job, ("building",))
+    daemon = server.sh("systemctl show -P MainPID tinyci")
     begin = time.monotonic()
-    said = person.playbooks("-e", f"tinyci_source={new}")
+    output = person.run_playbooks("-e", f"tinyci_source={new}")
     print(f"{time.monotonic() - begin:.0f} s for both playbooks, over SSH, with a new version")
-    return Change(said, job, daemon, before)
+    return Change(output, job, daemon, before)
 
 
 def test_a_new_version_loses_no_running_job(person: Person, change: Change) -> None:
-    box = person.box
+    server = person.server
     version = "busctl get-property org.tinyci1 /org/tinyci1 org.tinyci1.Manager Version"
-    assert box.sh(version) == 's "99.0"\n'
-    assert box.sh("systemctl show -P MainPID tinyci") != change.daemon
+    assert server.sh(version) == 's "99.0"\n'
+    assert server.sh("systemctl show -P MainPID tinyci") != change.daemon
     assert "tinyci 99.0 " in person.network.get(PAGES, user=ANN)
-    assert box.job(change.job)["state"] == "building"
-    box.sh("echo >/tmp/upgraded")
-    done = box.wait(change.job)
-    assert (done["state"], done["success"], done["attempt"]) == ("succeeded", "true", "1"), done
+    assert server.job(change.job)["state"] == "building"
+    server.sh("echo >/tmp/upgraded")
+    outcome = server.wait(change.job)
+    assert (outcome["state"], outcome["success"], outcome["attempt"]) == ("succeeded", "true", "1"), outcome
     assert person.network.get(*APPS["hello-quadlet"], tls=True) == "200 During an upgrade.\n"
     assert person.network.get(*APPS["hello-quadlet"]).startswith("301 ")
 
 
 def test_an_app_that_goes_leaves_its_data(person: Person, work: Clone, change: Change) -> None:
     """It went while another app's job ran."""
-    box = person.box
-    assert "hello-generated is not deployed any more. Left as they are" in change.said
+    server = person.server
+    assert "hello-generated is not deployed any more. Left as they are" in change.output
     assert person.network.get(*APPS["hello-generated"]).startswith("404 ")
     work("hello-generated").commit({"www/index.html": "Never seen.\n"})
-    pushed = box.push(work("hello-generated"))
-    assert pushed.jobs == []
-    assert "no job" in pushed.text
-    assert box.systemctl("hello-generated", "is-active container-hello-generated").out == "inactive\n"
-    assert box.run("systemctl is-enabled tinyci-gate@$(id -u hello-generated)").out == "disabled\n"
-    assert "localhost/hello-generated" in box.as_manager("hello-generated", "podman images")
-    box.sh("test -e /srv/git/hello-generated.git/HEAD && test -d ~hello-generated/.local/share/containers")
-    box.sh("! test -e /etc/tinyci/units/hello-generated && ! test -e /etc/nginx/sites-enabled/hello-generated.conf")
+    push = server.push(work("hello-generated"))
+    assert push.jobs == []
+    assert "no job" in push.text
+    assert server.systemctl("hello-generated", "is-active container-hello-generated").out == "inactive\n"
+    assert server.run("systemctl is-enabled tinyci-gate@$(id -u hello-generated)").out == "disabled\n"
+    assert "localhost/hello-generated" in server.as_manager("hello-generated", "podman images")
+    server.sh("test -e /srv/git/hello-generated.git/HEAD && test -d ~hello-generated/.local/share/containers")
+    server.sh("! test -e /etc/tinyci/units/hello-generated && ! test -e /etc/nginx/sites-enabled/hello-generated.conf")
 
 
 def test_what_was_made_by_hand_is_adopted(person: Person, change: Change, tmp_path: Path) -> None:
-    box = person.box
-    assert change.by_hand == by_hand(box), "the same unit, and not restarted"
-    assert "not run any more: hooks/post-receive" in change.said
-    assert box.get(f"http://127.0.0.1:{byhand.PORT}/") == byhand.PAGE
-    assert box.sh(f"git -C {byhand.REPOSITORY} log --format=%s", "git") == "First\n"
+    server = person.server
+    assert change.by_hand == by_hand(server), "the same unit, and not restarted"
+    assert "not run any more: hooks/post-receive" in change.output
+    assert server.get(f"http://127.0.0.1:{byhand.PORT}/") == byhand.PAGE
+    assert server.sh(f"git -C {byhand.REPOSITORY} log --format=%s", "git") == "First\n"
     clone = Work(tmp_path / "by-hand", "by-hand")
     clone.commit({"Containerfile": byhand.CONTAINERFILE, "ci-build.sh": byhand.SCRIPT, "www/index.html": "Pushed.\n"})
-    pushed = box.push(clone)
-    assert "the old hook" not in pushed.text
-    assert box.wait(pushed.job)["state"] == "succeeded"
-    assert box.get(f"http://127.0.0.1:{byhand.PORT}/") == "Pushed.\n"
+    push = server.push(clone)
+    assert "the old hook" not in push.text
+    assert server.wait(push.job)["state"] == "succeeded"
+    assert server.get(f"http://127.0.0.1:{byhand.PORT}/") == "Pushed.\n"
 
 
 def test_what_the_inventory_says_of_the_server_is_so(person: Person, change: Change) -> None:
-    assert "passwordauthentication no" in person.box.sh("sshd -T").splitlines()
+    assert "passwordauthentication no" in person.server.sh("sshd -T").splitlines()
     assert person.network.is_open(8083)
     assert not person.network.is_open(8081)
 
 
 def test_a_second_run_of_the_apps_changes_nothing(person: Person, change: Change) -> None:
     """That of the server is tests/host/test_playbooks.py's."""
-    said = person.playbooks("-e", json.dumps({"server_without": ROLES}))
-    assert recaps(said) == ["0", "0"], said
+    output = person.run_playbooks("-e", json.dumps({"server_without": ROLES}))
+    assert recaps(output) == ["0", "0"], output
 
 
 def test_a_firewall_that_locks_out_is_taken_away_again(person: Person) -> None:
@@ -293,8 +293,8 @@ def test_a_firewall_that_locks_out_is_taken_away_again(person: Person) -> None:
         "firewall_revert_after": "4s",
         "firewall_ssh": {"stdout": "1", "stdout_lines": ["1"]},
     }
-    said = person.playbooks("-e", json.dumps(wrong), fails=True)
-    assert "TASK [firewall : Come back by a new connection]" in said
+    output = person.run_playbooks("-e", json.dumps(wrong), fails=True)
+    assert "TASK [firewall : Come back by a new connection]" in output
     assert person.network.is_open(SSH_PORT)
-    assert person.box.sh("systemctl is-enabled nftables || true") == "disabled\n"
-    assert person.box.run("nft list table inet firewall").status != 0
+    assert person.server.sh("systemctl is-enabled nftables || true") == "disabled\n"
+    assert person.server.run("nft list table inet firewall").status != 0

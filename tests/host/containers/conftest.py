@@ -8,19 +8,19 @@ from testhost import TestHost, Work
 
 
 @pytest.fixture(params=["rootless", "rootful"])
-def app(request: pytest.FixtureRequest, box: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
+def app(request: pytest.FixtureRequest, server: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
     """A sample app that a Quadlet runs."""
     if request.param == "rootless":
-        made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+        sample = App(server, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
     else:
-        made = App(box, work("hello-root"), "hello-root", "root", 8083, 80)
-    yield made
-    made.commit()  # a good version again, for whoever pushes next
+        sample = App(server, work("hello-root"), "hello-root", "root", 8083, 80)
+    yield sample
+    sample.commit()  # a good version again, for whoever pushes next
 
 
 @pytest.fixture
-def rootless(box: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
+def rootless(server: TestHost, work: Callable[[str], Work]) -> Iterator[App]:
     """The one of them that a user without privileges runs."""
-    made = App(box, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
-    yield made
-    made.commit()
+    sample = App(server, work("hello-quadlet"), "hello-quadlet", "hello-quadlet", 8081, 8081)
+    yield sample
+    sample.commit()

@@ -12,8 +12,8 @@ import time
 AT_ONCE = 4
 PATIENCE = 30.0
 
-answered: list[float] = []
-failed: list[str] = []
+times: list[float] = []
+errors: list[str] = []
 stop = threading.Event()
 
 
@@ -26,9 +26,9 @@ def ask(host: str, port: int) -> None:
             answer = connection.getresponse()
             if answer.status != 200 or not answer.read():
                 raise http.client.HTTPException(f"status {answer.status}")
-            answered.append(time.monotonic() - start)
+            times.append(time.monotonic() - start)
         except (OSError, http.client.HTTPException) as error:
-            failed.append(repr(error))
+            errors.append(repr(error))
         finally:
             connection.close()
         stop.wait(0.02)
@@ -43,9 +43,9 @@ def main() -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    print(len(answered), len(failed), f"{max(answered, default=0):.3f}")
-    for error in sorted(set(failed)):
-        print(failed.count(error), error, file=sys.stderr)
+    print(len(times), len(errors), f"{max(times, default=0):.3f}")
+    for error in sorted(set(errors)):
+        print(errors.count(error), error, file=sys.stderr)
 
 
 if __name__ == "__main__":

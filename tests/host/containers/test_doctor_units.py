@@ -23,25 +23,25 @@ def broken(app: App, each: Broken) -> Iterator[list[Seen]]:
     }
     given = "\n".join(f"export {name}='{value}'" for name, value in names.items())
     try:
-        app.box.sh(f"{given}\n{each.do}")
-        yield wrong(doctor(app.box, app.name))
+        app.server.sh(f"{given}\n{each.do}")
+        yield wrong(doctor(app.server, app.name))
     finally:
-        app.box.sh(f"{given}\n{each.undo}")
+        app.server.sh(f"{given}\n{each.undo}")
 
 
 def test_a_unit_that_cannot_be_restarted_is_named(app: App) -> None:
     """And mended as printed, where a command can do it."""
-    box = app.box
+    server = app.server
     for each in MENDED:
         with broken(app, each) as found:
             assert named(found, each).mend
-            mend(box, found)
-            assert not wrong(doctor(box, app.name)), each
+            mend(server, found)
+            assert not wrong(doctor(server, app.name)), each
     for each in DECIDED:
         with broken(app, each) as found:
             assert not named(found, each).mend, "a person has to correct it"
-    assert not wrong(doctor(box, app.name))
-    app.good()
+    assert not wrong(doctor(server, app.name))
+    app.deploy_good()
 
 
 @pytest.mark.parametrize("app", ["rootful"], indirect=True)
@@ -52,7 +52,7 @@ def test_a_unit_of_roots_that_polkit_does_not_know_is_mended_as_printed(app: App
         refused = app.deploy("refused\n")
         assert refused["state"] == "failed", refused
         assert f"polkit does not let tinyci restart {app.unit}" in refused["reason"]
-        mend(app.box, found)
-        assert not wrong(doctor(app.box, app.name))
-        app.good()
-    assert not wrong(doctor(app.box, app.name))
+        mend(app.server, found)
+        assert not wrong(doctor(app.server, app.name))
+        app.deploy_good()
+    assert not wrong(doctor(app.server, app.name))

@@ -17,88 +17,88 @@ APPS = {
 
 
 @pytest.mark.parametrize("repo", APPS)
-def test_a_push_deploys_what_was_pushed(box: TestHost, work: Clone, repo: str) -> None:
+def test_a_push_deploys_what_was_pushed(server: TestHost, work: Clone, repo: str) -> None:
     user, unit, port = APPS[repo]
     for content in ("first", "second"):
         revision = work(repo).commit({"www/index.html": f"{repo} {content}\n"})
-        pushed = box.push(work(repo))
-        assert f"started job {pushed.job} for {repo}." in pushed.text
-        job = box.wait(pushed.job)
+        push = server.push(work(repo))
+        assert f"started job {push.job} for {repo}." in push.text
+        job = server.wait(push.job)
         assert (job["state"], job["success"]) == ("succeeded", "true"), job
-        assert box.get(f"http://127.0.0.1:{port}/") == f"{repo} {content}\n"
+        assert server.get(f"http://127.0.0.1:{port}/") == f"{repo} {content}\n"
         assert job["revision"] == revision
         assert job["user"] == user
         assert "STEP" in job["output"], "the output of podman build"
-        image = box.as_manager(user, f"podman image inspect --format '{{{{.Id}}}}' {repo}:latest").strip()
-        runs = box.as_manager(user, "podman ps --no-trunc --format '{{.ImageID}} {{.Labels.PODMAN_SYSTEMD_UNIT}}'")
+        image = server.as_manager(user, f"podman image inspect --format '{{{{.Id}}}}' {repo}:latest").strip()
+        runs = server.as_manager(user, "podman ps --no-trunc --format '{{.ImageID}} {{.Labels.PODMAN_SYSTEMD_UNIT}}'")
         assert f"{image} {unit}" in runs
 
 
-def test_a_script_restarts_its_own_users_unit(box: TestHost, work: Clone) -> None:
+def test_a_script_restarts_its_own_users_unit(server: TestHost, work: Clone) -> None:
     """The line that has always failed: systemctl --user in a script that a push starts."""
     assert (
         "systemctl --user restart container-hello-generated"
         in (work("hello-generated").path / "ci-build.sh").read_text()
     )
     work("hello-generated").commit({"www/index.html": "by the script\n"})
-    before = box.show("hello-generated", "container-hello-generated.service", "InvocationID")
-    pushed = box.push(work("hello-generated"))
-    job = box.wait(pushed.job)
+    before = server.show("hello-generated", "container-hello-generated.service", "InvocationID")
+    push = server.push(work("hello-generated"))
+    job = server.wait(push.job)
     assert job["state"] == "succeeded", job
     # The script's restart and the daemon's: two new invocations since, and systemd tells of both.
-    seen = box.sh(
+    seen = server.sh(
         "journalctl -o cat --no-pager --output-fields=USER_INVOCATION_ID -o json "
         "USER_UNIT=container-hello-generated.service JOB_RESULT=done JOB_TYPE=restart "
         f"--since '{job['started'].replace('T', ' ').replace('Z', ' UTC')}' | wc -l"
     )
     assert int(seen) >= 1, job["output"]
-    assert box.show("hello-generated", "container-hello-generated.service", "InvocationID") != before
-    assert box.get("http://127.0.0.1:8082/") == "by the script\n"
+    assert server.show("hello-generated", "container-hello-generated.service", "InvocationID") != before
+    assert server.get("http://127.0.0.1:8082/") == "by the script\n"
 
 
 @pytest.mark.parametrize("repo", APPS)
-def test_a_failing_build_restarts_nothing(box: TestHost, work: Clone, repo: str) -> None:
+def test_a_failing_build_restarts_nothing(server: TestHost, work: Clone, repo: str) -> None:
     user, unit, port = APPS[repo]
-    before = box.show(user, unit, "InvocationID")
-    old = box.get(f"http://127.0.0.1:{port}/")
+    before = server.show(user, unit, "InvocationID")
+    old = server.get(f"http://127.0.0.1:{port}/")
     clone = work(repo)
     script = (clone.path / "ci-build.sh").read_text()
     clone.commit({"ci-build.sh": "#!/bin/sh\necho something is wrong\nexit 3\n", "www/index.html": "never\n"})
-    job = box.deploy(clone)
+    job = server.deploy(clone)
     clone.commit({"ci-build.sh": script})
     assert (job["state"], job["success"], job["exit_status"]) == ("failed", "false", "3")
     assert job["reason"] == "ci-build.sh exited with status 3"
     assert job["output"] == "something is wrong\n"
-    assert box.show(user, unit, "InvocationID") == before
-    assert box.get(f"http://127.0.0.1:{port}/") == old
+    assert server.show(user, unit, "InvocationID") == before
+    assert server.get(f"http://127.0.0.1:{port}/") == old
 
 
-def test_a_deletion_and_an_undeployed_branch_make_no_job(box: TestHost, work: Clone) -> None:
+def test_a_deletion_and_an_undeployed_branch_make_no_job(server: TestHost, work: Clone) -> None:
     work("probe").commit({"file": "1"})
-    waiting = box.redis("zcard tinyci:jobs")
-    branch = box.push(work("probe"), "HEAD:refs/heads/feature")
+    waiting = server.redis("zcard tinyci:jobs")
+    branch = server.push(work("probe"), "HEAD:refs/heads/feature")
     assert branch.jobs == []
     assert "no job for probe: it deploys refs/heads/master" in branch.text
-    deletion = box.push(work("probe"), ":refs/heads/feature")
+    deletion = server.push(work("probe"), ":refs/heads/feature")
     assert "no job for probe: refs/heads/feature was deleted." in deletion.text
     assert deletion.jobs == []
-    assert box.redis("zcard tinyci:jobs") == waiting
+    assert server.redis("zcard tinyci:jobs") == waiting
 
 
-def test_several_refs_in_one_push_are_several_jobs(box: TestHost, work: Clone) -> None:
+def test_several_refs_in_one_push_are_several_jobs(server: TestHost, work: Clone) -> None:
     work("probe").script("echo $TINYCI_REF")
-    pushed = box.push(work("probe"), "HEAD:refs/heads/release-1", "HEAD:refs/heads/release-2", "HEAD:refs/heads/other")
-    assert len(pushed.jobs) == 2, pushed.text
-    assert "no job for probe: it deploys" in pushed.text
-    done = box.settled(pushed.jobs)
-    assert [job["state"] for job in done] == ["succeeded", "succeeded"]
-    assert [job["output"] for job in done] == ["refs/heads/release-1\n", "refs/heads/release-2\n"]
-    box.push(work("probe"), ":refs/heads/release-1", ":refs/heads/release-2", ":refs/heads/other")
+    push = server.push(work("probe"), "HEAD:refs/heads/release-1", "HEAD:refs/heads/release-2", "HEAD:refs/heads/other")
+    assert len(push.jobs) == 2, push.text
+    assert "no job for probe: it deploys" in push.text
+    outcomes = server.wait_all(push.jobs)
+    assert [job["state"] for job in outcomes] == ["succeeded", "succeeded"]
+    assert [job["output"] for job in outcomes] == ["refs/heads/release-1\n", "refs/heads/release-2\n"]
+    server.push(work("probe"), ":refs/heads/release-1", ":refs/heads/release-2", ":refs/heads/other")
 
 
-def test_repos_of_different_users_deploy_at_the_same_time(box: TestHost, work: Clone) -> None:
+def test_repos_of_different_users_deploy_at_the_same_time(server: TestHost, work: Clone) -> None:
     """Each build waits for the other two: alone it would never end."""
-    box.sh("rm -rf /tmp/meet; mkdir -m 1777 /tmp/meet")
+    server.sh("rm -rf /tmp/meet; mkdir -m 1777 /tmp/meet")
     jobs = []
     for repo in ("probe", "probe-other", "probe-root"):
         work(repo).script(
@@ -106,31 +106,31 @@ def test_repos_of_different_users_deploy_at_the_same_time(box: TestHost, work: C
             "timeout 60 sh -c 'until [ $(ls /tmp/meet | wc -l) -ge 3 ]; do sleep 0.05; done'\n"
             "echo met; id -un"
         )
-        jobs.append(box.push(work(repo)).job)
-    done = box.settled(jobs)
-    assert [job["state"] for job in done] == ["succeeded"] * 3, done
-    assert [job["output"] for job in done] == ["met\nprobe\n", "met\nprobe-other\n", "met\nroot\n"]
+        jobs.append(server.push(work(repo)).job)
+    outcomes = server.wait_all(jobs)
+    assert [job["state"] for job in outcomes] == ["succeeded"] * 3, outcomes
+    assert [job["output"] for job in outcomes] == ["met\nprobe\n", "met\nprobe-other\n", "met\nroot\n"]
 
 
-def test_quick_pushes_deploy_in_order_and_the_last_one_stays(box: TestHost, work: Clone) -> None:
-    box.sh("rm -f /tmp/order; touch /tmp/order; chown probe /tmp/order")
+def test_quick_pushes_deploy_in_order_and_the_last_one_stays(server: TestHost, work: Clone) -> None:
+    server.sh("rm -f /tmp/order; touch /tmp/order; chown probe /tmp/order")
     jobs = []
     for number in range(10):
         work("probe").script(
             f"echo begin {number} >>/tmp/order; sleep 0.3; echo {number} >$HOME/deployed\n"
             f"echo end {number} >>/tmp/order"
         )
-        jobs.append(box.push(work("probe")).job)
-    done = box.settled(jobs)
-    assert {job["state"] for job in done} <= {"succeeded", "superseded"}
-    assert done[-1]["state"] == "succeeded"
-    lines = box.sh("cat /tmp/order").splitlines()
+        jobs.append(server.push(work("probe")).job)
+    outcomes = server.wait_all(jobs)
+    assert {job["state"] for job in outcomes} <= {"succeeded", "superseded"}
+    assert outcomes[-1]["state"] == "succeeded"
+    lines = server.sh("cat /tmp/order").splitlines()
     ran = [int(line.split()[1]) for line in lines if line.startswith("begin")]
     assert lines == [f"{word} {number}" for number in ran for word in ("begin", "end")], "never two at once"
     assert ran == sorted(ran)
-    assert ran == [number for number, job in enumerate(done) if job["state"] == "succeeded"]
-    assert box.sh("cat ~probe/deployed") == "9\n"
-    newer = [job["reason"] for job in done if job["state"] == "superseded"]
+    assert ran == [number for number, job in enumerate(outcomes) if job["state"] == "succeeded"]
+    assert server.sh("cat ~probe/deployed") == "9\n"
+    newer = [job["reason"] for job in outcomes if job["state"] == "superseded"]
     assert all(re.fullmatch(r"job [0-9a-f-]{36} deploys a newer push of refs/heads/master", text) for text in newer)
 
 
@@ -151,7 +151,7 @@ def test_quick_pushes_deploy_in_order_and_the_last_one_stays(box: TestHost, work
     ],
 )
 def test_a_script_that_cannot_run_is_told_apart(
-    box: TestHost, work: Clone, files: dict[str, str], state: str, reason: str
+    server: TestHost, work: Clone, files: dict[str, str], state: str, reason: str
 ) -> None:
     clone = work("probe")
     clone.git("rm", "-q", "--ignore-unmatch", "ci-build.sh")
@@ -159,52 +159,52 @@ def test_a_script_that_cannot_run_is_told_apart(
     if files.get("mode") == "644":
         (clone.path / "ci-build.sh").chmod(0o644)
         clone.git("commit", "-qam", "Not executable")
-    job = box.deploy(clone)
+    job = server.deploy(clone)
     assert (job["state"], job["success"], job["reason"]) == (state, "false", reason)
 
 
-def test_a_revision_that_is_not_there_is_rejected(box: TestHost) -> None:
+def test_a_revision_that_is_not_there_is_rejected(server: TestHost) -> None:
     job = "00000000-0000-4000-8000-0000000000aa"
     revision = "1234567890" * 4
-    box.redis(f"hset tinyci:job:{job} repo probe ref refs/heads/master revision {revision}")
-    box.redis(f"lpush tinyci:queue {job}")
-    done = box.wait(job)
-    assert (done["state"], done["success"]) == ("rejected", "false")
-    assert f"revision {revision} is not in /srv/git/probe.git" in done["reason"]
+    server.redis(f"hset tinyci:job:{job} repo probe ref refs/heads/master revision {revision}")
+    server.redis(f"lpush tinyci:queue {job}")
+    outcome = server.wait(job)
+    assert (outcome["state"], outcome["success"]) == ("rejected", "false")
+    assert f"revision {revision} is not in /srv/git/probe.git" in outcome["reason"]
 
 
-def test_an_unreadable_repository_is_named(box: TestHost, work: Clone) -> None:
+def test_an_unreadable_repository_is_named(server: TestHost, work: Clone) -> None:
     work("probe-other").script("true")
-    box.sh("chmod g-rx /srv/git/probe-other.git")
+    server.sh("chmod g-rx /srv/git/probe-other.git")
     try:
-        job = box.deploy(work("probe-other"))
+        job = server.deploy(work("probe-other"))
     finally:
-        box.sh("chmod g+rx /srv/git/probe-other.git")
+        server.sh("chmod g+rx /srv/git/probe-other.git")
     assert job["state"] == "failed"
     assert "/srv/git/probe-other.git cannot be read by probe-other: Permission denied" in job["reason"]
 
 
-def test_submodules_are_refused(box: TestHost, work: Clone) -> None:
+def test_submodules_are_refused(server: TestHost, work: Clone) -> None:
     clone = work("probe-other")
     clone.script("true")
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{clone.git('rev-parse', 'HEAD')},module")
     clone.git("commit", "-qm", "Submodule")
-    job = box.deploy(clone)
+    job = server.deploy(clone)
     clone.git("rm", "-q", "--cached", "module")
     clone.commit({}, "None again")
     assert job["state"] == "failed"
     assert "has submodules, which tinyci does not check out" in job["reason"]
 
 
-def test_a_shell_script_can_make_a_job(box: TestHost, work: Clone) -> None:
+def test_a_shell_script_can_make_a_job(server: TestHost, work: Clone) -> None:
     """Three fields and an id: what a script with redis-cli knows."""
     work("probe").script("git rev-parse --short HEAD; echo $1")
-    first = box.deploy(work("probe"))
-    job = box.sh("cat /proc/sys/kernel/random/uuid").strip()
-    box.redis(f"hset tinyci:job:{job} repo probe ref refs/heads/master revision {first['revision']}")
-    box.redis(f"lpush tinyci:queue {job}")
-    done = box.wait(job)
-    assert done["state"] == "succeeded"
-    short, whole = done["output"].split()
+    first = server.deploy(work("probe"))
+    job = server.sh("cat /proc/sys/kernel/random/uuid").strip()
+    server.redis(f"hset tinyci:job:{job} repo probe ref refs/heads/master revision {first['revision']}")
+    server.redis(f"lpush tinyci:queue {job}")
+    outcome = server.wait(job)
+    assert outcome["state"] == "succeeded"
+    short, whole = outcome["output"].split()
     assert whole == first["revision"]
     assert whole.startswith(short)

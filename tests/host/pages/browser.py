@@ -21,17 +21,17 @@ addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-def leader(box: TestHost) -> str:
+def leader(server: TestHost) -> str:
     """PID 1 of the host, as seen from outside."""
-    config = subprocess.run([HOST, "ssh-config", box.name], capture_output=True, text=True, check=True).stdout
+    config = subprocess.run([HOST, "ssh-config", server.name], capture_output=True, text=True, check=True).stdout
     return (Path(config.strip()).parent / "leader").read_text().strip()
 
 
 @contextmanager
-def chromium(box: TestHost, directory: Path) -> Iterator[Browser]:
+def chromium(server: TestHost, directory: Path) -> Iterator[Browser]:
     """In the host's network, and in ours for all else."""
     inside = directory / "chromium"
-    inside.write_text(f'#!/bin/sh\nexec nsenter --target {leader(box)} --net {CHROMIUM} "$@"\n')
+    inside.write_text(f'#!/bin/sh\nexec nsenter --target {leader(server)} --net {CHROMIUM} "$@"\n')
     inside.chmod(0o755)
     flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     with sync_playwright() as playwright:

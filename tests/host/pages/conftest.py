@@ -11,8 +11,8 @@ from testhost import TestHost
 
 
 @pytest.fixture(scope="package")
-def browser(box: TestHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(box, tmp_path_factory.mktemp("browser")) as browser:
+def browser(server: TestHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(server, tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 
 

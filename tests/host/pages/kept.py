@@ -27,18 +27,18 @@ def commands(job: str, fields: Mapping[str, str], lines: Sequence[str], created:
         yield f"xadd tinyci:log:{job} {number}-0 line {quoted(line)}"
 
 
-def keep(box: TestHost, fields: Mapping[str, str], lines: Sequence[str], created: float) -> str:
+def keep(server: TestHost, fields: Mapping[str, str], lines: Sequence[str], created: float) -> str:
     """One more kept job; its id."""
     job = str(uuid.uuid4())
-    said = box.redis_all(list(commands(job, fields, lines, created)))
+    said = server.redis_all(list(commands(job, fields, lines, created)))
     assert not any("ERR" in line or "NOPERM" in line for line in said), said
     return job
 
 
-def forget(box: TestHost, jobs: Sequence[str]) -> None:
+def forget(server: TestHost, jobs: Sequence[str]) -> None:
     some = [list(jobs[start : start + 500]) for start in range(0, len(jobs), 500)]
     for part in some:
-        box.redis_all(
+        server.redis_all(
             [
                 f"zrem tinyci:jobs {' '.join(part)}",
                 f"unlink {' '.join(f'tinyci:job:{job} tinyci:log:{job}' for job in part)}",
@@ -89,12 +89,12 @@ def many(count: int, now: float, seed: int = 1) -> Iterator[tuple[str, dict[str,
         )
 
 
-def fill(box: TestHost, count: int, now: float) -> list[str]:
+def fill(server: TestHost, count: int, now: float) -> list[str]:
     """So many kept jobs; their ids, the newest first."""
     jobs, pipe = [], []
     for job, fields, created in many(count, now):
         jobs.append(job)
         pipe += commands(job, fields, (), created)
-    said = box.redis_all(pipe)
+    said = server.redis_all(pipe)
     assert not any("ERR" in line or "NOPERM" in line for line in said), said[:3]
     return jobs

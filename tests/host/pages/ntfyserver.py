@@ -25,22 +25,24 @@ visitor-request-limit-exempt-hosts: "127.0.0.1"
 class Ntfy:
     """The server, and the messages of the topic."""
 
-    def __init__(self, box: TestHost) -> None:
-        self.box = box
+    def __init__(self, server: TestHost) -> None:
+        self.server = server
         self.token = ""
         self._seen = "all"
 
     def stop(self) -> None:
-        self.box.sh("systemctl stop ntfy")
+        self.server.sh("systemctl stop ntfy")
 
     def start(self) -> None:
         # It is up for systemd before it listens.
-        self.box.sh(f"systemctl start ntfy; until curl -s -o /dev/null 127.0.0.1:{PORT}/v1/health; do sleep 0.1; done")
+        self.server.sh(
+            f"systemctl start ntfy; until curl -s -o /dev/null 127.0.0.1:{PORT}/v1/health; do sleep 0.1; done"
+        )
 
     def messages(self) -> list[dict[str, Any]]:
         """Those since the last call of forget()."""
         url = f"127.0.0.1:{PORT}/{TOPIC}/json?poll=1&since={self._seen}"
-        out = self.box.sh(f"curl -sf -H 'Authorization: Bearer {self.token}' '{url}'")
+        out = self.server.sh(f"curl -sf -H 'Authorization: Bearer {self.token}' '{url}'")
         return [each for each in map(json.loads, out.splitlines()) if each["event"] == "message"]
 
     def forget(self) -> None:
@@ -52,7 +54,7 @@ class Ntfy:
         """As soon as so many have come."""
         end = time.monotonic() + limit
         while len(found := self.messages()) < count:
-            assert time.monotonic() < end, (found, self.box.sh("systemctl status tinyci-notify --no-pager; true"))
+            assert time.monotonic() < end, (found, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
             time.sleep(0.2)
         return found
 
@@ -60,7 +62,7 @@ class Ntfy:
         """As soon as there are messages of so many events."""
         end = time.monotonic() + limit
         while sum(map(counted, found := self.messages())) < events:
-            assert time.monotonic() < end, (found, self.box.sh("systemctl status tinyci-notify --no-pager; true"))
+            assert time.monotonic() < end, (found, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
             time.sleep(0.5)
         return found
 
@@ -77,17 +79,19 @@ def short(message: dict[str, Any]) -> str:
 
 
 @contextmanager
-def served(box: TestHost) -> Iterator[Ntfy]:
+def served(server: TestHost) -> Iterator[Ntfy]:
     """The server runs, and tinyci-notify tells it and nobody else."""
-    box.sh(
+    server.sh(
         "dpkg -s ntfy apprise >/dev/null 2>&1 || apt-get install -qq --no-install-recommends ntfy apprise", limit=300
     )
     # A server that was here before, of a run that was cut off, has another configuration.
-    box.sh("systemctl stop ntfy; rm -rf /var/lib/ntfy-tests; install -d -o _ntfy -g _ntfy -m 700 /var/lib/ntfy-tests")
-    box.sh("cp --update=none /etc/ntfy/server.yml /root/ntfy.yml; cat >/etc/ntfy/server.yml", stdin=CONFIG)
-    ntfy = Ntfy(box)
+    server.sh(
+        "systemctl stop ntfy; rm -rf /var/lib/ntfy-tests; install -d -o _ntfy -g _ntfy -m 700 /var/lib/ntfy-tests"
+    )
+    server.sh("cp --update=none /etc/ntfy/server.yml /root/ntfy.yml; cat >/etc/ntfy/server.yml", stdin=CONFIG)
+    ntfy = Ntfy(server)
     ntfy.start()  # it makes the file of its users
-    said = box.sh(
+    said = server.sh(
         "cd /; as='setpriv --reuid _ntfy --regid _ntfy --clear-groups'\n"
         "NTFY_PASSWORD=password-of-tests $as ntfy user add --role=admin tests 2>&1\n"
         "$as ntfy token add tests 2>&1"
@@ -95,16 +99,16 @@ def served(box: TestHost) -> Iterator[Ntfy]:
     found = re.search(r"tk_\w+", said)
     assert found, said
     ntfy.token = found[0]
-    before = box.run(f"cat {URLS}").out
-    box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
+    before = server.run(f"cat {URLS}").out
+    server.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
     try:
         yield ntfy
     finally:
         if before:
-            box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=before)
+            server.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=before)
         else:
-            box.sh(f"systemctl stop tinyci-notify; rm -f {URLS}")
-        box.sh("systemctl stop ntfy; cp /root/ntfy.yml /etc/ntfy/server.yml; rm -rf /var/lib/ntfy-tests")
+            server.sh(f"systemctl stop tinyci-notify; rm -f {URLS}")
+        server.sh("systemctl stop ntfy; cp /root/ntfy.yml /etc/ntfy/server.yml; rm -rf /var/lib/ntfy-tests")
 
 
 def url(ntfy: Ntfy) -> str:

@@ -9,29 +9,29 @@ from testhost import HOST, TestHost, Work
 Clone = Callable[[str], Work]
 
 
-def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box: TestHost, work: Clone) -> None:
-    box.fifo("/tmp/events.fifo")
+def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(server: TestHost, work: Clone) -> None:
+    server.fifo("/tmp/events.fifo")
     work("probe").script("echo well")
-    before = box.deploy(work("probe"))
+    before = server.deploy(work("probe"))
     # As nobody: reading is open to everyone. Ctrl-C ends it, also where a shell started all these tests with `&`, which
     # has them ignore it.
     follow = "env --default-signal=INT tinyci events -f --json -n 1 probe"
     command = f"echo $$ >/tmp/events.pid; exec setpriv --reuid nobody --clear-groups {follow}"
     process = subprocess.Popen(
-        [HOST, "exec", box.name, "--", "bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [HOST, "exec", server.name, "--", "bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         assert process.stdout
         newest = json.loads(process.stdout.readline())
         assert (newest["job"], newest["state"]) == (before["id"], "succeeded")
         work("probe").script("timeout 60 cat /tmp/events.fifo; exit 3")
-        pushed = box.push(work("probe"))
+        pushed = server.push(work("probe"))
         told = [json.loads(process.stdout.readline()) for _ in range(2)]
-        box.sh("systemctl restart tinyci; : >/tmp/events.fifo", limit=60)
-        box.wait(pushed.job)
+        server.sh("systemctl restart tinyci; : >/tmp/events.fifo", limit=60)
+        server.wait(pushed.job)
         told.append(json.loads(process.stdout.readline()))
     finally:
-        box.run("kill -INT $(cat /tmp/events.pid)")
+        server.run("kill -INT $(cat /tmp/events.pid)")
         _, err = process.communicate(timeout=30)
     assert [(each["job"], each["state"]) for each in told] == [
         (pushed.job, state) for state in ("queued", "building", "failed")
@@ -46,5 +46,5 @@ def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(box
     assert last["user"] == "probe"
     assert last["pusher"]
     assert b"waiting for it, no event is lost" in err
-    kept = [json.loads(line) for line in box.sh("tinyci events --json -n 3 probe", "nobody").splitlines()]
+    kept = [json.loads(line) for line in server.sh("tinyci events --json -n 3 probe", "nobody").splitlines()]
     assert kept == told, "and they can be listed afterwards"

@@ -27,7 +27,7 @@ TRICKS = [
 
 
 @pytest.fixture(scope="module")
-def hostile(box: TestHost) -> Iterator[list[str]]:
+def hostile(server: TestHost) -> Iterator[list[str]]:
     """Jobs as whoever may push could have written them."""
     now, jobs = time.time(), []
     for number, trick in enumerate(TRICKS):
@@ -50,10 +50,10 @@ def hostile(box: TestHost) -> Iterator[list[str]]:
             "output": trick,
             "unit_output": f"{trick}\n{SCRIPT}",
         }
-        jobs.append(kept.keep(box, fields, [trick, SCRIPT] if number % 3 else [], now + number))
-    jobs.append(kept.keep(box, {"repo": "probe", "ref": "refs/heads/x", "state": "building"}, TRICKS, now + 99))
+        jobs.append(kept.keep(server, fields, [trick, SCRIPT] if number % 3 else [], now + number))
+    jobs.append(kept.keep(server, {"repo": "probe", "ref": "refs/heads/x", "state": "building"}, TRICKS, now + 99))
     yield jobs
-    kept.forget(box, jobs)
+    kept.forget(server, jobs)
 
 
 def test_whatever_a_hash_says_is_shown_as_text(hostile: list[str], tab: Open) -> None:
@@ -74,17 +74,17 @@ def test_whatever_a_hash_says_is_shown_as_text(hostile: list[str], tab: Open) ->
     page.check()
 
 
-def test_a_build_that_prints_such_things_is_followed_as_text(box: TestHost, work: Clone, tab: Open) -> None:
-    box.fifo("/tmp/hostile.fifo")
+def test_a_build_that_prints_such_things_is_followed_as_text(server: TestHost, work: Clone, tab: Open) -> None:
+    server.fifo("/tmp/hostile.fifo")
     clone = work("probe")
     text = "\n".join(trick for trick in TRICKS if "\n" not in trick)
     clone.commit({"tricks": text.encode("utf-8", "surrogateescape")})
     clone.script("timeout 120 cat /tmp/hostile.fifo; cat tricks; echo; echo the end")
-    job = box.push(clone).job
+    job = server.push(clone).job
     page = tab()
     page.open(f"jobs/{job}")
     page.state("#state", "building")
-    box.sh("timeout 20 sh -c ': >/tmp/hostile.fifo'")
+    server.sh("timeout 20 sh -c ': >/tmp/hostile.fifo'")
     page.until("#output li:last-child", "the end")
     page.state("#state", "succeeded")
     assert SCRIPT in page.page.evaluate("document.querySelector('#output').textContent")
@@ -93,7 +93,7 @@ def test_a_build_that_prints_such_things_is_followed_as_text(box: TestHost, work
     page.check()
 
 
-def test_no_question_gives_an_internal_error(box: TestHost, hostile: list[str]) -> None:
+def test_no_question_gives_an_internal_error(server: TestHost, hostile: list[str]) -> None:
     """A small one; tests/service asks more of them."""
     chance = random.Random(seed := random.randrange(1 << 32))
     print(f"seed {seed}")
@@ -132,7 +132,7 @@ def test_no_question_gives_an_internal_error(box: TestHost, hostile: list[str]) 
         query = "&".join(f"{chance.choice(names)}={chance.choice(values)}" for _ in range(chance.randrange(4)))
         asked.append(f"{place}?{query}" if query else place)
     config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in asked)
-    told = box.sh(
+    told = server.sh(
         "curl --silent --globoff --path-as-is --max-time 1.5 --write-out '%{http_code} %{url}\\n' --config - || true",
         stdin=config,
         limit=300,
@@ -154,8 +154,8 @@ def test_a_script_of_somebody_elses_would_be_refused_and_told(tab: Open) -> None
     assert page.complaints
 
 
-def test_every_answer_says_what_browsers_may_do_with_it(box: TestHost) -> None:
+def test_every_answer_says_what_browsers_may_do_with_it(server: TestHost) -> None:
     for path in ("", "repos", "no-such-page", "api/jobs", "api/no", "static/no"):
-        headers = box.sh(f"curl --silent --head {PAGES}{path}").lower()
+        headers = server.sh(f"curl --silent --head {PAGES}{path}").lower()
         for line in ("content-security-policy: default-src 'none'", "x-content-type-options: nosniff"):
             assert line in headers, (path, headers)

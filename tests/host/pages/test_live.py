@@ -13,14 +13,14 @@ COLOURS = r"printf '\033[1;32mgreen and bold\033[0m and \033[38;5;208morange\033
 
 
 @pytest.fixture
-def release(box: TestHost) -> Callable[[], str]:
+def release(server: TestHost) -> Callable[[], str]:
     """A build that says HELD waits for it."""
-    box.fifo("/tmp/seen.fifo")
-    return lambda: box.sh("timeout 20 sh -c ': >/tmp/seen.fifo'")
+    server.fifo("/tmp/seen.fifo")
+    return lambda: server.sh("timeout 20 sh -c ': >/tmp/seen.fifo'")
 
 
 def test_an_open_page_shows_a_push_from_queued_to_succeeded(
-    box: TestHost, work: Clone, tab: Open, release: Callable[[], str]
+    server: TestHost, work: Clone, tab: Open, release: Callable[[], str]
 ) -> None:
     """The list and then the job's page, neither of them loaded again."""
     jobs, first = tab(), tab()
@@ -28,11 +28,11 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     marker = jobs.page.evaluate("window.marker")
     # The first of two jobs keeps the second one waiting, so that it is seen to be queued.
     work("probe").script(f"echo first; {HELD}")
-    ahead = box.push(work("probe")).job
+    ahead = server.push(work("probe")).job
     row = f'tr[data-job="{ahead}"]'
     jobs.state(row, "building")
     work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
-    job = box.push(work("probe")).job
+    job = server.push(work("probe")).job
     row = f'tr[data-job="{job}"]'
     jobs.state(row, "queued")
     assert first.open(f"jobs/{job}") == 200
@@ -43,7 +43,7 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     first.state("#state", "building")
     jobs.state(row, "building")
     first.until("#output li:last-child", "begun")
-    assert box.job(job)["state"] == "building", "its lines came while it built"
+    assert server.job(job)["state"] == "building", "its lines came while it built"
     assert first.page.inner_text("#output li:first-child") == "green and bold and orange"
     colours = first.page.evaluate(
         "[...document.querySelectorAll('#output li:first-child span')].map(each => getComputedStyle(each).color)"
@@ -63,25 +63,29 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     first.check()
 
 
-def test_a_failure_is_seen_with_its_reason(box: TestHost, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+def test_a_failure_is_seen_with_its_reason(
+    server: TestHost, work: Clone, tab: Open, release: Callable[[], str]
+) -> None:
     work("probe").script(f"echo begun; {HELD}; echo no such thing >&2; exit 3")
-    job = box.push(work("probe")).job
+    job = server.push(work("probe")).job
     page = tab()
     page.open(f"jobs/{job}")
     page.state("#state", "building")
     release()
     page.state("#state", "failed")
     page.until("#output li:last-child", "no such thing")
-    assert page.at("#reason") == box.job(job)["reason"]
+    assert page.at("#reason") == server.job(job)["reason"]
     assert page.at('[data-stage="build"] .status') == "failed"
     page.check()
 
 
-def test_without_javascript_the_same_is_read(box: TestHost, work: Clone, tab: Open, release: Callable[[], str]) -> None:
+def test_without_javascript_the_same_is_read(
+    server: TestHost, work: Clone, tab: Open, release: Callable[[], str]
+) -> None:
     """While it runs, and when the page is loaded again after its end."""
     work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
-    job = box.push(work("probe")).job
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 1")
+    job = server.push(work("probe")).job
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 1")
     page = tab(java_script_enabled=False)
     page.open(f"jobs/{job}")
     assert "building" in page.at("#state")
@@ -90,7 +94,7 @@ def test_without_javascript_the_same_is_read(box: TestHost, work: Clone, tab: Op
     page.open("")
     assert "building" in page.at(f'tr[data-job="{job}"] .c-state')
     release()
-    done = box.wait(job)
+    done = server.wait(job)
     assert page.open(f"jobs/{job}") == 200
     assert "succeeded" in page.at("#state")
     assert page.at("#output") == "green and bold and orange begun over"
@@ -100,7 +104,7 @@ def test_without_javascript_the_same_is_read(box: TestHost, work: Clone, tab: Op
     assert page.complaints == []
 
 
-def test_a_link_leads_back_and_forth(box: TestHost, work: Clone, tab: Open) -> None:
+def test_a_link_leads_back_and_forth(server: TestHost, work: Clone, tab: Open) -> None:
     """Below a path that the proxy takes away, every link still leads somewhere."""
     page = tab()
     page.open("")
@@ -128,9 +132,9 @@ def kin(url: str) -> str:
     return "/".join([part if len(part) != 36 else "JOB" for part in parts[:1] + parts[2:]]) + path[1]
 
 
-def test_the_keyboard_reaches_everything(box: TestHost, work: Clone, tab: Open) -> None:
+def test_the_keyboard_reaches_everything(server: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("seq 100")
-    job = box.deploy(work("probe"))["id"]
+    job = server.deploy(work("probe"))["id"]
     page = tab()
     page.open("")
     page.page.keyboard.press("Tab")

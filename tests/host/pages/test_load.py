@@ -21,19 +21,21 @@ LINES = 5000
 SILENT = 5
 
 
-def resident(box: TestHost) -> tuple[float, float]:
+def resident(server: TestHost) -> tuple[float, float]:
     """MB of tinyci-web's: now, and at most so far."""
-    text = box.sh("cat /proc/$(systemctl show -P MainPID tinyci-web)/status")
+    text = server.sh("cat /proc/$(systemctl show -P MainPID tinyci-web)/status")
     size = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Vm")}
     return size["VmRSS"], size["VmHWM"]
 
 
-def times(box: TestHost, paths: dict[str, str]) -> dict[str, float]:
+def times(server: TestHost, paths: dict[str, str]) -> dict[str, float]:
     """Seconds for each, the median of some."""
     config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths.values())
     taken: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(5):
-        told = box.sh("curl --silent --write-out '%{http_code} %{time_total}\\n' --config -", stdin=config).splitlines()
+        told = server.sh(
+            "curl --silent --write-out '%{http_code} %{time_total}\\n' --config -", stdin=config
+        ).splitlines()
         for name, line in zip(paths, told, strict=True):
             assert line.startswith("200 "), (name, line)
             taken[name].append(float(line.split()[1]))
@@ -46,18 +48,18 @@ def figures(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 def test_many_follow_a_job_and_none_waits_for_a_slow_one(
-    box: TestHost, work: Clone, tmp_path: Path, figures: tuple[int, int]
+    server: TestHost, work: Clone, tmp_path: Path, figures: tuple[int, int]
 ) -> None:
     followers, count = figures
-    box.sh("systemctl stop tinyci-web.service")  # the next one who asks has a new one
-    jobs = kept.fill(box, count, time.time() - 60)
-    box.fifo("/tmp/many.fifo")
+    server.sh("systemctl stop tinyci-web.service")  # the next one who asks has a new one
+    jobs = kept.fill(server, count, time.time() - 60)
+    server.fifo("/tmp/many.fifo")
     work("probe").script(
         f"echo begun; timeout 200 cat /tmp/many.fifo; for n in $(seq {LINES - 1}); do\n"
         'echo "$n: compiled src/some/directory/file_$n.c, and what the compiler has to say of it"; done'
     )
-    job = box.push(work("probe")).job
-    box.wait(job, ("building",))
+    job = server.push(work("probe")).job
+    server.wait(job, ("building",))
     paths = {
         "list": "",
         "filtered": "?state=failed&ref=main",
@@ -70,29 +72,29 @@ def test_many_follow_a_job_and_none_waits_for_a_slow_one(
     }
     try:
         began = time.monotonic()
-        times(box, {"list": ""})
+        times(server, {"list": ""})
         print(f"\n{count} kept jobs: {time.monotonic() - began:.2f} s for the first lists")
-        print("alone:", times(box, paths), "resident {:.0f} MB, at most {:.0f}".format(*resident(box)))
-        command = ["nsenter", "--target", leader(box), "--net", sys.executable, str(FOLLOWERS)]
+        print("alone:", times(server, paths), "resident {:.0f} MB, at most {:.0f}".format(*resident(server)))
+        command = ["nsenter", "--target", leader(server), "--net", sys.executable, str(FOLLOWERS)]
         command += [f"/jobs/{job}/events?after=0", str(followers), str(SILENT)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
             assert client.stdout
             assert client.stdout.readline() == "following\n"
-            print("followed by", followers, "resident {:.0f} MB, at most {:.0f}".format(*resident(box)))
-            box.sh("timeout 20 sh -c ': >/tmp/many.fifo'")
+            print("followed by", followers, "resident {:.0f} MB, at most {:.0f}".format(*resident(server)))
+            server.sh("timeout 20 sh -c ': >/tmp/many.fifo'")
             busy = dict.fromkeys(paths, 0.0)
             while not select.select([client.stdout], [], [], 0)[0]:
-                busy = {name: max(busy[name], taken) for name, taken in times(box, paths).items()}
+                busy = {name: max(busy[name], taken) for name, taken in times(server, paths).items()}
             print("while they are told:", busy)
             said = json.loads(client.stdout.readline())
             assert client.wait(60) == 0
-        assert box.wait(job)["state"] == "succeeded"
-        ended, (now, most) = time.time(), resident(box)
+        assert server.wait(job)["state"] == "succeeded"
+        ended, (now, most) = time.time(), resident(server)
         print(f"{followers} had all {said['lines']} lines: {said}; resident {now:.0f} MB, at most {most:.0f}")
-        print("afterwards:", times(box, paths), f"{time.time() - ended:.1f} s")
+        print("afterwards:", times(server, paths), f"{time.time() - ended:.1f} s")
         assert said["lines"] == [LINES], "every line, whoever else took none"
         assert said["last"] < 30
         assert most < 200
         assert max(busy.values()) < 5
     finally:
-        kept.forget(box, jobs)
+        kept.forget(server, jobs)

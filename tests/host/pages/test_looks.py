@@ -29,19 +29,19 @@ printf '\033[33mwarning:\033[0m unused variable \033[1mcount\033[0m\n'
 
 
 @pytest.fixture(scope="module")
-def scenes(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
+def scenes(server: TestHost, work: Clone) -> Iterator[dict[str, str]]:
     """Paths of the pages that are looked at, with something to see on each."""
-    filled = kept.fill(box, 60, time.time() - 300)
-    app = next(iter(box.redis(f"hget tinyci:job:{filled[0]} repo")))
-    box.fifo("/tmp/looked.fifo")
+    filled = kept.fill(server, 60, time.time() - 300)
+    app = next(iter(server.redis(f"hget tinyci:job:{filled[0]} repo")))
+    server.fifo("/tmp/looked.fifo")
     clone = work("probe")
     for ending in ("", "printf '\\033[1;31merror:\\033[0m no rule to make target \\033[1minstall\\033[0m\\n'; exit 2"):
         clone.script(f"{BUILD}\n{ending}")
-        failed = box.deploy(clone)["id"]
+        failed = server.deploy(clone)["id"]
     clone.script(f"{BUILD}\ntimeout 300 cat /tmp/looked.fifo")
-    running = box.push(clone).job
-    box.wait(running, ("building",))
-    box.redis(f"xread block 20000 count 1 streams tinyci:log:{running} 11")
+    running = server.push(clone).job
+    server.wait(running, ("building",))
+    server.redis(f"xread block 20000 count 1 streams tinyci:log:{running} 11")
     yield {
         "list": "",
         "running": f"jobs/{running}",
@@ -50,9 +50,9 @@ def scenes(box: TestHost, work: Clone) -> Iterator[dict[str, str]]:
         "repos": "repos",
         "error": "jobs/00000000-0000-4000-8000-000000000000",
     }
-    box.sh("timeout 20 sh -c ': >/tmp/looked.fifo'")
-    box.wait(running)
-    kept.forget(box, filled)
+    server.sh("timeout 20 sh -c ': >/tmp/looked.fifo'")
+    server.wait(running)
+    kept.forget(server, filled)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -15,55 +15,55 @@ Clone = Callable[[str], Work]
 
 
 @pytest.fixture(scope="module")
-def server_of_ntfy(box: TestHost) -> Iterator[Ntfy]:
-    with served(box) as made:
+def server_of_ntfy(server: TestHost) -> Iterator[Ntfy]:
+    with served(server) as made:
         yield made
 
 
 @pytest.fixture
-def ntfy(server_of_ntfy: Ntfy, box: TestHost) -> Ntfy:
+def ntfy(server_of_ntfy: Ntfy, server: TestHost) -> Ntfy:
     """Nothing of before counts: no repo is in trouble, and none was told of so lately that it would wait for longer."""
-    box.sh("systemctl stop tinyci-notify")
+    server.sh("systemctl stop tinyci-notify")
     position = "import json; m = json.load(open('memory.json')); m.update(troubled=[], waiting={})"
-    box.sh(
+    server.sh(
         f"cd /var/lib/tinyci-notify 2>/dev/null && [ -e memory.json ] || exit 0\n"
         f"""python3 -c "{position}; open('memory.json', 'w').write(json.dumps(m))" """
     )
-    box.sh("systemctl start tinyci-notify")
+    server.sh("systemctl start tinyci-notify")
     server_of_ntfy.forget()
     return server_of_ntfy
 
 
-def fail(box: TestHost, work: Work, why: str = "echo the last words; exit 3") -> dict[str, str]:
+def fail(server: TestHost, work: Work, why: str = "echo the last words; exit 3") -> dict[str, str]:
     work.script(why, f"Fail at {time.time()}")
-    return box.deploy(work)
+    return server.deploy(work)
 
 
-def succeed(box: TestHost, work: Work) -> dict[str, str]:
+def succeed(server: TestHost, work: Work) -> dict[str, str]:
     work.script("echo well", f"Succeed at {time.time()}")
-    return box.deploy(work)
+    return server.deploy(work)
 
 
-def burst(box: TestHost, count: int, state: str = "rejected") -> None:
+def burst(server: TestHost, count: int, state: str = "rejected") -> None:
     """Jobs that end at once: of refs that the repo does not deploy."""
     jobs = [str(uuid.uuid4()) for _ in range(count)]
     commands = []
     for place, job in enumerate(jobs):
         commands.append(f"hset tinyci:job:{job} repo probe ref refs/heads/no-{place} revision {'a' * 40}")
         commands.append(f"lpush tinyci:queue {job}")
-    box.redis_all(commands)
-    assert {each["state"] for each in box.settled(jobs[-1:])} == {state}
+    server.redis_all(commands)
+    assert {each["state"] for each in server.wait_all(jobs[-1:])} == {state}
 
 
-def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: TestHost) -> None:
-    report = box.sh("systemd-analyze security --no-pager tinyci-notify.service")
+def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, server: TestHost) -> None:
+    report = server.sh("systemd-analyze security --no-pager tinyci-notify.service")
     print(report.splitlines()[-1])
     level = re.search(r"Overall exposure level for tinyci-notify.service: ([0-9.]+)", report)
     assert level
     assert float(level[1]) <= 1.5
-    assert box.run("systemd-analyze verify --man=no tinyci-notify.service").text == ""
-    pid = box.sh("systemctl show -P MainPID tinyci-notify").strip()
-    status = box.sh(f"cat /proc/{pid}/status")
+    assert server.run("systemd-analyze verify --man=no tinyci-notify.service").text == ""
+    pid = server.sh("systemctl show -P MainPID tinyci-notify").strip()
+    status = server.sh(f"cat /proc/{pid}/status")
     assert re.search(r"^CapBnd:\s+0000000000000000$", status, re.M)
     assert not re.search(r"^Uid:\s+0\b", status, re.M)
     memory = re.search(r"^VmRSS:\s+(\d+) kB", status, re.M)
@@ -73,17 +73,17 @@ def test_it_is_nobody_and_can_do_little(ntfy: Ntfy, box: TestHost) -> None:
 
 
 def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(
-    ntfy: Ntfy, box: TestHost, work: Clone
+    ntfy: Ntfy, server: TestHost, work: Clone
 ) -> None:
-    pages = tomllib.loads(box.sh("cat /etc/tinyci/tinyci.toml")).get("web", {}).get("url", "")
-    with nullcontext() if pages else box.config_file('[web]\nurl = "http://ci.example/"\n'):
+    pages = tomllib.loads(server.sh("cat /etc/tinyci/tinyci.toml")).get("web", {}).get("url", "")
+    with nullcontext() if pages else server.config_file('[web]\nurl = "http://ci.example/"\n'):
         pages = pages or "http://ci.example/"
-        failed = fail(box, work("probe"))
+        failed = fail(server, work("probe"))
         (first,) = ntfy.until(1)
-        recovered = succeed(box, work("probe"))
+        recovered = succeed(server, work("probe"))
         second = ntfy.until(2)[1]
-        succeed(box, work("probe"))
-        fail(box, work("probe"))
+        succeed(server, work("probe"))
+        fail(server, work("probe"))
         ntfy.until(3)
     at = f"\u2013 master at {failed['revision'][:7]}"
     assert (first["title"], first["priority"], first["tags"]) == (f"probe: failed {at}", 4, ["rotating_light"])
@@ -95,24 +95,24 @@ def test_a_failure_and_a_recovery_are_told_and_an_uneventful_success_is_not(
     assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered", "probe: failed"]
 
 
-def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
-    with box.repo_file("probe", notify='["deploy"]'), box.repo_file("probe-other", notify='["never"]'):
-        succeed(box, work("probe"))
+def test_a_repo_is_told_of_as_its_file_says(ntfy: Ntfy, server: TestHost, work: Clone) -> None:
+    with server.repo_file("probe", notify='["deploy"]'), server.repo_file("probe-other", notify='["never"]'):
+        succeed(server, work("probe"))
         (first,) = ntfy.until(1)
-        fail(box, work("probe-other"))
-        succeed(box, work("probe"))
+        fail(server, work("probe-other"))
+        succeed(server, work("probe"))
         ntfy.until(2)
     assert [short(each) for each in ntfy.messages()] == ["probe: succeeded"] * 2
     assert first["priority"] == 2
 
 
 def test_a_server_that_was_down_is_told_once_when_it_is_back(
-    ntfy: Ntfy, box: TestHost, work: Clone, request: pytest.FixtureRequest
+    ntfy: Ntfy, server: TestHost, work: Clone, request: pytest.FixtureRequest
 ) -> None:
     """`--outage 60` for a minute of it."""
     ntfy.stop()
-    failed = fail(box, work("probe"))
-    box.sh(
+    failed = fail(server, work("probe"))
+    server.sh(
         "until systemctl show -P StatusText tinyci-notify | grep -q 'connection is refused'; do sleep 0.2; done",
         limit=30,
     )
@@ -123,13 +123,13 @@ def test_a_server_that_was_down_is_told_once_when_it_is_back(
     print(f"told {time.monotonic() - began:.1f} s after it was back")
     assert time.monotonic() - began < 10 + request.config.getoption("--outage") / 3
     assert message["title"] == f"probe: failed \u2013 master at {failed['revision'][:7]}"
-    succeed(box, work("probe"))
+    succeed(server, work("probe"))
     ntfy.until(2)
     assert [short(each) for each in ntfy.messages()] == ["probe: failed", "probe: recovered"]
 
 
-def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: TestHost) -> None:
-    burst(box, 100)
+def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, server: TestHost) -> None:
+    burst(server, 100)
     messages = ntfy.until_counted(100)
     print(f"100 events, {len(messages)} messages: {[counted(each) for each in messages]}")
     assert len(messages) <= 5
@@ -137,62 +137,64 @@ def test_a_burst_is_a_handful_of_messages(ntfy: Ntfy, box: TestHost) -> None:
     assert all(short(each).startswith("probe: ") for each in messages)
 
 
-def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
-    box.sh("systemctl stop tinyci-notify")
-    burst(box, 50)
-    assert succeed(box, work("probe-other"))["state"] == "succeeded", "deploys go on"
+def test_what_happened_while_it_was_stopped_is_told_when_it_is_back(ntfy: Ntfy, server: TestHost, work: Clone) -> None:
+    server.sh("systemctl stop tinyci-notify")
+    burst(server, 50)
+    assert succeed(server, work("probe-other"))["state"] == "succeeded", "deploys go on"
     assert not ntfy.messages()
-    box.sh("systemctl start tinyci-notify")
+    server.sh("systemctl start tinyci-notify")
     (message,) = ntfy.until(1)
     assert (short(message), counted(message)) == ("probe: 50 deploys, last rejected", 50)
 
 
-def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
+def test_killed_in_the_middle_it_misses_nothing(ntfy: Ntfy, server: TestHost, work: Clone) -> None:
     for _ in range(2):
-        burst(box, 20)
-        box.kill("tinyci-notify")
+        burst(server, 20)
+        server.kill("tinyci-notify")
     messages = ntfy.until_counted(40)
     print(f"40 events, 2 kills: {[counted(each) for each in messages]}")
-    succeed(box, work("probe"))
+    succeed(server, work("probe"))
     messages = ntfy.until(len(messages) + 1)
     assert short(messages[-1]) == "probe: recovered"
     # Told again is at most what a kill met between the server's answer and the note of it.
     assert 40 <= sum(map(counted, messages[:-1])) <= 60
 
 
-def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
+def test_broken_it_holds_no_deploy_up(ntfy: Ntfy, server: TestHost, work: Clone) -> None:
     password = "/etc/tinyci/credentials/redis-notify"
-    box.sh(f"cp -p {password} /root/redis-notify; echo -n wrong >{password}")
+    server.sh(f"cp -p {password} /root/redis-notify; echo -n wrong >{password}")
     try:
-        box.sh("systemctl restart --no-block tinyci-notify")
-        box.sh(
+        server.sh("systemctl restart --no-block tinyci-notify")
+        server.sh(
             "until systemctl show -P StatusText tinyci-notify | grep -q username-password; do sleep 0.2; done", limit=30
         )
-        failed = fail(box, work("probe"))
+        failed = fail(server, work("probe"))
         assert failed["state"] == "failed"
-        assert succeed(box, work("probe"))["state"] == "succeeded"
+        assert succeed(server, work("probe"))["state"] == "succeeded"
     finally:
-        box.sh(f"cp -p /root/redis-notify {password}; systemctl restart tinyci-notify")
+        server.sh(f"cp -p /root/redis-notify {password}; systemctl restart tinyci-notify")
     (message,) = ntfy.until(1)
     assert short(message) == "probe: failed, then recovered"
     # And one that hangs, with all that it has.
-    box.sh("systemctl kill --signal=STOP tinyci-notify")
+    server.sh("systemctl kill --signal=STOP tinyci-notify")
     try:
-        assert fail(box, work("probe"))["state"] == "failed"
+        assert fail(server, work("probe"))["state"] == "failed"
     finally:
-        box.sh("systemctl kill --signal=CONT tinyci-notify")
+        server.sh("systemctl kill --signal=CONT tinyci-notify")
     assert short(ntfy.until(2)[1]) == "probe: failed"
 
 
-def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: TestHost, work: Clone) -> None:
+def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, server: TestHost, work: Clone) -> None:
     wrong = "tk_wr0ngwr0ngwr0ngwr0ngwr0ngwr0"
     more = f"{url(ntfy)}ntfy://{wrong}@127.0.0.1:2586/tinyci\nslack://{wrong}\nntfy://{wrong}@127.0.0.1:1/x\nnosuch://{wrong}\n"
     try:
-        box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=more)
-        job = fail(box, work("probe"))
+        server.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=more)
+        job = fail(server, work("probe"))
         ntfy.until(1)
-        box.sh("until systemctl show -P StatusText tinyci-notify | grep -q 'status 40'; do sleep 0.2; done", limit=30)
-        tried = box.run("/opt/tinyci/bin/tinyci-notify --test")
+        server.sh(
+            "until systemctl show -P StatusText tinyci-notify | grep -q 'status 40'; do sleep 0.2; done", limit=30
+        )
+        tried = server.run("/opt/tinyci/bin/tinyci-notify --test")
         shown = {
             "journal": "journalctl -o verbose --no-pager -u tinyci-notify -u tinyci",
             "properties": "systemctl show tinyci-notify tinyci",
@@ -206,9 +208,9 @@ def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: TestHost, work: Clone
             "bus": "busctl introspect org.tinyci1 /org/tinyci1",
             "pages": f"cd /; for page in '' jobs/{job['id']} api/jobs metrics; do curl -sf 127.0.0.1:8190/$page; done",
         }
-        told = {place: box.run(command).text for place, command in shown.items()}
+        told = {place: server.run(command).text for place, command in shown.items()}
     finally:
-        box.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
+        server.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
     print(told["status"])
     print(tried.text)
     for place, text in {**told, "test": tried.text}.items():
@@ -221,7 +223,7 @@ def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, box: TestHost, work: Clone
     assert "sent: ntfy://127.0.0.1 (line 2)" in tried.out
     assert "not sent: ntfy://127.0.0.1 (line 5): the connection is refused" in tried.out
     assert tried.status == 1
-    mode = box.sh(f"stat -c '%a %U' {URLS}").strip()
+    mode = server.sh(f"stat -c '%a %U' {URLS}").strip()
     assert mode == "600 root"
-    done = box.run(f"cat {URLS} /run/credentials/tinyci-notify.service/urls", "nobody")
+    done = server.run(f"cat {URLS} /run/credentials/tinyci-notify.service/urls", "nobody")
     assert (done.out, done.err.count("Permission denied")) == ("", 2)

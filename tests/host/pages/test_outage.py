@@ -10,122 +10,124 @@ Clone = Callable[[str], Work]
 
 
 @pytest.fixture(autouse=True)
-def no_traceback(box: TestHost) -> Iterator[None]:
+def no_traceback(server: TestHost) -> Iterator[None]:
     """Nothing that a person can cause is told as a defect of ours."""
-    cursor = box.sh("journalctl --lines=0 --show-cursor").split()[-1]
+    cursor = server.sh("journalctl --lines=0 --show-cursor").split()[-1]
     yield
-    said = box.sh(f"journalctl --after-cursor='{cursor}' -o cat -u tinyci -u tinyci-web -u tinyci-notify")
+    said = server.sh(f"journalctl --after-cursor='{cursor}' -o cat -u tinyci -u tinyci-web -u tinyci-notify")
     assert "Traceback" not in said, said
 
 
-def status(box: TestHost, path: str = "") -> str:
-    return box.sh(f"curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 {PAGES}{path} || true")
+def status(server: TestHost, path: str = "") -> str:
+    return server.sh(
+        f"curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 {PAGES}{path} || true"
+    )
 
 
-def answers(box: TestHost, told: str = "200") -> None:
+def answers(server: TestHost, told: str = "200") -> None:
     """Wait until the list is answered so: what was read of Redis is shown for half a second more."""
     ask = f"curl --silent --output /dev/null --write-out %{{http_code}} {PAGES}"
-    box.sh(f"timeout 60 sh -c 'until {ask} | grep -qx {told}; do sleep 0.2; done'")
+    server.sh(f"timeout 60 sh -c 'until {ask} | grep -qx {told}; do sleep 0.2; done'")
 
 
-def test_without_redis_pages_say_so_and_come_back(box: TestHost, work: Clone, tab: Open) -> None:
+def test_without_redis_pages_say_so_and_come_back(server: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("echo once")
-    job = box.deploy(work("probe"))["id"]
+    job = server.deploy(work("probe"))["id"]
     jobs = tab()
     jobs.open("")
-    box.sh("systemctl stop redis-server@tinyci")
+    server.sh("systemctl stop redis-server@tinyci")
     try:
-        answers(box, "503")
+        answers(server, "503")
         for path in ("", f"jobs/{job}", "repos", "repos/probe"):
             page = tab()
             assert page.open(path) == 503
             print(page.at("main"))
             assert "Redis" in page.at(".reason")
             assert "Pushes are kept" in page.at(".reason")
-        assert status(box, "api/jobs") == "503"
+        assert status(server, "api/jobs") == "503"
         jobs.until("#notice")
     finally:
-        box.sh("systemctl start redis-server@tinyci")
-    answers(box)
+        server.sh("systemctl start redis-server@tinyci")
+    answers(server)
     # The page that was open all the while shows what happens from now on.
     work("probe").script("echo again")
-    later = box.push(work("probe")).job
+    later = server.push(work("probe")).job
     jobs.state(f'tr[data-job="{later}"]', "succeeded")
     jobs.page.locator("#notice").wait_for(state="hidden")
     assert jobs.navigations == []
 
 
-def test_a_page_goes_on_when_the_pages_were_killed(box: TestHost, work: Clone, tab: Open) -> None:
-    box.fifo("/tmp/away.fifo")
+def test_a_page_goes_on_when_the_pages_were_killed(server: TestHost, work: Clone, tab: Open) -> None:
+    server.fifo("/tmp/away.fifo")
     work("probe").script("echo begun; timeout 120 cat /tmp/away.fifo; echo over")
-    job = box.push(work("probe")).job
+    job = server.push(work("probe")).job
     page = tab()
     page.open(f"jobs/{job}")
     page.until("#output li:last-child", "begun")
-    box.kill("tinyci-web")
-    box.sh("timeout 20 sh -c ': >/tmp/away.fifo'")
-    assert box.wait(job)["state"] == "succeeded"
+    server.kill("tinyci-web")
+    server.sh("timeout 20 sh -c ': >/tmp/away.fifo'")
+    assert server.wait(job)["state"] == "succeeded"
     page.state("#state", "succeeded")
     assert page.page.inner_text("#output").splitlines() == ["begun", "over"], "each line once"
     assert page.navigations == []
 
 
-def test_deploys_go_on_without_the_pages(box: TestHost, work: Clone, tab: Open) -> None:
+def test_deploys_go_on_without_the_pages(server: TestHost, work: Clone, tab: Open) -> None:
     """Stopped, with a password that Redis does not know, and with none."""
     file = "/etc/tinyci/credentials/redis-web"
     script = work("probe").script
-    box.sh("systemctl stop tinyci-web.socket tinyci-web.service")
+    server.sh("systemctl stop tinyci-web.socket tinyci-web.service")
     try:
         script("echo without the pages")
-        assert box.deploy(work("probe"))["state"] == "succeeded"
-        assert status(box) == "502"
+        assert server.deploy(work("probe"))["state"] == "succeeded"
+        assert status(server) == "502"
     finally:
-        box.sh("systemctl start tinyci-web.socket")
-    assert status(box) == "200"
-    box.sh(f"mv {file} {file}.kept; echo wrong >{file}; systemctl restart tinyci-web.service")
+        server.sh("systemctl start tinyci-web.socket")
+    assert status(server) == "200"
+    server.sh(f"mv {file} {file}.kept; echo wrong >{file}; systemctl restart tinyci-web.service")
     try:
         page = tab()
         assert page.open("") == 503
         print(page.at("main"))
         script("echo with a wrong password")
-        assert box.deploy(work("probe"))["state"] == "succeeded"
-        box.sh(f"rm {file}; systemctl stop tinyci-web.service")
+        assert server.deploy(work("probe"))["state"] == "succeeded"
+        server.sh(f"rm {file}; systemctl stop tinyci-web.service")
         script("echo with none")
-        assert status(box) != "200"
-        assert box.deploy(work("probe"))["state"] == "succeeded"
+        assert status(server) != "200"
+        assert server.deploy(work("probe"))["state"] == "succeeded"
     finally:
-        box.sh(f"mv {file}.kept {file}; systemctl reset-failed tinyci-web.service tinyci-web.socket || true")
-        box.sh("systemctl stop tinyci-web.service; systemctl start tinyci-web.socket")
-    answers(box)
+        server.sh(f"mv {file}.kept {file}; systemctl reset-failed tinyci-web.service tinyci-web.socket || true")
+        server.sh("systemctl stop tinyci-web.service; systemctl start tinyci-web.socket")
+    answers(server)
 
 
-def test_pages_are_read_without_the_daemon(box: TestHost, work: Clone, tab: Open) -> None:
+def test_pages_are_read_without_the_daemon(server: TestHost, work: Clone, tab: Open) -> None:
     work("probe").script("echo before")
-    job = box.deploy(work("probe"))["id"]
-    box.sh("systemctl stop tinyci")
+    job = server.deploy(work("probe"))["id"]
+    server.sh("systemctl stop tinyci")
     try:
         page = tab()
         assert page.open("") == 200
         assert page.open(f"jobs/{job}") == 200
         assert page.at("#output") == "before"
         work("probe").script("echo after")
-        waiting = box.push(work("probe")).job
+        waiting = server.push(work("probe")).job
         page.open(f"jobs/{waiting}")
         assert page.at("#state") == "○ queued"
     finally:
-        box.sh("systemctl start tinyci")
+        server.sh("systemctl start tinyci")
     page.state("#state", "succeeded")
 
 
-def test_what_the_pages_may_do_is_little(box: TestHost) -> None:
-    box.sh("systemd-analyze security --no-pager --threshold=15 tinyci-web.service")
+def test_what_the_pages_may_do_is_little(server: TestHost) -> None:
+    server.sh("systemd-analyze security --no-pager --threshold=15 tinyci-web.service")
     # It knows Redis alone, and may only read there.
     user = (
         "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user web "
         '--pass "$(cat /etc/tinyci/credentials/redis-web)"'
     )
     for command in ("del tinyci:queue", "lpush tinyci:queue x", "hset tinyci:job:x a b", "xadd tinyci:events '*' a b"):
-        assert "NOPERM" in box.sh(f"{user} {command}"), command
+        assert "NOPERM" in server.sh(f"{user} {command}"), command
     for path in ("metrics", "healthz"):
-        assert status(box, path) == "403", "from elsewhere"
-        assert box.sh(f"curl --silent --fail http://127.0.0.1:8190/{path}"), "on the server itself"
+        assert status(server, path) == "403", "from elsewhere"
+        assert server.sh(f"curl --silent --fail http://127.0.0.1:8190/{path}"), "on the server itself"
