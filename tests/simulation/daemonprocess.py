@@ -12,7 +12,7 @@ from tinyci.daemon.requests import RequestHandler
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
 from tinyci.model.stagecontract import tip_line
-from tinyci.systemd.journal import Lines
+from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.manager import Manager, ManagerGoneError
 from tinyci.systemd.managers import Managers
 from virtualloop import HangsError
@@ -35,7 +35,10 @@ class DaemonProcess:
         store = FakeStore(host.redis, self._travel, self._on_outage)
         self._managers = Managers(connect=self._connect)
         host_access = HostAccess(
-            job_files=self._root / "run" / "jobs", spool=str(self._root / "spool"), lines=self._lines, time=host.time
+            job_files=self._root / "run" / "jobs",
+            spool=str(self._root / "spool"),
+            build_output=self._build_output,
+            time=host.time,
         )
         self.dispatch = Dispatch(
             store,
@@ -128,20 +131,20 @@ class DaemonProcess:
             raise ManagerGoneError("nobody listens")
         return await Manager.on_bus(FakeBus(manager, self._travel, self._schedule))  # type: ignore[arg-type]
 
-    def _lines(self, first: str, last: str, uid: int) -> Lines:
-        return FakeLines(self.host, first.split()[-1])  # type: ignore[return-value]
+    def _build_output(self, first: str, last: str, uid: int) -> BuildOutput:
+        return FakeBuildOutput(self.host, first.split()[-1])  # type: ignore[return-value]
 
 
-class FakeLines:
+class FakeBuildOutput:
     """The journal's lines of a build: one at once, and another when the build ends by itself."""
 
     def __init__(self, host: HostModel, invocation: str) -> None:
         (self._run,) = (run for run in host.runs if run.invocation == invocation)
 
-    async def follow(self, ended: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
+    async def follow(self, unit_end: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
         first_lines = [tip_line(self._run.tip, self._run.revision)] if self._run.tip else []
         yield [*first_lines, f"build of {self._run.revision}"]
-        await ended.wait()
+        await unit_end.wait()
         if self._run.result in ("cut off", "stopped", "oom", "killed", ""):
             await asyncio.sleep(patience)
         else:

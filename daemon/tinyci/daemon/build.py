@@ -142,7 +142,7 @@ class Build:
         """Record the output as it comes: into the log of the job, and its tail for `output`."""
         invocation_id = (await invocation).invocation_id
         await self._record.write({"invocation_id": invocation_id})
-        lines = self._host.lines(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
+        lines = self._host.build_output(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
         job = self._record.job
         await self._output.record(lines, ended, job.id, job.log_from, self._read_tip)
 

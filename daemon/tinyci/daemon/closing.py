@@ -6,9 +6,9 @@ from tinyci import catalog
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable
+from tinyci.log import fields
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
-from tinyci.systemd.journal import fields
 
 log = logging.getLogger(__name__)
 

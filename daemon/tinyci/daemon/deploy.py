@@ -240,7 +240,7 @@ class Deploy:
         if isinstance(error, UnitDownError):
             since = seconds(self.job.restart_started) or self._host.time()
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
-            lines = await self._host.said_last(error.unit, uid, since)
+            lines = await self._host.last_lines(error.unit, uid, since)
             fields = {"unit_output": "".join(f"{line}\n" for line in lines)}
         return Outcome(State.FAILED, str(error), fields)
 

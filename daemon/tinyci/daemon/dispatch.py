@@ -15,6 +15,7 @@ from tinyci.daemon.intake import SWEEP, Intake
 from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable, Leftover
 from tinyci.daemon.output import Limits
+from tinyci.log import fields
 from tinyci.model import retention, schedule
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
@@ -23,7 +24,6 @@ from tinyci.model.retention import KeptJob
 from tinyci.model.settings import Settings
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
-from tinyci.systemd.journal import fields
 from tinyci.systemd.managers import Managers
 
 PRUNE = 100

@@ -10,7 +10,8 @@ from tinyci.model.settings import SPOOL
 from tinyci.model.stagecontract import JOB_FILES, dump_job
 from tinyci.model.timestamp import seconds, stamp
 from tinyci.runtime.files import write_whole
-from tinyci.systemd.journal import Lines, said_last
+from tinyci.systemd.buildoutput import BuildOutput
+from tinyci.systemd.unitjournal import last_lines
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class HostAccess:
 
     job_files: Path = Path(JOB_FILES)
     spool: str = SPOOL
-    lines: Callable[[str, str, int], Lines] = Lines
+    build_output: Callable[[str, str, int], BuildOutput] = BuildOutput
     """Follows the output of a build: its first line, its last line, the uid that prints them."""
-    said_last: Callable[[str, int, float], Awaitable[list[str]]] = said_last
+    last_lines: Callable[[str, int, float], Awaitable[list[str]]] = last_lines
     """Reads the last lines of a unit: its name, the uid whose manager runs it, since when."""
     time: Callable[[], float] = time.time
     """Seconds since the epoch."""

@@ -17,10 +17,10 @@ from tinyci.daemon.closing import Closing
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable
+from tinyci.log import fields
 from tinyci.model.job import Job, JobError
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
-from tinyci.systemd.journal import fields
 
 SWEEP = 30.0
 """Seconds between two looks for accepted jobs that nobody knows of."""

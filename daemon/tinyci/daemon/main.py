@@ -19,6 +19,7 @@ from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.requests import RequestHandler
 from tinyci.dbus.bus import BusError, BusGoneError
+from tinyci.log import fields, log_to_journal
 from tinyci.model import settings, toml
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
@@ -26,7 +27,7 @@ from tinyci.model.state import FINAL
 from tinyci.model.toml import ConfigError
 from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd import journal
-from tinyci.systemd.journal import JournalError, fields
+from tinyci.systemd.journal import JournalError
 from tinyci.systemd.managers import Managers
 
 log = logging.getLogger("tinyci")
@@ -192,7 +193,7 @@ class Daemon:
 
 def main() -> None:
     """`tinyci-daemon`, as tinyci.service runs it."""
-    journal.log_to_journal()
+    log_to_journal()
     etc = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci"))
     credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/tinyci.service"))
     try:

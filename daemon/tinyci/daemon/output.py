@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tinyci.store.writer import StoreWriter
-from tinyci.systemd.journal import Lines
+from tinyci.systemd.buildoutput import BuildOutput
 
 LAST_LINES = 3.0
 """Seconds that journald may take for the next line of a build that has ended."""
@@ -33,7 +33,12 @@ class Output:
         return self._tail.text()
 
     async def record(
-        self, lines: Lines, built: asyncio.Event, job_id: str, log_from: int, on_first: Callable[[str], Awaitable[None]]
+        self,
+        lines: BuildOutput,
+        built: asyncio.Event,
+        job_id: str,
+        log_from: int,
+        on_first: Callable[[str], Awaitable[None]],
     ) -> None:
         """Follow the lines to their end, some time after `built`. The first has the number `log_from` + 1 in the log,
         and `on_first` is told it; those that are in it already, from before this process, are not added again."""

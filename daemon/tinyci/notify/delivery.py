@@ -10,12 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from tinyci import catalog
+from tinyci.log import fields
 from tinyci.notify.digest import Digest
 from tinyci.notify.message import Message
 from tinyci.notify.queue import AGE, DigestQueue
 from tinyci.notify.sender import NotSentError, send
 from tinyci.notify.services import Service
-from tinyci.systemd.journal import fields
 
 PATIENCE = 60.0
 """Seconds that a service may take for one message."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from sdnotify import SystemdNotifier
 
 from tinyci import __version__, catalog
+from tinyci.log import fields, log_to_journal
 from tinyci.model import settings, toml
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
@@ -27,8 +28,6 @@ from tinyci.notify.policy import NoticePolicy
 from tinyci.notify.sender import NotSentError
 from tinyci.notify.services import Services
 from tinyci.store.eventgroup import EventGroup, EventGroupError, StreamEntry
-from tinyci.systemd import journal
-from tinyci.systemd.journal import fields
 
 _BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LAST_WORDS = 10.0
@@ -261,7 +260,7 @@ def main() -> None:
         services = Services.parse(text, sender.host_of)
         if arguments.test:
             sys.exit(_test(services, _read_config(etc).web_url))
-        journal.log_to_journal("tinyci-notify")
+        log_to_journal("tinyci-notify")
         for sentence in services.wrong:
             log.error("a URL is left out, %s", sentence, extra=fields(message_id=catalog.WRONG_URL))
         if not given:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from aiohttp import web
 
 from tinyci import __version__
+from tinyci.log import log_to_journal
 from tinyci.model.toml import ConfigError
 from tinyci.runtime import service
 from tinyci.store.viewer import StoreViewer
-from tinyci.systemd import journal
 from tinyci.systemd.sockets import inherited_sockets
 from tinyci.web.app import Activity, application
 from tinyci.web.live import Live
@@ -105,7 +105,7 @@ def main() -> None:
     """`tinyci-web`, as tinyci-web.service runs it, or by hand with --listen."""
     arguments = parser().parse_args()
     if os.environ.get("INVOCATION_ID") and not arguments.listen:
-        journal.log_to_journal()
+        log_to_journal()
     else:
         logging.basicConfig(level=logging.INFO, format="tinyci-web: %(message)s")
     try:
