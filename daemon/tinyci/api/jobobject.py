@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyci.api import values
-from tinyci.api.longpoll import PositionError
 from tinyci.api.outputreader import OutputReader
 from tinyci.api.polkit import Authority
-from tinyci.api.requests import Requests
+from tinyci.api.requests import Requests, carry_out
 from tinyci.dbus import names
-from tinyci.dbus.bus import ReplyError, ServiceInterface
+from tinyci.dbus.bus import ServiceInterface
 from tinyci.dbus.interface import method, prop
+from tinyci.dbus.names import Action
 from tinyci.model import fields
 from tinyci.model.fields import Field
 
@@ -47,24 +47,20 @@ class JobObject(ServiceInterface):  # type: ignore[misc]
 
     @method()
     async def Cancel(self):  # type: ignore[no-untyped-def]
-        """As Manager.Cancel() of this job."""
-        await self._authority.allow("cancel", self.repo)
-        await self._authority.carry_out(self._requests.cancel(self.id))
+        """Cancel this job, as Manager.Cancel() does."""
+        await self._authority.authorize(Action.CANCEL, self.repo)
+        await carry_out(self._requests.cancel(self.id))
 
     @method("position", "lines", "state")
     async def ReadOutput(self, after: "s", wait: "b") -> "sass":
-        """Lines of the output that come after a position, the position after them, and the state of the job.
+        """Return the lines of the output after a position, the position after them, and the state of the job.
 
         The first position is the empty string; any other is what an earlier call returned. With `wait` the answer
-        comes when there are lines, or another state than that call told, or after 20 s. Without lines in a final state
-        there will be none any more.
+        comes when there are lines or a change of the state, or after 20 s. Without lines in a final state there will
+        be no more.
         """
-        try:
-            reading = self._output.read(self.id, self.fields, after, wait=wait)
-            position, lines, state = await self._authority.carry_out(reading)
-        except PositionError as error:
-            raise ReplyError(names.INVALID_ARGS, str(error)) from None
-        return [position, [values.string(line) for line in lines], values.string(state)]
+        output = await carry_out(self._output.read(self.id, self.fields, after, wait=wait))
+        return [output.position, [values.string(line) for line in output.lines], values.string(output.state)]
 
     def change(self, texts: Mapping[str, str]) -> None:
         """Take over fields, and emit PropertiesChanged for the properties whose value is another one now."""

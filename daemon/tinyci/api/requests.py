@@ -1,9 +1,14 @@
-"""Requests of callers, and their refusals."""
+"""Requests of callers, and their refusals as errors of D-Bus."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Mapping
+from typing import Protocol, TypeVar
 
+from tinyci.api.longpoll import PositionError
+from tinyci.dbus import names
+from tinyci.dbus.bus import ReplyError
 from tinyci.model.repo import Repo
+
+T = TypeVar("T")
 
 
 class RequestError(Exception):
@@ -41,3 +46,13 @@ class Requests(Protocol):
 
     async def pause(self, *, paused: bool) -> None:
         """Begin no job any more, or begin them again."""
+
+
+async def carry_out(request: Awaitable[T]) -> T:
+    """Return what the request returns. Raises ReplyError if it raises RequestError or PositionError."""
+    try:
+        return await request
+    except RequestError as error:
+        raise ReplyError(f"{names.ERROR}.{error.name}", str(error)) from None
+    except PositionError as error:
+        raise ReplyError(names.INVALID_ARGS, str(error)) from None

@@ -142,7 +142,7 @@ async def _polkit(bus: Bus | None) -> Check:
     try:
         if bus is None:
             raise BusGoneError("no connection")
-        await polkit.answers(bus)
+        await polkit.probe(bus)
     except (BusError, BusGoneError) as error:
         return Check(
             "daemon-polkit", False, f"polkit does not answer the daemon, so nobody may cancel or retry: {error}"

@@ -1,5 +1,7 @@
 """Names on the bus: ours, and those of the bus, of polkit and of systemd that several files spell."""
 
+from enum import StrEnum
+
 NAME = "org.tinyci1"
 PATH = "/org/tinyci1"
 MANAGER = f"{NAME}.Manager"
@@ -12,6 +14,17 @@ NO_SUCH_REF = f"{ERROR}.NoSuchRef"
 NO_SUCH_REPO = f"{ERROR}.NoSuchRepo"
 SHUTTING_DOWN = f"{ERROR}.ShuttingDown"
 UNAVAILABLE = f"{ERROR}.Unavailable"
+
+
+class Action(StrEnum):
+    """Our actions that polkit decides about (polkit/org.tinyci1.policy)."""
+
+    RUN = f"{NAME}.run"
+    CANCEL = f"{NAME}.cancel"
+    RETRY = f"{NAME}.retry"
+    ROLLBACK = f"{NAME}.rollback"
+    PAUSE = f"{NAME}.pause"
+
 
 # D-Bus Specification, "Standard Interfaces" and "Message Bus Messages".
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")

@@ -16,7 +16,7 @@ from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES
 
 _MANAGE = "org.freedesktop.systemd1.manage-units"
-ACTIONS = tuple(f"{names.NAME}.{verb}" for verb in ("run", "cancel", "retry", "pause", "rollback"))
+ACTIONS = tuple(names.Action)
 _RESTART = "systemctl restart polkit.service"
 _STAGE = "tinyci-build@" + "0" * 32
 
