@@ -1,4 +1,4 @@
-"""Servers of the tests here. Nothing waits for ever: a test that hangs fails with the line where it hung."""
+"""Servers for these tests, and a time limit: a test that hangs fails with the line where it hangs."""
 
 import os
 import signal
@@ -20,11 +20,11 @@ from webserver import Jobs, Web, running
 
 
 @pytest.fixture(autouse=True)
-def limit() -> Iterator[None]:
-    def hung(*_: object) -> None:
+def time_limit() -> Iterator[None]:
+    def fail(*_: object) -> None:
         raise TimeoutError("the test hangs here")
 
-    before = signal.signal(signal.SIGALRM, hung)
+    before = signal.signal(signal.SIGALRM, fail)
     signal.setitimer(signal.ITIMER_REAL, 2 * LIMIT)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -33,7 +33,7 @@ def limit() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever settings of git the person at this machine has."""
+    """Keep git from the settings of the person at this machine."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
@@ -41,7 +41,7 @@ def plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server = Redis(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -49,10 +49,10 @@ def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def redis(redis_of_all: Redis) -> Redis:
+def redis(session_redis: Redis) -> Redis:
     """An empty Redis. Not for tests that stop it."""
-    redis_of_all.data.flushall()
-    return redis_of_all
+    session_redis.data.flushall()
+    return session_redis
 
 
 @pytest.fixture
@@ -68,14 +68,14 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
 @pytest_asyncio.fixture
 async def store(redis: Redis) -> AsyncIterator[StoreWriter]:
     """A store as the daemon has it."""
-    made = StoreWriter(redis.socket, "daemon", "secret-daemon")
-    yield made
-    await made.close()
+    writer = StoreWriter(redis.socket, "daemon", "secret-daemon")
+    yield writer
+    await writer.close()
 
 
 @pytest.fixture
 def message_bus(tmp_path: Path) -> Iterator[MessageBus]:
-    """A bus of the test's own."""
+    """A bus for this test alone."""
     server = MessageBus(tmp_path)
     server.start()
     yield server
@@ -129,15 +129,15 @@ def requests() -> FakeRequests:
 
 
 @pytest.fixture(scope="module")
-def web_of_all(redis_of_all: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with running(tmp_path_factory.mktemp("web"), redis_of_all) as web:
+def module_web(session_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with running(tmp_path_factory.mktemp("web"), session_redis) as web:
         yield web
 
 
 @pytest.fixture
-def web(redis: Redis, web_of_all: Web) -> Web:
+def web(redis: Redis, module_web: Web) -> Web:
     """A server of an empty Redis."""
-    return web_of_all
+    return module_web
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Real servers in a directory of the test: children of this process, ended by their pid, or by the kernel with us."""
+"""Real servers in a directory of the test: children of this process, which the kernel ends with it."""
 
 import asyncio
 import os
@@ -38,14 +38,14 @@ class Server:
         self._await_ready()
 
     def _await_ready(self) -> None:
-        process, said = self._running(), b""
+        process, output = self._running(), b""
         assert process.stdout
         deadline = time.monotonic() + LIMIT
-        while self._ready not in said:
+        while self._ready not in output:
             readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             data = os.read(process.stdout.fileno(), 4096) if readable else b""
-            assert data, f"{self._command[0]} did not become ready: {said.decode()}"
-            said += data
+            assert data, f"{self._command[0]} did not become ready: {output.decode()}"
+            output += data
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -56,7 +56,7 @@ class Server:
         process.stdout.close()
 
     def pause(self) -> None:
-        """It still has its sockets and answers nothing."""
+        """Stop the process: it keeps its sockets and answers nothing."""
         os.kill(self._running().pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self._running().pid, os.WSTOPPED)
 
@@ -94,20 +94,20 @@ class Redis(Server):
             encoding_errors="surrogateescape",
             socket_timeout=LIMIT,
         )
-        """What is stored, seen by a user who may do everything."""
+        """A client of a user who may do everything."""
 
     def kill(self) -> None:
         self.data.close()
         super().kill()
 
     async def until_somebody_waits(self) -> None:
-        """Until a client waits in a blocking command."""
+        """Wait until a client waits in a blocking command."""
         while not self.data.info("clients")["blocked_clients"]:  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0)
 
 
 class Gap:
-    """A way to Redis that can lose one reply, as when a connection breaks at the wrong moment."""
+    """A proxy to Redis that can lose one reply, as when a connection breaks at the wrong moment."""
 
     def __init__(self, path: Path, redis: Redis) -> None:
         self.socket = str(path)
@@ -136,7 +136,7 @@ class Gap:
 
 
 class MessageBus(Server):
-    """A dbus-daemon where everybody of our uid may do everything."""
+    """A dbus-daemon on which our uid may do everything."""
 
     CONFIG = """
         <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
@@ -149,14 +149,14 @@ class MessageBus(Server):
         </busconfig>
     """
 
-    def __init__(self, directory: Path, *as_whom: str) -> None:
+    def __init__(self, directory: Path, *as_user: str) -> None:
         """`as_whom`: a command that runs its arguments as another user, such as setpriv(1)."""
         self.path = str(directory / "bus")
         self.address = f"unix:path={self.path}"
         config = directory / "bus.conf"
         config.write_text(self.CONFIG.format(path=self.path).strip())
         command = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog"]
-        super().__init__([*as_whom, *command, "--print-address=1"], ready=b"guid=")
+        super().__init__([*as_user, *command, "--print-address=1"], ready=b"guid=")
 
 
 class Peer:
