@@ -16,9 +16,9 @@ from servers import LIMIT, TREE, Redis
 
 # As it is, but in a hurry.
 MAIN = """
-from tinyci.notify import queue, service
+from tinyci.notify import main, queue
 queue.GATHER, queue.BACKOFF = (0.3, 0.3), (0.2, 1.0)
-service.main()
+main.main()
 """
 REPO = 'repository = "/srv/git/web.git"\nuser = "web"\n'
 
@@ -298,7 +298,7 @@ async def test_a_test_says_of_each_url_whether_it_works(tmp_path: Path, post: We
         f"ntfy://127.0.0.1:{post.port}/s3cret\njson://127.0.0.1:1/s3cret\nslack://s3cret\n"
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tinyci.notify.service", "--test"),
+        *(sys.executable, "-m", "tinyci.notify.main", "--test"),
         env={**os.environ, "TINYCI_ETC": str(tmp_path), "PYTHONPATH": str(TREE / "daemon")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tinyci.model.state import BAD, FINAL
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNNAMED, JobEvent
-from tinyci.notify.memory import Memory, UnreadableMemoryError, number
+from tinyci.notify.groupreader import order
+from tinyci.notify.memory import Memory, MemoryFile, UnreadableMemoryError
 from tinyci.notify.message import Message
 from tinyci.notify.policy import NoticePolicy
 from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, DigestQueue
@@ -68,8 +69,8 @@ def test_a_failure_that_nobody_was_told_of_is_remembered_too() -> None:
 
 def test_a_repo_that_is_gone_is_forgotten() -> None:
     judgement = NoticePolicy(["web", "old"])
-    judgement.forget_all_but(["web", "other"])
-    assert judgement.troubled == {"web"}
+    judgement.keep_only(["web", "other"])
+    assert judgement.failing_repos == {"web"}
 
 
 @pytest.mark.parametrize("state", ["", "queued", "building", "no state", *sorted(FINAL)])
@@ -284,9 +285,9 @@ def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]
             taken = None
             queue.failed(now)
         elif action == "restart":
-            kept = json.loads(json.dumps(queue.dump()))
+            memory = Memory.parse(Memory("1-0", (), {"key": queue.digests()}).dump())
             queue, taken = new_queue(), None
-            queue.load(kept)
+            queue.restore(memory.digests["key"])
         elif action == "sleep":
             now += float(what)
     if taken:
@@ -301,26 +302,53 @@ def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]
 
 
 def test_what_is_kept_is_known_again(tmp_path: Path) -> None:
-    file = tmp_path / "memory.json"
-    assert Memory.load(file) == Memory()
-    kept = Memory("17-1", ["web"], {"key": [digest().dump()]})
-    kept.save(file)
-    kept.save(file)
-    found = Memory.load(file)
-    assert (found.position, found.troubled) == ("17-1", ["web"])
+    file = MemoryFile(tmp_path / "memory.json")
+    assert file.read() == Memory()
+    memory = Memory("17-1", ["web"], {"key": [digest()]})
+    assert file.save(memory)
+    assert file.save(memory)
+    assert file.read() == memory
     queue = new_queue()
-    queue.load(found.waiting["key"])
+    queue.restore(file.read().digests["key"])
     assert queue.take(0.0) == digest()
     assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
 
 
+EVENT_OF_RELEASE_1 = """{
+    "job": "0d313b1e-cca8-11ec-8c59-67453021b8a9", "repo": "web", "ref": "refs/heads/main",
+    "revision": "1a2b3c4000000000000000000000000000000000", "pusher": "alice", "state": "STATE", "reason": "REASON",
+    "at": "2026-01-02T03:04:05.000006Z", "took": "12.0", "output": "x"
+}"""
+FILE_OF_RELEASE_1 = f"""{{
+    "format": 1, "position": "1767323050000-3", "troubled": ["mail"],
+    "waiting": {{"0123456789abcdef": [{{
+        "repo": "web", "counts": {{"failed": 1, "succeeded": 1}},
+        "last": {EVENT_OF_RELEASE_1.replace("STATE", "succeeded").replace("REASON", "")},
+        "failure": {EVENT_OF_RELEASE_1.replace("STATE", "failed").replace("REASON", "because")},
+        "is_recovery": true, "since": "2026-01-02T03:04:05.000006Z", "until": 1767323050.0
+    }}]}}
+}}"""
+
+
+def test_an_upgrade_reads_the_file_of_the_first_release_and_writes_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text(FILE_OF_RELEASE_1)
+    memory = MemoryFile(path).read()
+    assert (memory.position, memory.failing_repos) == ("1767323050000-3", ["mail"])
+    ((whole,),) = memory.digests.values()
+    assert (whole.total, whole.last.state, whole.last.took, whole.until) == (2, "succeeded", "12.0", 1767323050.0)
+    assert whole.failure and whole.failure.reason == "because"
+    assert Message.of(whole, "").title == "web: failed, then recovered \u2013 main at 1a2b3c4"
+    assert json.loads(memory.dump()) == json.loads(FILE_OF_RELEASE_1)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": 1, "position": ""}', "\0"])
 def test_a_file_that_is_not_ours_is_said_to_be_so(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "memory.json"
-    file.write_text(text)
+    path = tmp_path / "memory.json"
+    path.write_text(text)
     with pytest.raises(UnreadableMemoryError, match=r"memory\.json cannot be read"):
-        Memory.load(file)
+        MemoryFile(path).read()
 
 
 def test_positions_are_compared_as_numbers() -> None:
-    assert sorted(["10-2", "9-0", "", "10-10"], key=number) == ["", "9-0", "10-2", "10-10"]
+    assert sorted(["10-2", "9-0", "", "10-10"], key=order) == ["", "9-0", "10-2", "10-10"]

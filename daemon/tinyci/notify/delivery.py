@@ -33,7 +33,7 @@ class Delivery:
         self,
         service: Service,
         web_url: Callable[[], str],
-        on_change: Callable[[], None],
+        on_change: Callable[[], object],
         complete: asyncio.Event,
         send: Callable[[str, Message], None] = send,
         chance: Callable[[], float] = random.random,

@@ -10,8 +10,8 @@ class NoticePolicy:
     """Knows which repos are in trouble: their last deploy that came to an end of its own has failed. One that was
     cancelled or superseded says nothing of a repo."""
 
-    def __init__(self, troubled: Collection[str] = ()) -> None:
-        self.troubled = set(troubled)
+    def __init__(self, failing_repos: Collection[str] = ()) -> None:
+        self.failing_repos = set(failing_repos)
 
     def judge(self, event: JobEvent, words: Collection[str]) -> str:
         """For which of NOTICES (repo.py) people are to be told of this event; empty when for none of `words`."""
@@ -19,15 +19,15 @@ class NoticePolicy:
             return ""
         found = []
         if event.state in BAD:
-            self.troubled.add(event.repo)
+            self.failing_repos.add(event.repo)
             found = ["failure"]
-        elif event.state in CONCLUSIVE and event.repo in self.troubled:
-            self.troubled.discard(event.repo)
+        elif event.state in CONCLUSIVE and event.repo in self.failing_repos:
+            self.failing_repos.discard(event.repo)
             found = ["recovery"]
         if "never" in words:
             return ""
         return next((word for word in (*found, "deploy") if word in words), "")
 
-    def forget_all_but(self, repos: Collection[str]) -> None:
+    def keep_only(self, repos: Collection[str]) -> None:
         """What is no repo any more is not remembered."""
-        self.troubled &= set(repos)
+        self.failing_repos &= set(repos)

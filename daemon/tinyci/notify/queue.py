@@ -1,7 +1,7 @@
 """What waits to be told to one service, and when it may be."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from tinyci.notify.digest import Digest
 
@@ -95,17 +95,17 @@ class DigestQueue:
         old = [repo for repo, each in self._waiting.items() if wall - each.digest.until > AGE]
         return [self._waiting.pop(repo).digest for repo in old]
 
-    def dump(self) -> list[dict[str, Any]]:
-        """As JSON may hold it; what is being sent is not sent yet."""
-        kept = {repo: each.digest for repo, each in self._waiting.items()}
+    def digests(self) -> list[Digest]:
+        """Return all digests, the one that is being sent included: it may not arrive."""
+        digests = {repo: each.digest for repo, each in self._waiting.items()}
         if self._sending:
             first = self._sending.digest
-            kept[first.repo] = first.then(kept[first.repo]) if first.repo in kept else first
-        return [digest.dump() for digest in kept.values()]
+            digests[first.repo] = first.then(digests[first.repo]) if first.repo in digests else first
+        return list(digests.values())
 
-    def load(self, kept: Sequence[Mapping[str, Any]]) -> None:
-        """Take up what dump() made: it has waited long enough. Raises ValueError or TypeError."""
-        self._waiting = {digest.repo: _Waiting(0.0, 0, digest) for digest in map(Digest.load, kept)}
+    def restore(self, digests: Iterable[Digest]) -> None:
+        """Add the digests of before a restart: they have waited long enough."""
+        self._waiting = {digest.repo: _Waiting(0.0, 0, digest) for digest in digests}
 
     def _place(self, repo: str, now: float) -> int:
         at, place = self._told.get(repo, (0.0, -1))

@@ -1,0 +1,84 @@
+"""The command `tinyci-notify`: runs the service, or with `--test` sends one message to each URL."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from tinyci import __version__, catalog
+from tinyci.log import fields, log_to_journal
+from tinyci.model.toml import ConfigError
+from tinyci.notify import sender
+from tinyci.notify.message import Message
+from tinyci.notify.sender import NotSentError
+from tinyci.notify.service import NotifyService
+from tinyci.notify.services import Services
+from tinyci.runtime.service import credential, etc, load_settings
+
+log = logging.getLogger("tinyci.notify")
+
+
+def main() -> None:
+    """Run `tinyci-notify`, as tinyci-notify.service does."""
+    parser = argparse.ArgumentParser(prog="tinyci-notify", description="Tells people of deploys.", allow_abbrev=False)
+    parser.add_argument("--test", action="store_true", help="send one message to every URL, say how that went, and end")
+    parser.add_argument("--version", action="version", version=f"tinyci {__version__}")
+    arguments = parser.parse_args()
+    sender.silence()
+    try:
+        services = Services.parse(_url_file().read_text(encoding="utf-8"), sender.host_of)
+        if arguments.test:
+            sys.exit(_send_test(services, load_settings(etc()).web_url))
+        _serve(services)
+    except UnicodeDecodeError:
+        sys.exit("tinyci-notify: the credential 'urls' is not UTF-8")
+    except OSError as error:
+        sys.exit(f"tinyci-notify: {error.filename}: {error.strerror}")
+    except ConfigError as error:
+        sys.exit(f"tinyci-notify: {error}")
+
+
+def _url_file() -> Path:
+    """The credential of the service, or for root, who tests URLs, the file that it is loaded from."""
+    if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
+        return Path(directory) / "urls"
+    return etc() / "credentials" / "notify"
+
+
+def _send_test(services: Services, web_url: str) -> int:
+    """Send one message to each URL, and print how that went. Return the exit status: 0 if every line is right and every
+    message was sent."""
+    for sentence in services.wrong:
+        print(f"wrong: {sentence}")
+    wrong = len(services.wrong)
+    for service in services.known:
+        try:
+            sender.send(service.url, Message.test(web_url))
+            print(f"sent: {service.name}", flush=True)
+        except NotSentError as error:
+            print(f"not sent: {service.name}: {error}", flush=True)
+            wrong += 1
+    if not services.known and not wrong:
+        print("there is no URL: nobody is told of anything")
+    return 1 if wrong else 0
+
+
+def _serve(services: Services) -> None:
+    log_to_journal("tinyci-notify")
+    for sentence in services.wrong:
+        log.error("a URL is left out, %s", sentence, extra=fields(message_id=catalog.WRONG_URL))
+    if not os.environ.get("CREDENTIALS_DIRECTORY"):
+        sys.exit("tinyci-notify: it runs as tinyci-notify.service; 'tinyci-notify --test' can be run by root")
+    password = credential("redis-password", "tinyci-notify.service")
+    state_directory = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/tinyci-notify"))
+    asyncio.run(_run_service(state_directory, password, services))
+
+
+async def _run_service(state_directory: Path, password: str, services: Services) -> None:
+    await NotifyService(etc(), state_directory, password, services).run()
+
+
+if __name__ == "__main__":
+    main()
