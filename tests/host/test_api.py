@@ -40,7 +40,7 @@ def building(server: TestHost, work: Work) -> Iterator[str]:
 
 @contextmanager
 def monitor(server: TestHost, *arguments: str) -> Iterator[list[str]]:
-    """What `busctl monitor org.tinyci1` says while the block runs; there when it has ended."""
+    """Collect what `busctl monitor org.tinyci1` prints while the block runs; complete after it."""
     lines: list[str] = []
     busctl = f"exec stdbuf -oL busctl monitor {' '.join(arguments)} org.tinyci1 2>&1"
     command = [HOST, "exec", server.name, "--", "sh", "-c", f"{busctl} & echo $! >/tmp/monitor.pid; wait"]

@@ -14,7 +14,7 @@ FILE = "/etc/tinyci/repos.d/probe.toml"
 
 @contextmanager
 def paused(server: TestHost) -> Iterator[None]:
-    """What is pushed meanwhile waits, and what is changed meanwhile is changed under it."""
+    """Let pushes wait while the block runs, so that what it changes is changed under them."""
     server.sh(f"busctl call {MANAGER} Pause")
     try:
         yield
@@ -23,8 +23,8 @@ def paused(server: TestHost) -> Iterator[None]:
 
 
 @pytest.fixture
-def kept(server: TestHost) -> Iterator[None]:
-    """The repo's file is as it was afterwards."""
+def restored_file(server: TestHost) -> Iterator[None]:
+    """Restore the repo's file after the test."""
     server.sh(f"cp {FILE} /root/probe.toml")
     yield
     server.sh(f"cp /root/probe.toml {FILE}; systemctl reload tinyci")
@@ -56,7 +56,7 @@ def deploy_with_change(server: TestHost, work: Clone, change: str) -> dict[str, 
     ids=["removed", "wrong", "another ref"],
 )
 def test_a_job_that_can_no_longer_run_is_rejected(
-    server: TestHost, work: Clone, kept: None, change: str, reason: str
+    server: TestHost, work: Clone, restored_file: None, change: str, reason: str
 ) -> None:
     work("probe").script("echo never")
     outcome = deploy_with_change(server, work, change)
@@ -64,14 +64,14 @@ def test_a_job_that_can_no_longer_run_is_rejected(
     assert reason in outcome["reason"]
 
 
-def test_a_job_runs_as_the_user_of_the_file_in_force(server: TestHost, work: Clone, kept: None) -> None:
+def test_a_job_runs_as_the_user_of_the_file_in_force(server: TestHost, work: Clone, restored_file: None) -> None:
     work("probe").script("id -un")
     outcome = deploy_with_change(server, work, f"""sed -i 's/^user = .*/user = "root"/' {FILE}""")
     assert (outcome["state"], outcome["output"], outcome["user"]) == ("succeeded", "root\n", "root")
 
 
 def test_a_job_restarts_the_units_and_keeps_the_time_of_the_file_in_force(
-    server: TestHost, work: Clone, kept: None
+    server: TestHost, work: Clone, restored_file: None
 ) -> None:
     server.sh(
         "printf '[Service]\\nExecStart=sleep infinity\\n' | tee /etc/systemd/user/before.service "
@@ -91,7 +91,7 @@ def test_a_job_restarts_the_units_and_keeps_the_time_of_the_file_in_force(
         server.sh("systemctl --user -M probe@ stop before after; rm /etc/systemd/user/{before,after}.service")
 
 
-def test_a_job_goes_on_by_the_file_that_it_began_with(server: TestHost, work: Clone, kept: None) -> None:
+def test_a_job_goes_on_by_the_file_that_it_began_with(server: TestHost, work: Clone, restored_file: None) -> None:
     """Also when that is removed, and the daemon killed: what it runs is told by systemd, and it ends."""
     server.fifo("/tmp/changes.fifo")
     work("probe").script("echo begun; timeout 60 cat /tmp/changes.fifo; echo over")
@@ -102,7 +102,9 @@ def test_a_job_goes_on_by_the_file_that_it_began_with(server: TestHost, work: Cl
     assert (outcome["state"], outcome["output"]) == ("succeeded", "begun\nover\n")
 
 
-def test_a_running_job_whose_repo_is_gone_for_a_new_daemon_fails(server: TestHost, work: Clone, kept: None) -> None:
+def test_a_running_job_whose_repo_is_gone_for_a_new_daemon_fails(
+    server: TestHost, work: Clone, restored_file: None
+) -> None:
     work("probe").script("echo begun; sleep 1000")
     job = server.push(work("probe")).job
     server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 0")

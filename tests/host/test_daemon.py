@@ -1,4 +1,4 @@
-"""What the daemon is allowed to be, and what it tells of itself."""
+"""Rights of the daemon, and its accounts of itself."""
 
 import json
 import re

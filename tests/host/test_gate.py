@@ -1,4 +1,4 @@
-"""What the daemon's user may do to managers: through a gate, and through polkit."""
+"""Rights of the daemon's user on managers: through a gate, and through polkit."""
 
 from collections.abc import Callable
 

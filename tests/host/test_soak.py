@@ -23,7 +23,7 @@ AT_ONCE = 20
 
 @dataclass
 class Resources:
-    """What the daemon's process holds."""
+    """Resources of the daemon's process."""
 
     pid: int
     memory: int
