@@ -57,7 +57,7 @@ class Field(NamedTuple):
 _T = Type
 FIELDS = (
     Field("repo", "Name of the repo.", property_name="Repo", is_constant=True, max_length=100),
-    Field("ref", "Full name of what was pushed.", property_name="Ref", is_constant=True),
+    Field("ref", "Full name of the ref that was pushed.", property_name="Ref", is_constant=True),
     Field(
         "revision",
         "Full object name of what is deployed; *tip* until a job of **Run**() has looked what the ref is at.",
@@ -65,11 +65,15 @@ FIELDS = (
         max_length=100,
     ),
     Field(
-        "previous", "What the ref was at before the push.", property_name="Previous", is_constant=True, max_length=100
+        "previous",
+        "Full object name that the ref had before the push.",
+        property_name="Previous",
+        is_constant=True,
+        max_length=100,
     ),
-    Field("pusher", "Who pushed, or asked for the job.", property_name="Pusher", is_constant=True),
+    Field("pusher", "The user who pushed, or requested the job.", property_name="Pusher", is_constant=True),
     Field("state", "The state of the job.", property_name="State", max_length=40),
-    Field("success", "Whether the state is *succeeded*.", _T.FLAG, "Success"),
+    Field("success", "True if the state is *succeeded*.", _T.FLAG, "Success"),
     Field("reason", "One sentence on how the job ended.", property_name="Reason", max_length=2000),
     Field(
         "output",
@@ -79,11 +83,11 @@ FIELDS = (
     ),
     Field(
         "attempt",
-        "1 for a build, and one more each time that a reboot or the end of its manager cut it off.",
+        "Number of the build: 1, and one more each time that a reboot or the end of its manager cut it off.",
         _T.COUNT,
         "Attempt",
     ),
-    Field("exit_status", "Of the repo's script, when it failed.", _T.STATUS, "ExitStatus"),
+    Field("exit_status", "Exit status of the repo's script, if it failed.", _T.STATUS, "ExitStatus"),
     Field(
         "rollback_to",
         "Instead of a build: the job whose images are deployed again.",
@@ -101,17 +105,17 @@ FIELDS = (
     Field("unit", "The unit of the build, in the manager of **User**.", property_name="Unit"),
     Field(
         "invocation_id",
-        "Of the build's unit: `journalctl _SYSTEMD_INVOCATION_ID=`*ID*.",
+        "Invocation id of the build's unit: `journalctl _SYSTEMD_INVOCATION_ID=`*ID*.",
         property_name="InvocationID",
         in_json=False,
     ),
-    Field("user", "As whom it is built.", property_name="User"),
+    Field("user", "The user who builds it.", property_name="User"),
     Field("created", "When it was pushed.", _T.TIME, "Created"),
     Field("started", "When its first build began.", _T.TIME, "Started"),
     Field("finished", "When it ended.", _T.TIME, "Finished"),
-    Field("build_duration", "Of the last build.", _T.DURATION, "BuildDuration"),
-    Field("restart_duration", "Of the restart of all units.", _T.DURATION, "RestartDuration"),
-    Field("verify_duration", "From the restart until all was well.", _T.DURATION, "VerifyDuration"),
+    Field("build_duration", "Duration of the last build.", _T.DURATION, "BuildDuration"),
+    Field("restart_duration", "Duration of the restart of all units.", _T.DURATION, "RestartDuration"),
+    Field("verify_duration", "Time from the restart until everything was well.", _T.DURATION, "VerifyDuration"),
     # Without a property: only the daemon reads these, and the pages for their stages.
     Field("build_started", "When the last build began.", _T.TIME, in_json=False),
     Field("restart_started", "When the first restart began.", _T.TIME, in_json=False),
