@@ -41,11 +41,11 @@ class Closing:
             if await self._store.update(job_id, end):
                 self._on_change(job_id, repo, end)
         except StoreError as error:
-            about = fields(job=job_id, repo=repo, message_id=catalog.HASH_WRONG)
+            about = fields(job=job_id, repo=repo, message_id=catalog.WRONG_HASH)
             log.error("job %s: %s", job_id, error, extra=about)
 
     async def drop(self, job_id: str, error: StoreError) -> None:
         """Drop an id whose key holds something else than a job."""
-        about = fields(job=job_id, message_id=catalog.HASH_WRONG)
+        about = fields(job=job_id, message_id=catalog.WRONG_HASH)
         log.error("job %s: %s; the id is dropped", job_id, error, extra=about)
         await self._store.release(job_id)

@@ -199,7 +199,7 @@ class Dispatch:
             if await leftovers.clear(job, left.user, self._store, self._managers, self._host):
                 del self._table.leftovers[job.id]
         except OSError as error:  # the id is still accepted, and this is tried again
-            about = fields(job=job.id, repo=job.repo, message_id=catalog.NOT_CLEARED)
+            about = fields(job=job.id, repo=job.repo, message_id=catalog.LEFTOVER_FILE)
             log.error("job %s cannot be cleared away: %s", job.id, error, extra=about)
 
     async def _prune(self) -> list[KeptJob]:
@@ -211,7 +211,7 @@ class Dispatch:
         self._table.forget_refs_but((job.repo, job.ref) for job in kept)
         self._closing.count, self._prune_time = 0, asyncio.get_running_loop().time()
         if expired:
-            about = fields(message_id=catalog.FORGOTTEN)
+            about = fields(message_id=catalog.JOBS_REMOVED)
             log.info("%d jobs were kept for long enough, and are forgotten", len(expired), extra=about)
         return kept
 

@@ -108,12 +108,12 @@ class Intake:
         if not problem:
             try:
                 if await self._store.add(spooled.id, {**spooled.fields, "spooled": "true"}, spooled.created):
-                    about = fields(job=spooled.id, message_id=catalog.SPOOL_TAKEN)
+                    about = fields(job=spooled.id, message_id=catalog.SPOOLED_JOB)
                     log.info("job %s: taken in from the spool", spooled.id, extra=about)
             except StoreError as error:
                 problem = f"{spooled.path}: {error}"
         if problem:
-            log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.SPOOL_WRONG))
+            log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.WRONG_SPOOL_FILE))
             spooled.path.rename(spooled.path.with_suffix(".bad"))
         else:
             spooled.path.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ class Daemon:
             log.warning(
                 "job %s: what the unit said last:\n%s",
                 *(job_id, changed["unit_output"].rstrip()),
-                extra={**about, **fields(message_id=catalog.UNIT_SAID)},
+                extra={**about, **fields(message_id=catalog.UNIT_OUTPUT)},
             )
         if "state" not in changed:
             return

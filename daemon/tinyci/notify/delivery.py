@@ -93,16 +93,16 @@ class Delivery:
             return
         self.queue.sent(_now())
         if self.trouble:
-            about = fields(message_id=catalog.TOLD_AGAIN)
+            about = fields(message_id=catalog.DELIVERY_RESUMED)
             log.info("%s takes messages again", self.service.name, extra=about)
             self.trouble = ""
         self._on_change()
-        about = fields(repo=digest.repo, message_id=catalog.TOLD)
+        about = fields(repo=digest.repo, message_id=catalog.MESSAGE_SENT)
         log.info("told %s: %s", self.service.name, message.title, extra=about)
 
     def _tell_trouble(self, why: str) -> None:
         if why != self.trouble:
-            about = fields(message_id=catalog.NOT_TOLD)
+            about = fields(message_id=catalog.DELIVERY_FAILED)
             log.warning("%s takes no message: %s; it is tried again", self.service.name, why, extra=about)
         self.trouble = why
 
@@ -114,7 +114,7 @@ class Delivery:
             self._on_change()
 
     def _drop(self, digest: Digest, why: str) -> None:
-        about = fields(repo=digest.repo, message_id=catalog.NEVER_TOLD)
+        about = fields(repo=digest.repo, message_id=catalog.MESSAGE_DROPPED)
         told = (self.service.name, Message.of(digest, "").title, why)
         log.error("%s is never told of '%s': %s", *told, extra=about)
 

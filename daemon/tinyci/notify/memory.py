@@ -74,7 +74,7 @@ class MemoryFile:
             return self.read()
         except UnreadableMemoryError as error:
             bad = self._path.with_suffix(".bad")
-            about = fields(message_id=catalog.NOTIFY_MEMORY_WRONG)
+            about = fields(message_id=catalog.WRONG_MEMORY)
             log.error("%s; it is put aside as %s, and what was to be told is lost", error, bad.name, extra=about)
             os.replace(self._path, bad)
             return Memory()
@@ -86,7 +86,7 @@ class MemoryFile:
         except OSError as error:
             sentence = f"{error.filename or self._path}: {error.strerror}"
             if sentence != self.error:
-                about = fields(message_id=catalog.NOTIFY_MEMORY_WRONG)
+                about = fields(message_id=catalog.WRONG_MEMORY)
                 log.error("%s; a restart now would tell some messages again", sentence, extra=about)
             self.error = sentence
             return False

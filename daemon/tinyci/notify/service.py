@@ -124,7 +124,7 @@ class NotifyService:
             else:
                 dropped_count += len(digests)
         if dropped_count:
-            about = fields(message_id=catalog.NEVER_TOLD)
+            about = fields(message_id=catalog.MESSAGE_DROPPED)
             log.warning(
                 "%d messages waited for URLs that are not configured any more: dropped", dropped_count, extra=about
             )
