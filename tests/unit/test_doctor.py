@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tinyci.cli import doctorreport
 from tinyci.doctor import (
     accounts,
     code,
@@ -16,7 +17,6 @@ from tinyci.doctor import (
     packages,
     polkit,
     redis,
-    report,
     repository,
     space,
     spool,
@@ -522,7 +522,7 @@ FINDINGS = [
 
 
 def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
-    assert list(report.plain(FINDINGS)) == [
+    assert list(doctorreport.plain(FINDINGS)) == [
         "ok\thost\ta\tis so\t",
         "unchecked\thost\tb\tneeds root\t",
         "wrong\tuser web\tc\tis not so\tmend it",
@@ -531,7 +531,7 @@ def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
 
 
 def test_a_report_as_json() -> None:
-    told = json.loads(json.dumps(report.as_object(FINDINGS)))
+    told = json.loads(json.dumps(doctorreport.as_object(FINDINGS)))
     assert told["healthy"] is False
     assert told["findings"][2] == {
         "about": "user web",
@@ -543,17 +543,17 @@ def test_a_report_as_json() -> None:
 
 
 def test_a_report_for_a_person_has_each_mend_on_a_line_of_its_own() -> None:
-    lines = list(report.table(FINDINGS, False, True))
+    lines = list(doctorreport.table(FINDINGS, everything=False, colours=True))
     assert "    mend it" in lines
     assert any("for a person to decide" in line for line in lines)
     assert any("\x1b[31mc\x1b[0m (user web): is not so." in line for line in lines)
     assert "1 checks need root" in lines[-1]
-    assert list(report.table(FINDINGS[:1], False, False))[-1] == "All is well."
+    assert list(doctorreport.table(FINDINGS[:1], everything=False, colours=False))[-1] == "All is well."
 
 
 def test_only_what_is_wrong_is_unhealthy() -> None:
-    assert report.is_healthy(FINDINGS[:2])
-    assert not report.is_healthy(FINDINGS)
+    assert doctorreport.is_healthy(FINDINGS[:2])
+    assert not doctorreport.is_healthy(FINDINGS)
 
 
 def test_properties() -> None:
@@ -561,6 +561,8 @@ def test_properties() -> None:
 
 
 def test_what_a_program_said_reaches_no_terminal_as_it_is() -> None:
-    (line,) = report.plain([wrong("a", "it said \x1b]0;x\x07")])
+    (line,) = doctorreport.plain([wrong("a", "it said \x1b]0;x\x07")])
     assert "\x1b" not in line and "\\x1b" in line
-    assert "\x1b" not in "\n".join(report.table([wrong("a", "it said \x1b]0;x\x07")], True, False))
+    assert "\x1b" not in "\n".join(
+        doctorreport.table([wrong("a", "it said \x1b]0;x\x07")], everything=True, colours=False)
+    )

@@ -5,9 +5,9 @@ import asyncio
 import json
 import sys
 
+from tinyci.cli import doctorreport
 from tinyci.cli.exitstatus import FAILED, OK, UNKNOWN, CommandError
 from tinyci.cli.terminal import has_colours
-from tinyci.doctor import report
 from tinyci.doctor.examination import NoSuchSubjectError, examine
 
 
@@ -23,9 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     except NoSuchSubjectError as error:
         raise CommandError(UNKNOWN, str(error)) from None
     if arguments.json:
-        print(json.dumps(report.as_object(findings), indent=2))
+        print(json.dumps(doctorreport.as_object(findings), indent=2))
     elif sys.stdout.isatty():
-        print("\n".join(report.table(findings, arguments.all, has_colours(sys.stdout))))
+        print("\n".join(doctorreport.table(findings, everything=arguments.all, colours=has_colours(sys.stdout))))
     else:
-        print("\n".join(report.plain(findings)))
-    return OK if report.is_healthy(findings) else FAILED
+        print("\n".join(doctorreport.plain(findings)))
+    return OK if doctorreport.is_healthy(findings) else FAILED

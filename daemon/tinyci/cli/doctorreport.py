@@ -1,4 +1,4 @@
-"""What an examination found, for a person at a terminal, for a pipe, and as JSON."""
+"""Reports of an examination: for a person at a terminal, for a pipe, and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
 
 
 def as_object(findings: Sequence[Finding]) -> dict[str, object]:
-    """For JSON; all as it is."""
+    """The object for JSON; texts are unchanged."""
     return {"healthy": is_healthy(findings), "findings": [asdict(each) for each in findings]}
 
 
@@ -24,7 +24,7 @@ def plain(findings: Sequence[Finding]) -> Iterator[str]:
         yield "\t".join((str(each.verdict), each.about, each.check, _line(each.sentence), each.mend))
 
 
-def table(findings: Sequence[Finding], everything: bool, colours: bool) -> Iterator[str]:
+def table(findings: Sequence[Finding], *, everything: bool, colours: bool) -> Iterator[str]:
     """A row for each subject with what holds, then what is wrong, with its mend on a line of its own to copy."""
 
     def coloured(verdict: Verdict, text: str) -> str:
@@ -35,12 +35,12 @@ def table(findings: Sequence[Finding], everything: bool, colours: bool) -> Itera
     for subject in subjects:
         own = [each for each in findings if each.about == subject]
         counts = {verdict: sum(each.verdict is verdict for each in own) for verdict in Verdict}
-        told = [
+        parts = [
             coloured(verdict, f"{counts[verdict]} {name}")
             for verdict, name in ((Verdict.OK, "ok"), (Verdict.WRONG, "wrong"), (Verdict.UNCHECKED, "not checked"))
             if counts[verdict]
         ]
-        yield f"{subject:<{width}}  {', '.join(told)}"
+        yield f"{subject:<{width}}  {', '.join(parts)}"
         for each in own:
             if everything:
                 verdict = coloured(each.verdict, f"{each.verdict:<9}")
@@ -57,15 +57,15 @@ def table(findings: Sequence[Finding], everything: bool, colours: bool) -> Itera
             if each.mend
             else "    No command of its own: what stands above mends it, or it is for a person to decide."
         )
-    skipped = [each for each in findings if each.verdict is Verdict.UNCHECKED]
-    if need := sum(each.sentence == NEEDS_ROOT for each in skipped):
+    gaps = [each for each in findings if each.verdict is Verdict.UNCHECKED]
+    if need := sum(each.sentence == NEEDS_ROOT for each in gaps):
         yield ""
         yield f"{need} checks need root: 'sudo tinyci doctor' makes them."
     elif not bad:
         yield ""
-        yield "All is well." if not skipped else "Nothing is wrong with what could be checked."
+        yield "All is well." if not gaps else "Nothing is wrong with what could be checked."
 
 
 def _line(text: str) -> str:
-    """One line that no terminal obeys: programs and people have a say in it."""
+    """One line that no terminal obeys: programs and people wrote parts of it."""
     return safe(" ".join(text.split()))
