@@ -112,6 +112,12 @@ async def test_bash_offers_what_may_come_next(
     assert await shell.bash(line) == offered
 
 
+async def test_a_ref_is_offered_as_run_takes_it(shell: Shell, tinyci: ObjectServer, requests: FakeRequests) -> None:
+    refs = ("refs/heads/main", "refs/tags/v1", "refs/heads/release/*")
+    requests.repos["web"] = requests.repos["web"]._replace(refs=refs)
+    assert await shell.bash("tinyci run web ") == ["main", "refs/tags/v1"]
+
+
 async def test_zsh_offers_the_same_with_what_it_is(shell: Shell, tinyci: ObjectServer) -> None:
     assert await shell.zsh("tinyci show 0") == ["0d313b1e:building web main"]
     assert (await shell.zsh("tinyci show "))[:2] == ["@:the newest job", "mail:repo of mail"]

@@ -27,6 +27,10 @@ class Terminal(io.StringIO):
         ("10 %\r20 %\r", r"10 %\x0d20 %", r"10 %\x0d20 %"),
         ("\x9b2J \x85", r"\x9b2J \x85", r"\x9b2J \x85"),
         ("right \u202eto left", r"right \u202eto left", r"right \u202eto left"),
+        ("in\u200bvisible\u2060", r"in\u200bvisible\u2060", r"in\u200bvisible\u2060"),
+        ("two\u2028lines", r"two\u2028lines", r"two\u2028lines"),
+        ("\ufeffmark", r"\ufeffmark", r"\ufeffmark"),
+        ("not UTF-8: \udcff", r"not UTF-8: \xff", r"not UTF-8: \xff"),
         ("grüße 日本", "grüße 日本", "grüße 日本"),
     ],
 )
@@ -49,9 +53,29 @@ def test_a_table_in_a_pipe_is_lines_with_tabs() -> None:
 def test_a_table_is_no_wider_than_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setenv("NO_COLOR", "1")
-    lines = table(("ID", "STATE", "REF"), [("0d31", "failed", "a-very-long-name-of-a-branch")], Terminal(), coloured=1)
+    lines = table(
+        ("ID", "STATE", "REF"), [("0d31", "failed", "a-very-long-name-of-a-branch")], Terminal(), state_column=1
+    )
     assert lines == ["ID    STATE   REF", "0d31  failed  a-very-long-nam…"]
     assert max(map(len, lines)) == 30
+
+
+@pytest.mark.parametrize(
+    ("word", "colour"),
+    [
+        ("succeeded", 32),
+        ("failed", 31),
+        ("rolled-back", 31),
+        ("queued", 34),
+        ("building", 34),
+        ("superseded", 33),
+        ("a state of a newer daemon", 31),
+    ],
+)
+def test_a_state_has_the_colour_of_its_kind(monkeypatch: pytest.MonkeyPatch, word: str, colour: int) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert terminal.state(word, Terminal()) == f"\x1b[{colour}m{word}\x1b[0m"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

@@ -1,4 +1,4 @@
-"""The agent through which polkit asks a person at this terminal for a password, pkttyagent(1), as systemctl(1) does."""
+"""The agent through which polkit asks for a password at this terminal: pkttyagent(1), as for systemctl(1)."""
 
 import os
 import select
@@ -9,24 +9,25 @@ from contextlib import contextmanager, suppress
 
 _PROGRAM = "/usr/bin/pkttyagent"
 _PATIENCE = 5.0
+"""Seconds until the agent is registered."""
 
 
 def is_possible() -> bool:
-    """Whether there is a person to ask, and something to ask with."""
+    """Return whether there is a person to ask, and an agent to ask with."""
     return os.geteuid() != 0 and sys.stdin.isatty() and os.access(_PROGRAM, os.X_OK)
 
 
 @contextmanager
 def ready() -> Iterator[None]:
-    """While this lasts, polkit can ask here about this process."""
-    end, registered = os.pipe()
-    os.set_inheritable(registered, True)
+    """Let polkit ask here about this process, until the block ends."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
     # It answers for its parent, and closes the descriptor when polkit knows it.
-    command = ["pkttyagent", "--notify-fd", str(registered), "--fallback"]
+    command = ["pkttyagent", "--notify-fd", str(writer), "--fallback"]
     pid = os.posix_spawn(_PROGRAM, command, os.environ)
-    os.close(registered)
-    select.select([end], [], [], _PATIENCE)
-    os.close(end)
+    os.close(writer)
+    select.select([reader], [], [], _PATIENCE)
+    os.close(reader)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Ends a job that waits or builds, and returns when it has ended."""
+"""End a job that waits or builds, and return when it has ended."""
 
 import argparse
 

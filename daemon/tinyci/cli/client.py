@@ -1,4 +1,4 @@
-"""The daemon, as the command line asks it: over D-Bus alone, with every error as a sentence and an exit status."""
+"""The command line's connection to the daemon: over D-Bus alone, every error as a sentence and an exit status."""
 
 import asyncio
 import os
@@ -16,10 +16,14 @@ from tinyci.dbus.names import JOB, MANAGER, NAME, PATH
 _NO_DAEMON = (names.SERVICE_UNKNOWN, names.NAME_HAS_NO_OWNER)
 _LOST = (names.NO_REPLY, names.DISCONNECTED, names.SHUTTING_DOWN)
 _UNKNOWN = (names.NO_SUCH_JOB, names.NO_SUCH_REPO, names.NO_SUCH_REF)
-_A_PERSON = 150.0
+_PASSWORD = 150.0
 """Seconds for an answer that waits for a password; the daemon gives up before."""
-_A_BUILD = 60.0
+_BUILD_STOP = 60.0
 """Seconds for an answer that waits for a build to stop."""
+LONG_POLL = 40.0
+"""Seconds for an answer of which the daemon takes up to 20 to wait."""
+RETRY_DELAY = 0.5
+"""Seconds between tries: neither a daemon that is away nor a bus that is says when it is back."""
 
 
 class Client:
@@ -40,7 +44,7 @@ class Client:
     async def call(
         self, path: str, interface: str, member: str, signature: str = "", *body: Any, timeout: float = TIMEOUT
     ) -> list[Any]:
-        """What the daemon answers. Raises Failure."""
+        """Return the daemon's answer. Raises CommandError."""
         try:
             return await self.bus.call(NAME, path, interface, member, signature, *body, timeout=timeout)
         except BusError as error:
@@ -49,17 +53,17 @@ class Client:
             raise CommandError(NO_DAEMON, str(error)) from None
 
     async def request(self, member: str, *body: str) -> list[Any]:
-        """Ask the manager to change something. When polkit wants a password, and there is a terminal, ask for it."""
+        """Ask the manager to change something. At a terminal, polkit may ask for a password. Raises CommandError."""
         signature = "s" * len(body)
         try:
             try:
-                return await self.bus.call(NAME, PATH, MANAGER, member, signature, *body, timeout=_A_BUILD)
+                return await self.bus.call(NAME, PATH, MANAGER, member, signature, *body, timeout=_BUILD_STOP)
             except BusError as error:
                 if error.name != names.AUTHORIZATION_REQUIRED or not agent.is_possible():
                     raise
             with agent.ready():
                 return await self.bus.call(
-                    NAME, PATH, MANAGER, member, signature, *body, timeout=_A_PERSON, interactive=True
+                    NAME, PATH, MANAGER, member, signature, *body, timeout=_PASSWORD, interactive=True
                 )
         except BusError as error:
             raise _failure(error) from None
@@ -69,11 +73,11 @@ class Client:
             ) from None
 
     async def jobs(self) -> list[ListedJob]:
-        """Live and recent jobs, oldest first."""
+        """Return live and recent jobs, oldest first."""
         return [ListedJob(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
-        """One property."""
+        """Return one property."""
         return (await self.call(path, names.PROPERTIES, "Get", "ss", interface, name))[0].value
 
     async def properties(self, path: str, interface: str = JOB) -> dict[str, Any]:
@@ -81,7 +85,8 @@ class Client:
         return {name: variant.value for name, variant in values.items()}
 
     async def find(self, name: str) -> ListedJob:
-        """The job that a person means: see names.find(). A whole id may also be one that the daemon only keeps."""
+        """Return the job that a person means, as jobnames.find() does; also one that is only in Redis, by its whole id.
+        Raises CommandError."""
         from tinyci.model.job import is_id
 
         jobs = await self.jobs()
@@ -90,44 +95,54 @@ class Client:
         except CommandError:
             if not is_id(name):
                 raise
-            path = await self.path(name)
-            told = await self.properties(path)
-            return ListedJob(name, told["Repo"], told["Ref"], told["State"], path)
+            return await self.listed(await self.path(name))
 
     async def check_repo(self, name: str) -> None:
-        """Raise Failure, with those that there are, when no repo is called so."""
+        """Raise CommandError, with the names that there are, when no repo is called so."""
         repos = await self.get("Repos")
         if name not in repos:
             raise CommandError(UNKNOWN, f"there is no repo '{safe(name)}': the repos are {', '.join(repos) or 'none'}")
 
     async def path(self, job_id: str) -> str:
-        """The object of a job, by its whole id."""
+        """Return the object of a job, by its whole id. Raises CommandError."""
         return str((await self.call(PATH, MANAGER, "GetJob", "s", job_id))[0])
+
+    async def listed(self, path: str) -> ListedJob:
+        """Return a job by its object. Raises CommandError."""
+        properties = await self.properties(path)
+        return ListedJob(id_of(path), properties["Repo"], properties["Ref"], properties["State"], path)
+
+    async def reconnect(self) -> None:
+        """Connect again if the connection is lost. Raises CommandError."""
+        if not self.bus.connected:
+            client = await Client.connect()
+            await self.bus.close()
+            self.bus = client.bus
 
     async def close(self) -> None:
         await self.bus.close()
 
 
 def talk(conversation: Callable[[Client], Awaitable[int]]) -> int:
-    """Connect, and return what came of it."""
+    """Connect, hold the conversation, and return its exit status. Raises CommandError."""
 
-    async def whole() -> int:
+    async def connect_and_talk() -> int:
         client = await Client.connect()
         try:
             return await conversation(client)
         finally:
             await client.close()
 
-    return asyncio.run(whole())
+    return asyncio.run(connect_and_talk())
 
 
 def is_lost(failure: CommandError) -> bool:
-    """Whether the daemon may be back in a moment."""
+    """Return whether the daemon may be back in a moment."""
     return failure.status == NO_DAEMON
 
 
 def id_of(path: str) -> str:
-    """The id in the path of a job's object."""
+    """Return the id in the path of a job's object."""
     digits = path.rpartition("/_")[2]
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 

@@ -1,4 +1,4 @@
-"""Which commands there are, and the arguments of one."""
+"""The list of commands, and the parser of their arguments."""
 
 import argparse
 import importlib
@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "repos": "what is deployed, from where, as whom",
     "doctor": "examine all that deploys need, with a mend for what is wrong",
 }
-"""Each is the module of that name here, with add_arguments() and run(), imported when it is the one that was given."""
+"""Each is the module of that name here, with add_arguments() and run(), imported when the command line names it."""
 
 _EPILOG = """\
 JOB is the id of a job or the beginning of one, '@' for the newest job, or a repo's name for its newest job.
@@ -32,23 +32,23 @@ exit status: 0 done, or the job succeeded; 1 the daemon will not, or something i
 13 cancelled, 14 superseded, 15 rejected. See tinyci(1)."""
 
 
-def parser(wanted: str) -> argparse.ArgumentParser:
-    """The parser of all commands; only `wanted` knows its arguments."""
-    made = argparse.ArgumentParser(
+def parser(command: str) -> argparse.ArgumentParser:
+    """The parser of all commands; only `command` knows its arguments."""
+    whole = argparse.ArgumentParser(
         prog="tinyci",
         description="Asks the daemon of tinyci about its jobs, and for them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--version", action="version", version=f"tinyci {__version__}")
-    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    whole.add_argument("--version", action="version", version=f"tinyci {__version__}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        module = importlib.import_module(f"tinyci.cli.{name}") if name == wanted else None
+        module = importlib.import_module(f"tinyci.cli.{name}") if name == command else None
         sub = commands.add_parser(
             name, help=text, description=(module.__doc__ if module else None) or text, allow_abbrev=False
         )
         if module:
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
-    return made
+    return whole

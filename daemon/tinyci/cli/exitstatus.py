@@ -1,6 +1,8 @@
-"""How a command ends: its exit status, and the sentence when it could not do what it was asked."""
+"""Exit statuses of commands, and the error that carries one with its sentence."""
 
 from collections.abc import Mapping
+
+from tinyci.model.state import FINAL
 
 OK = 0
 FAILED = 1
@@ -14,24 +16,16 @@ NO_DAEMON = 5
 """The daemon, or the bus, cannot be reached."""
 INTERRUPTED = 130
 NOT_READ = 141
-"""As of a program that SIGPIPE ends: nobody reads its output any more."""
+"""The status of a program that SIGPIPE ends: nobody reads its output any more."""
 
 OF_STATE: Mapping[str, int] = {
-    "succeeded": OK,
-    "failed": 10,
-    "rolled-back": 11,
-    "timed-out": 12,
-    "cancelled": 13,
-    "superseded": 14,
-    "rejected": 15,
+    str(state): state.row.exit_status for state in sorted(FINAL, key=lambda state: state.row.exit_status)
 }
 """Of the commands that end with a job: its final states."""
 
-LIVE = ("queued", "building", "restarting", "verifying", "rolling-back")
-
 
 class CommandError(Exception):
-    """Why a command could not do it, for the person who gave it."""
+    """A command failed; one sentence for the person who gave it."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)

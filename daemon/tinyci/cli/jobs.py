@@ -1,4 +1,4 @@
-"""Lists live and recent jobs, oldest first: on a terminal as a table with the newest last, in a pipe as one line for
+"""List live and recent jobs, oldest first: on a terminal as a table with the newest last, in a pipe as one line for
 each job, with id, state, repo and ref between tabs."""
 
 import argparse
@@ -9,13 +9,16 @@ from collections.abc import Sequence
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.exitstatus import LIVE, OF_STATE, OK
-from tinyci.cli.jobnames import ListedJob, branch, short
+from tinyci.cli.exitstatus import OK
+from tinyci.cli.jobnames import ListedJob, short
 from tinyci.cli.terminal import table
 from tinyci.dbus.names import JOB
+from tinyci.model.state import State
+from tinyci.model.text import short_ref
 from tinyci.model.timespan import brief
 
 _ON_A_TERMINAL = 20
+_STATES = [str(state) for state in State]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
         action="append",
-        choices=[*LIVE, *OF_STATE],
+        choices=_STATES,
         metavar="STATE",
-        help=f"only those in this state, one of {', '.join([*LIVE, *OF_STATE])}; may be given more than once",
+        help=f"only those in this state, one of {', '.join(_STATES)}; may be given more than once",
     )
     parser.add_argument("--all", action="store_true", help=f"on a terminal, more than the newest {_ON_A_TERMINAL}")
     parser.add_argument("--json", action="store_true", help="as JSON: a list of objects")
@@ -33,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def list_jobs(daemon: Client) -> int:
-        everything = await daemon.jobs()
-        if arguments.repo and not any(job.repo == arguments.repo for job in everything):
+        all_jobs = await daemon.jobs()
+        if arguments.repo and not any(job.repo == arguments.repo for job in all_jobs):
             await daemon.check_repo(arguments.repo)
-        found = [
+        jobs = [
             job
-            for job in everything
+            for job in all_jobs
             if (not arguments.repo or job.repo == arguments.repo)
             and (not arguments.state or job.state in arguments.state)
         ]
@@ -47,32 +50,32 @@ def run(arguments: argparse.Namespace) -> int:
 
             print(
                 json.dumps(
-                    [{"id": job.id, "repo": job.repo, "ref": job.ref, "state": job.state} for job in found], indent=2
+                    [{"id": job.id, "repo": job.repo, "ref": job.ref, "state": job.state} for job in jobs], indent=2
                 )
             )
         elif sys.stdout.isatty():
-            shown = found if arguments.all else found[-_ON_A_TERMINAL:]
-            for line in await _table(daemon, shown, everything):
+            newest = jobs if arguments.all else jobs[-_ON_A_TERMINAL:]
+            for line in await _table(daemon, newest, all_jobs):
                 print(line)
-            if len(shown) < len(found):
-                print(f"The newest {len(shown)} of {len(found)}: --all lists the others as well.")
+            if len(newest) < len(jobs):
+                print(f"The newest {len(newest)} of {len(jobs)}: --all lists the others as well.")
         else:
-            for line in table((), [(job.id, job.state, job.repo, job.ref) for job in found], sys.stdout):
+            for line in table((), [(job.id, job.state, job.repo, job.ref) for job in jobs], sys.stdout):
                 print(line)
         return OK
 
     return client.talk(list_jobs)
 
 
-async def _table(daemon: Client, jobs: Sequence[ListedJob], everything: Sequence[ListedJob]) -> list[str]:
+async def _table(daemon: Client, jobs: Sequence[ListedJob], all_jobs: Sequence[ListedJob]) -> list[str]:
     if not jobs:
         return ["No jobs."]
-    created = await asyncio.gather(*(daemon.get("Created", job.path, JOB) for job in jobs))
+    times = await asyncio.gather(*(daemon.get("Created", job.path, JOB) for job in jobs))
     rows = [
-        (short(job.id, everything), job.state, job.repo, branch(job.ref), _age(when))
-        for job, when in zip(jobs, created, strict=True)
+        (short(job.id, all_jobs), job.state, job.repo, short_ref(job.ref), _age(created_at))
+        for job, created_at in zip(jobs, times, strict=True)
     ]
-    return table(("ID", "STATE", "REPO", "REF", "AGE"), rows, sys.stdout, coloured=1)
+    return table(("ID", "STATE", "REPO", "REF", "AGE"), rows, sys.stdout, state_column=1)
 
 
 def _age(created: str) -> str:

@@ -1,10 +1,11 @@
-"""Prints what a job's build printed, and with -f goes on to the end of the job, and exits by it."""
+"""Print the output of a job's build, and with -f go on to the end of the job, and exit by its result."""
 
 import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.follow import Follower, OutputDisplay
+from tinyci.cli.follower import Follower
+from tinyci.cli.jobdisplay import OutputDisplay
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def log(daemon: Client) -> int:
-        following = Follower(daemon, await daemon.find(arguments.job), OutputDisplay(stages=arguments.follow))
-        return await (following.follow() if arguments.follow else following.catch_up())
+        follower = Follower(daemon, await daemon.find(arguments.job), OutputDisplay(stages=arguments.follow))
+        return await (follower.follow() if arguments.follow else follower.catch_up())
 
     return client.talk(log)

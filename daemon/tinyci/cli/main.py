@@ -1,4 +1,4 @@
-"""The command line: which command was given, and how it ends."""
+"""The program `tinyci`: runs the command that the command line names, and exits by it."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from tinyci.cli.exitstatus import INTERRUPTED, NOT_READ, CommandError
 
 
 def main() -> None:
-    """`tinyci`, with the exit statuses of outcome.py."""
+    """Run `tinyci`, with the exit statuses of exitstatus.py."""
     words = sys.argv[1:]
     if words[:1] == ["complete"]:
         from tinyci.cli import complete
@@ -25,7 +25,7 @@ def main() -> None:
         status = failure.status
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except BrokenPipeError:  # who read us has seen enough, as head(1) does
+    except BrokenPipeError:  # the reader has seen enough, as head(1) does
         status = NOT_READ
     try:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Lets no job begin until resume, also after a restart of the daemon; those that run go on."""
+"""Let no job begin until resume, also after a restart of the daemon; those that run go on."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from tinyci.cli.exitstatus import OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Add none."""
 
 
 def run(arguments: argparse.Namespace) -> int:

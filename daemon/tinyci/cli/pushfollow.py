@@ -1,7 +1,7 @@
-"""Shows who pushes with `git push -o follow` the jobs of the push: what the hook does after it has made them.
+"""Follows the jobs of a `git push -o follow` for the pusher, after the hook has made them.
 
-Everything goes to stdout, which git brings to the pusher, a line at a time and at once. When the pusher is gone, so are
-we; the jobs are the daemon's.
+Everything goes to stdout, which git brings to the pusher, a line at a time and at once. When the pusher goes away, this
+ends too; the jobs are the daemon's.
 """
 
 import asyncio
@@ -12,13 +12,15 @@ from contextlib import suppress
 
 from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import CommandError
-from tinyci.cli.follow import Follower
-from tinyci.cli.jobnames import ListedJob, branch, short
+from tinyci.cli.follower import Follower
+from tinyci.cli.jobnames import ListedJob, short
 from tinyci.cli.terminal import safe
+from tinyci.model.state import State
+from tinyci.model.text import short_ref
 
 
 class PushDisplay:
-    """Somebody at the other end of a push, whose terminal is not known: no colours."""
+    """The other end of a push. Its terminal is not known, so there are no colours."""
 
     def lines(self, lines: Sequence[str]) -> None:
         _write("".join(f"{safe(line)}\n" for line in lines))
@@ -29,7 +31,7 @@ class PushDisplay:
     def note(self, sentence: str) -> None:
         _write(f"== {safe(sentence)}\n")
 
-    def ended(self, sentence: str) -> None:
+    def result(self, sentence: str) -> None:
         self.note(sentence)
 
 
@@ -39,11 +41,11 @@ def follow(jobs: Sequence[tuple[str, str, str]]) -> None:
         for job_id, repo, ref in jobs:
             name = short(job_id)
             _write(
-                f"== job {name} of {safe(repo)}, {safe(branch(ref))}\n"
+                f"== job {name} of {safe(repo)}, {safe(short_ref(ref))}\n"
                 f"== Ctrl-C leaves it running; 'tinyci log -f {name}' on the server shows it again\n"
             )
             try:
-                asyncio.run(_follow(ListedJob(job_id, repo, ref, "queued", "")))
+                asyncio.run(_follow(ListedJob(job_id, repo, ref, State.QUEUED, "")))
             except CommandError as failure:
                 _write(f"== job {name} cannot be followed: {safe(str(failure))}. It is not lost.\n")
 

@@ -1,5 +1,5 @@
-"""Lists what is deployed: for each repo its user, refs and units, and the state of its newest job; in a pipe one line
-for each, between tabs, with the repository as the last."""
+"""List repos: user, refs and units of each, and the state of its newest job; in a pipe one line for each, between tabs,
+with the repository as the last."""
 
 import argparse
 import sys
@@ -7,9 +7,9 @@ import sys
 from tinyci.cli import client
 from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import OK
-from tinyci.cli.jobnames import branch
 from tinyci.cli.terminal import table
 from tinyci.dbus.names import MANAGER, PATH
+from tinyci.model.text import short_ref
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
                 )
             )
             return OK
-        wide = sys.stdout.isatty()
-        rows = [
-            (name, newest.get(name, ""), user, " ".join(map(branch, refs) if wide else refs), " ".join(units))
-            + (() if wide else (repository,))
-            for name, user, repository, refs, units in repos
-        ]
+        is_terminal = sys.stdout.isatty()
+        rows = []
+        for name, user, repository, refs, units in repos:
+            names = map(short_ref, refs) if is_terminal else refs
+            row = [name, newest.get(name, ""), user, " ".join(names), " ".join(units)]
+            rows.append(row if is_terminal else [*row, repository])
         if not rows:
             print("No repos: none has a file in /etc/tinyci/repos.d.", file=sys.stderr)
         else:
-            print("\n".join(table(("REPO", "NEWEST", "USER", "REFS", "UNITS"), rows, sys.stdout, coloured=1)))
+            print("\n".join(table(("REPO", "NEWEST", "USER", "REFS", "UNITS"), rows, sys.stdout, state_column=1)))
         return OK
 
     return client.talk(list_repos)

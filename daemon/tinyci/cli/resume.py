@@ -1,4 +1,4 @@
-"""Lets jobs begin again after a pause."""
+"""Let jobs begin again after a pause."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from tinyci.cli.exitstatus import OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Add none."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Makes a new job for the revision of another one."""
+"""Make a new job for the revision of another one."""
 
 import argparse
 
@@ -11,4 +11,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return newjob.for_a_job(arguments, "Retry", job=arguments.job)
+    return newjob.request(arguments, "Retry", job=arguments.job)

@@ -1,4 +1,4 @@
-"""Makes a job that deploys a repo's images again which ran before, without a build."""
+"""Deploy a repo's images again that ran before, without a build."""
 
 import argparse
 
@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.to:
-        return newjob.for_a_job(arguments, "RollbackTo", job=arguments.to)
-    return newjob.for_a_job(arguments, "Rollback", repo=arguments.repo)
+        return newjob.request(arguments, "RollbackTo", job=arguments.to)
+    return newjob.request(arguments, "Rollback", repo=arguments.repo)

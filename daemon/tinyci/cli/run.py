@@ -1,4 +1,4 @@
-"""Deploys a repo as it is now, without a push: the ref, or that of its newest job, or the only one that it deploys."""
+"""Deploy a repo as it is now, without a push: the ref, or that of its newest job, or the only one that it deploys."""
 
 import argparse
 
@@ -17,4 +17,4 @@ def run(arguments: argparse.Namespace) -> int:
     ref = arguments.ref
     if ref and not ref.startswith("refs/"):
         ref = f"refs/heads/{ref}"
-    return newjob.for_a_job(arguments, "Run", ref, repo=arguments.repo)
+    return newjob.request(arguments, "Run", ref, repo=arguments.repo)

@@ -1,4 +1,4 @@
-"""Prints all that is known of a job, and the end of its output."""
+"""Print all that is known of a job, and the end of its output."""
 
 import argparse
 import sys
@@ -19,27 +19,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     async def show(daemon: Client) -> int:
         job = await daemon.find(arguments.job)
-        known = await daemon.properties(job.path)
+        properties = await daemon.properties(job.path)
         if arguments.json:
             import json
 
-            print(json.dumps(known, indent=2))
+            print(json.dumps(properties, indent=2))
             return OK
-        for name, value in known.items():
-            if name == "Output" or (value in ("", -1, 0.0) and not (name == "Success" and known["Finished"])):
+        for name, value in properties.items():
+            if name == "Output" or (value in ("", -1, 0.0) and not (name == "Success" and properties["Finished"])):
                 continue
             if name == "State":
-                told = state(value, sys.stdout)
+                text = state(value, sys.stdout)
             elif name in _DURATIONS:
-                told = f"{value:.3f} s"
+                text = f"{value:.3f} s"
             else:
-                told = safe(str(value))
-            print(f"{name:>15}: {told}")
-        if known["Output"]:
+                text = safe(str(value))
+            print(f"{name:>15}: {text}")
+        if properties["Output"]:
             colours = has_colours(sys.stdout)
             print()
-            for line in known["Output"].removesuffix("\n").split("\n"):
-                print(safe(line, colours))
+            for line in properties["Output"].removesuffix("\n").split("\n"):
+                print(safe(line, colours=colours))
         return OK
 
     return client.talk(show)

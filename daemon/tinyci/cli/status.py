@@ -1,14 +1,16 @@
-"""Says what goes on now: whether the daemon runs and begins jobs, and which jobs run or wait."""
+"""Say whether the daemon runs and begins jobs, and which jobs run or wait."""
 
 import argparse
 import sys
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.exitstatus import LIVE, OK
-from tinyci.cli.jobnames import branch, short
+from tinyci.cli.exitstatus import OK
+from tinyci.cli.jobnames import short
 from tinyci.cli.terminal import table
 from tinyci.dbus.names import MANAGER, PATH
+from tinyci.model.state import is_final
+from tinyci.model.text import short_ref
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,24 +19,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def status(daemon: Client) -> int:
-        known = await daemon.properties(PATH, MANAGER)
+        manager = await daemon.properties(PATH, MANAGER)
         jobs = await daemon.jobs()
-        live = [job for job in jobs if job.state in LIVE]
+        live = [job for job in jobs if not is_final(job.state)]
         if arguments.json:
             import json
 
-            told = {key.lower(): known[key] for key in ("Version", "Paused", "Running", "Queued", "Repos")}
-            told["jobs"] = [{"id": job.id, "repo": job.repo, "ref": job.ref, "state": job.state} for job in live]
-            print(json.dumps(told, indent=2))
+            values = {key.lower(): manager[key] for key in ("Version", "Paused", "Running", "Queued", "Repos")}
+            values["jobs"] = [{"id": job.id, "repo": job.repo, "ref": job.ref, "state": job.state} for job in live]
+            print(json.dumps(values, indent=2))
             return OK
-        paused = "paused ('tinyci resume' ends that)" if known["Paused"] else "ready"
+        readiness = "paused ('tinyci resume' ends that)" if manager["Paused"] else "ready"
         print(
-            f"tinyci {known['Version']} is {paused}: {known['Running']} running, {known['Queued']} waiting, "
-            f"{len(known['Repos'])} repos."
+            f"tinyci {manager['Version']} is {readiness}: {manager['Running']} running, {manager['Queued']} waiting, "
+            f"{len(manager['Repos'])} repos."
         )
         if live:
-            rows = [(short(job.id, jobs), job.state, job.repo, branch(job.ref)) for job in live]
-            print("\n".join(table(("ID", "STATE", "REPO", "REF"), rows, sys.stdout, coloured=1)))
+            rows = [(short(job.id, jobs), job.state, job.repo, short_ref(job.ref)) for job in live]
+            print("\n".join(table(("ID", "STATE", "REPO", "REF"), rows, sys.stdout, state_column=1)))
         return OK
 
     return client.talk(status)

@@ -1,10 +1,11 @@
-"""Waits for the end of a job, says how it ended, and exits by it."""
+"""Wait for the end of a job, say how it ended, and exit by its result."""
 
 import argparse
 
 from tinyci.cli import client
 from tinyci.cli.client import Client
-from tinyci.cli.follow import Follower, ResultDisplay
+from tinyci.cli.follower import Follower
+from tinyci.cli.jobdisplay import ResultDisplay
 from tinyci.cli.terminal import Progress
 
 
