@@ -13,9 +13,11 @@ from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
-from tinyci.systemd.manager import Manager, ManagerError, Unit
-from tinyci.systemd.managers import Managers, uid_of
-from tinyci.systemd.stageunit import StageUnit, missing_template, trouble, verdict
+from tinyci.systemd.manager import Manager, ManagerError
+from tinyci.systemd.managers import Managers
+from tinyci.systemd.stageunit import StageUnit, failure_reason, missing_template_error, verdict_sentence
+from tinyci.systemd.unit import Unit
+from tinyci.systemd.useraccount import uid_of
 
 ATTEMPTS = 3
 
@@ -45,21 +47,22 @@ class Build:
         began is looked at, and its output read again."""
         while True:
             unit = await self._managers.ask(self._repo.user, lambda manager: manager.unit(self._unit.name))
-            if unit.is_unknown:
+            if unit.is_unused:
                 if self._record.job.intent:
                     break
                 if self._record.job.state not in (State.QUEUED, State.BUILDING):
                     return ""  # built, and cleared away by a reboot since
                 await self._begin(unit)
-            unit = await self._follow(has_begun=not unit.is_unknown)
-            if not unit.is_unknown:
+            unit = await self._follow(has_begun=not unit.is_unused)
+            if not unit.is_unused:
                 break  # else it was cut off: another attempt
         if outcome := self.stop_outcome():
             await self._unit.stop()
             raise StoppedError(outcome)
-        if self._record.job.state is State.BUILDING and (why := trouble(unit)):  # else it was good, and resumes later
+        # In a later state the build was good, and the deploy resumes after it.
+        if self._record.job.state is State.BUILDING and (why := failure_reason(unit)):
             raise StoppedError(_failure(unit, why))
-        return verdict(unit, Verdict.REMARK)
+        return verdict_sentence(unit, Verdict.REMARK)
 
     async def stop(self, state: State) -> None:
         """Stop the build, and remember what for: of the unit itself systemd says only that it was killed."""
@@ -86,7 +89,7 @@ class Build:
     async def _begin(self, unit: Unit) -> None:
         """Begin one more attempt: the first, or one after a reboot (or the end of the user's manager) cut one off."""
         if not unit.is_loaded:
-            raise missing_template(self._repo.user, unit.name)
+            raise missing_template_error(self._repo.user, unit.name)
         attempt, started = self._record.job.attempt + 1, self._host.now()
         if attempt > ATTEMPTS:
             reason = f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager"
@@ -110,12 +113,12 @@ class Build:
         def is_over(unit: Unit) -> bool:
             if unit.invocation_id and not invocation.done():
                 invocation.set_result(unit)
-            return unit.is_over
+            return unit.is_idle
 
         async def build(manager: Manager) -> Unit:
             nonlocal has_begun
             unit = await manager.unit(self._unit.name)
-            if unit.is_unknown:
+            if unit.is_unused:
                 if has_begun or self._record.job.intent:  # that manager is gone, and the build with it
                     return unit
                 has_begun = True
@@ -159,7 +162,7 @@ class Build:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._repo.timeout):
                 unit = await asyncio.shield(invocation)
-            await asyncio.sleep(unit.began + self._repo.timeout - self._host.time())
+            await asyncio.sleep(unit.start_time + self._repo.timeout - self._host.time())
         await self.stop(State.TIMED_OUT)
 
 
@@ -167,6 +170,6 @@ def _failure(unit: Unit, reason: str) -> Outcome:
     """How a job ends whose build unit is over without success."""
     has_exited = unit.exit_code == 1
     fields = {"exit_status": str(unit.exit_status)} if has_exited else {}
-    if verdict(unit, Verdict.REJECTED):
+    if verdict_sentence(unit, Verdict.REJECTED):
         return Outcome(State.REJECTED, reason, fields)
     return Outcome(State.TIMED_OUT if unit.result == "timeout" else State.FAILED, reason, fields)

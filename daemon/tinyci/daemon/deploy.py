@@ -22,9 +22,11 @@ from tinyci.model.state import State
 from tinyci.model.timestamp import seconds
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
-from tinyci.systemd.manager import ManagerError, Unit
-from tinyci.systemd.managers import Managers, uid_of
-from tinyci.systemd.stageunit import StageUnit, trouble, verdict
+from tinyci.systemd.manager import ManagerError
+from tinyci.systemd.managers import Managers
+from tinyci.systemd.stageunit import StageUnit, failure_reason, verdict_sentence
+from tinyci.systemd.unit import Unit
+from tinyci.systemd.useraccount import uid_of
 
 _MARGIN = 30.0
 """Seconds beyond its own limit after which a stage is stopped that does not end by itself."""
@@ -210,10 +212,10 @@ class Deploy:
     async def _check_what_runs(self, invocations: Mapping[str, str]) -> None:
         """Run the verify stage, as the repo's user: images, healthchecks, the health URL."""
         unit = await self._run_stage("verify", self.repo.verify_timeout + _MARGIN)
-        if why := trouble(unit):
+        if why := failure_reason(unit):
             await self._check_all(invocations)  # it says nothing of those if it looked at another invocation
             raise failed(why)
-        images = verdict(unit, Verdict.VERIFIED)
+        images = verdict_sentence(unit, Verdict.VERIFIED)
         await self._record.write({"image": images, "running_image": images})
 
     # -- roll back ---------------------------------------------------------------------------------------------
@@ -223,8 +225,8 @@ class Deploy:
         there are none."""
         await self._stage("verify").clear_or_raise()  # a unit fell meanwhile; two stages would write over each other
         unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
-        nothing = verdict(unit, Verdict.NOTHING)
-        if not nothing and (why := trouble(unit)):
+        nothing = verdict_sentence(unit, Verdict.NOTHING)
+        if not nothing and (why := failure_reason(unit)):
             raise failed(why)
         return nothing
 

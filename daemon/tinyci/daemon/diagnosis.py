@@ -20,8 +20,9 @@ from tinyci.model.toml import ConfigError
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
-from tinyci.systemd.manager import Manager, ManagerError, Unit
+from tinyci.systemd.manager import Manager, ManagerError
 from tinyci.systemd.managers import Managers
+from tinyci.systemd.unit import Unit
 
 PATIENCE = 5.0
 """Seconds that each of them has to answer."""

@@ -8,7 +8,7 @@ from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import BusError, BusGoneError, System, UnitProperties, own_drop_ins, user_entry
-from tinyci.systemd.manager import GATES
+from tinyci.model.gate import socket_path, unit_name
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
 _METHODS = (
@@ -33,13 +33,9 @@ PASSES = (
 _PROXY = "/usr/bin/xdg-dbus-proxy"
 
 
-def name_of_gate(uid: int) -> str:
-    return f"tinyci-gate@{uid}.service"
-
-
 def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
     """`running`: the command line of the gate's process."""
-    head = (_PROXY, f"unix:path=/run/user/{uid}/bus", f"{GATES}/{uid}/bus", "--filter")
+    head = (_PROXY, f"unix:path=/run/user/{uid}/bus", socket_path(uid), "--filter")
     more = [word for word in running if word not in (*head, *PASSES, "--log")]
     less = [word for word in (*head, *PASSES) if word not in running]
     if "--filter" not in running:  # without it the rest counts for nothing
@@ -54,7 +50,7 @@ def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
 
 def mend_filter(uid: int, unit: UnitProperties, spoiled: Sequence[str], is_released: bool) -> str:
     """`spoiled`: drop-ins that set another command line. `is_released`: the unit's file is as it was installed."""
-    restart = f"systemctl restart {name_of_gate(uid)}"
+    restart = f"systemctl restart {unit_name(uid)}"
     if spoiled:
         return f"rm {' '.join(spoiled)} && systemctl daemon-reload && {restart}"
     if not is_released:
@@ -65,7 +61,7 @@ def mend_filter(uid: int, unit: UnitProperties, spoiled: Sequence[str], is_relea
 def judge_tried(uid: int, passed: str, refused: str) -> Finding:
     """What came of a call that a deploy needs and of one that it does not, through the gate: the name of the error, or
     nothing when it was carried out."""
-    restart = f"systemctl restart {name_of_gate(uid)}"
+    restart = f"systemctl restart {unit_name(uid)}"
     if passed:
         return wrong("gate-tried", f"a call that every deploy needs does not come through the gate: {passed}", restart)
     if refused != names.ACCESS_DENIED:
@@ -78,7 +74,7 @@ async def look(system: System, user: str) -> list[Finding]:
     entry = user_entry(user)
     if entry is None or user == "root":
         return []
-    uid, name = entry.pw_uid, name_of_gate(entry.pw_uid)
+    uid, name = entry.pw_uid, unit_name(entry.pw_uid)
     why = f"the daemon cannot reach the manager of {user}"
     install = files.restore(f"{files.UNITS}/tinyci-gate@.service", then=f"systemctl enable --now {name}")
     up, unit = await service.look(system, "gate", name, why, install)
@@ -104,9 +100,9 @@ async def look(system: System, user: str) -> list[Finding]:
 
 
 async def _try(uid: int) -> Finding:
-    restart = f"systemctl restart {name_of_gate(uid)}"
+    restart = f"systemctl restart {unit_name(uid)}"
     try:
-        bus = await Bus.connect(f"unix:path={GATES}/{uid}/bus", uid)
+        bus = await Bus.connect(f"unix:path={socket_path(uid)}", uid)
     except BusGoneError as error:
         return wrong("gate-tried", f"the gate does not let anybody in: {error}", restart)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.system import PATIENCE, TOO_LATE, File, Ran, System, group_of, user_entry
-from tinyci.systemd.managers import lingers
+from tinyci.systemd.useraccount import is_lingering
 
 COUNT = 65536
 """Subordinate ids that a container's own users need."""
@@ -147,7 +147,7 @@ async def look(system: System, user: str) -> list[Finding]:
             judge_home(user, group_of(entry.pw_gid), home, system.file(home))
             if system.reaches(home)
             else unchecked("home"),
-            judge_linger(user, lingers(user)),
+            judge_linger(user, is_lingering(user)),
             judge_ids(user, uid, *texts),
             up,
         ]

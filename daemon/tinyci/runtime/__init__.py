@@ -1,4 +1,4 @@
-"""The toolbox of every process of ours: waiting, whole files, being a service.
+"""The toolbox of all our processes: waiting, whole files, the life of a service.
 
-Imports `model` for the settings that a service loads. Knows neither Redis, D-Bus nor what a deploy is.
+It imports `model` for the settings that a service loads, and knows neither Redis, D-Bus nor what a deploy is.
 """

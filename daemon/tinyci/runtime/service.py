@@ -24,7 +24,7 @@ def credential(name: str, unit: str) -> str:
 
 
 def load_settings(directory: Path) -> Settings:
-    """What `tinyci.toml` in that directory says now; the defaults without it. Raises ConfigError or OSError."""
+    """Read `tinyci.toml` in that directory; without it, return the defaults. Raises ConfigError or OSError."""
     file = directory / "tinyci.toml"
     text = toml.read(str(file)) if file.exists() else ""
     return settings.parse(str(file), text, os.cpu_count() or 1)

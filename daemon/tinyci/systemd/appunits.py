@@ -1,4 +1,4 @@
-"""The units of a repo while it is deployed: restarted, watched, and with them those that depend on them."""
+"""The units of a repo in a deploy: restart and watch them, and start what depends on them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,15 +6,16 @@ from contextlib import suppress
 
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
-from tinyci.systemd.manager import Manager, ManagerError, Unit
+from tinyci.systemd.manager import Manager, ManagerError
 from tinyci.systemd.managers import Managers
+from tinyci.systemd.unit import Unit
 
-_REST = 5.0
-"""Seconds that a unit which fell may take to come to rest."""
+_GOING_DOWN = 5.0
+"""Seconds that a unit which goes down may take to be down."""
 
 
 class UnitDownError(Exception):
-    """A unit is not up that should be; the text is the reason."""
+    """A unit of the repo is not up; the text is the reason."""
 
     def __init__(self, unit: str, reason: str) -> None:
         super().__init__(reason)
@@ -22,32 +23,32 @@ class UnitDownError(Exception):
 
 
 class RestartedByOthersError(Exception):
-    """Somebody restarted a unit while it was watched, and it is up: what was seen of it counts no more."""
+    """Somebody restarted a unit while it was watched, and it is up: watching it must begin anew."""
 
 
 class AppUnits:
-    """Those of one repo. All methods raise Down, and ManagerError when the manager cannot be asked."""
+    """The units of one repo. All methods raise UnitDownError, and ManagerError when the manager does not answer."""
 
     def __init__(self, repo: Repo, managers: Managers) -> None:
         self._repo = repo
         self._managers = managers
 
     async def active_dependents(self) -> list[str]:
-        """Units outside the repo's own that are active and that a restart of one of these may stop."""
-        found: dict[str, bool] = {}
+        """Return the active units outside the repo that a restart of the repo's units may stop."""
+        is_dependent: dict[str, bool] = {}
         names = list(self._repo.units)
         while names:
             name = names.pop()
             unit = await self._unit(name)
-            found[name] = unit.active_state == "active" and name not in self._repo.units
-            names += [each for each in unit.dependents if each not in found]
-        return sorted(name for name, is_one in found.items() if is_one)
+            is_dependent[name] = unit.active_state == "active" and name not in self._repo.units
+            names += [each for each in unit.dependents if each not in is_dependent]
+        return sorted(name for name in is_dependent if is_dependent[name])
 
-    async def restart(self, name: str, before: str | None, issued: Callable[[str], Awaitable[None]]) -> None:
-        """Restart a unit and await the end of that. A restart that was issued already is looked at, not issued again.
+    async def restart(self, name: str, before: str | None, on_issue: Callable[[str], Awaitable[None]]) -> None:
+        """Restart a unit and await the end of that. A restart that was issued already is awaited, not issued again.
 
-        `before`: the InvocationID that the unit had when it was issued; None when it was not. `issued` is told it
-        right before.
+        `before` is the InvocationID that the unit had before a restart that was issued already, else None. Right
+        before it issues one, it calls on_issue() with that InvocationID.
         """
 
         async def restart(manager: Manager) -> str:
@@ -60,12 +61,12 @@ class AppUnits:
                     "correct 'units' in the repo's file, or install the unit and daemon-reload",
                 )
             if before is not None:
-                if unit.job != "/":
+                if unit.has_job:
                     return await manager.wait_for_job(name, unit.job)
                 if unit.invocation_id and unit.invocation_id != before:
                     return "done" if unit.active_state == "active" else unit.active_state
             before = unit.invocation_id
-            await issued(before)
+            await on_issue(before)
             await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
             return await manager.wait_for_job(name, await manager.restart(name))
 
@@ -77,77 +78,80 @@ class AppUnits:
             raise UnitDownError(name, f"the restart of {name} did not end within {limit} (restart_timeout)") from None
         if result != "done":
             unit = await self._unit(name)
-            how = f"{result}, {unit.result}" if unit.result not in ("", "success", result) else result
-            raise UnitDownError(name, f"the restart of {name} ended with {how}")
+            end = f"{result}, {unit.result}" if unit.result not in ("", "success", result) else result
+            raise UnitDownError(name, f"the restart of {name} ended with {end}")
 
     async def start_dependent(self, name: str) -> None:
-        """Have a dependent unit up again that was active before. systemd restarts it with what it depends on, unless
-        the restart of that failed in between."""
+        """Have a dependent unit up again that was active before.
+
+        systemd restarts it with the unit that it depends on, unless the restart of that one failed in between.
+        """
         unit = await self.wait_idle(name)
         if unit.active_state != "active":
 
-            async def nothing(_: str) -> None:
-                """No note: it is started only when it is not up, so twice is once."""
+            async def write_nothing(_: str) -> None:
+                """A second start harms nothing: it is started only when it is not up."""
 
-            await self.restart(name, None, nothing)
+            await self.restart(name, None, write_nothing)
 
-    async def watch(self, name: str, first: str) -> None:
-        """Watch a unit that is up until cancelled: it stays active, the same invocation, not restarted by itself."""
+    async def watch(self, name: str, invocation: str) -> None:
+        """Watch until cancelled that a unit stays up: active, in that invocation, and not restarted by itself."""
+
+        def is_down(unit: Unit) -> bool:
+            return not _is_up(unit, invocation)
+
         while True:
-            unit = await self._managers.ask(
-                self._repo.user, lambda manager: manager.wait_until(name, lambda seen: not _is_up(seen, first))
-            )
-            await self._judge(unit, first)
+            unit = await self._managers.ask(self._repo.user, lambda manager: manager.wait_until(name, is_down))
+            await self._raise_if_down(unit, invocation)
 
     async def invocation(self, name: str) -> str:
-        """The InvocationID of a unit that is up, now or when what is being done to it is done: right after a reboot
-        it may still be starting."""
+        """Return the InvocationID of a unit that is up. Right after a reboot, await its start first."""
         unit = await self.wait_idle(name)
         if not _is_up(unit, unit.invocation_id):
-            raise await self._fallen(unit)
+            raise await self._down_error(unit)
         return unit.invocation_id
 
-    async def check(self, name: str, first: str) -> None:
-        """A last look at a unit that was watched."""
+    async def check(self, name: str, invocation: str) -> None:
+        """Look once more at a unit that was watched."""
         unit = await self._managers.ask(self._repo.user, lambda manager: manager.wait_until(name, lambda _: True))
-        await self._judge(unit, first)
+        await self._raise_if_down(unit, invocation)
 
-    async def _judge(self, unit: Unit, first: str) -> None:
-        """Raise what is to be said of a watched unit that is not as it was."""
-        if unit.job != "/":  # a person, or podman auto-update, restarts or stops it
+    async def _raise_if_down(self, unit: Unit, invocation: str) -> None:
+        """Raise UnitDownError or RestartedByOthersError, unless a watched unit is up in that invocation."""
+        if unit.has_job:  # a person, or podman auto-update, restarts or stops it
             unit = await self.wait_idle(unit.name)
-        if _is_up(unit, first):
+        if _is_up(unit, invocation):
             return
         if _is_up(unit, unit.invocation_id):
             raise RestartedByOthersError(f"{unit.name} was restarted again while it was watched")
-        raise await self._fallen(unit)
+        raise await self._down_error(unit)
 
-    async def _fallen(self, unit: Unit) -> UnitDownError:
-        """What to say of a unit that is not up, when it has come to rest: until then its state is a passing one."""
+    async def _down_error(self, unit: Unit) -> UnitDownError:
+        """Describe a unit that is not up, when it is down for good: until then its state is a passing one."""
         with suppress(TimeoutError, ManagerError):
-            async with asyncio.timeout(_REST):
+            async with asyncio.timeout(_GOING_DOWN):
                 unit = await self._managers.ask(
                     self._repo.user,
                     lambda manager: manager.wait_until(unit.name, lambda unit: unit.active_state != "deactivating"),
                 )
-        how = f"{unit.active_state} ({unit.sub_state})"
+        state = f"{unit.active_state} ({unit.sub_state})"
         if unit.result not in ("", "success"):
-            how += f", {unit.result}"
+            state += f", {unit.result}"
         if unit.exit_code:
-            how += f", status {unit.exit_status}"
+            state += f", status {unit.exit_status}"
         if unit.restarts:
-            how += f", restarted {unit.restarts} times by itself"
-        return UnitDownError(unit.name, f"{unit.name} did not stay up after its restart: it is {how}")
+            state += f", restarted {unit.restarts} times by itself"
+        return UnitDownError(unit.name, f"{unit.name} did not stay up after its restart: it is {state}")
 
     async def _unit(self, name: str) -> Unit:
         return await self._managers.ask(self._repo.user, lambda manager: manager.unit(name))
 
     async def wait_idle(self, name: str) -> Unit:
-        """The unit when whatever is being done to it is done."""
+        """Return the unit once systemd is not starting, stopping or reloading it any more."""
         try:
             async with asyncio.timeout(self._repo.restart_timeout):
                 return await self._managers.ask(
-                    self._repo.user, lambda manager: manager.wait_until(name, lambda unit: unit.is_over)
+                    self._repo.user, lambda manager: manager.wait_until(name, lambda unit: unit.is_idle)
                 )
         except TimeoutError:
             limit = timespan.show(self._repo.restart_timeout)

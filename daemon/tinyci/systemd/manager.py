@@ -1,29 +1,30 @@
-"""A systemd manager, the system's or one user's: start, stop and restart units, and await what becomes of it.
+"""A systemd manager, the system's or one user's: start, stop and restart units, and await the end of that.
 
-Source: org.freedesktop.systemd1(5). Whoever is behind a user's bus is that user: replies are taken for that user's
-jobs only, and every call has its limit.
+Source: org.freedesktop.systemd1(5). At the other end of a user's bus may be any program of that user: its replies count
+for that user's jobs alone, and every call has its limit.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tinyci.dbus import names
 from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGoneError
+from tinyci.model import gate
+from tinyci.runtime.waiting import first_of
+from tinyci.systemd.unit import Unit
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
 _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
-GATES = "/run/tinyci-gate"
 
-_KEPT_RESULTS = 1024
+_RESULTS_MAX = 1024
 _LOOK_AGAIN = 30.0
 """Seconds after which a signal is no longer relied upon: a manager that was re-executed may have lost one."""
 
-# The manager, or polkit behind it, went away over the question.
+# The manager, or polkit behind it, went away before it answered.
 _NO_ANSWER = {
     names.NO_REPLY,
     names.TIMED_OUT,
@@ -36,77 +37,37 @@ _DESTRUCTIVE = f"{_NAME}.TransactionIsDestructive"
 
 
 class ManagerError(Exception):
-    """The manager refused; one sentence, with what mends it where that is known."""
+    """A refusal of the manager, as one sentence, with the command that mends it where that is known."""
 
 
 class ManagerDownError(ManagerError):
-    """The manager does not run, nor does anything that it had started; one sentence with what mends it."""
+    """The manager does not run, nor does anything that it had started. One sentence, with the command that mends it."""
 
 
 class ManagerGoneError(Exception):
-    """The manager cannot be reached now; what was asked may or may not have happened."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What a manager says of a unit at one moment; names as in org.freedesktop.systemd1(5)."""
-
-    name: str
-    path: str
-    load_state: str
-    active_state: str
-    sub_state: str
-    job: str
-    """Object path of the job that is queued or runs for it, `/` when there is none."""
-    invocation_id: str
-    """32 hexadecimal digits; empty when it never ran."""
-    result: str
-    exit_code: int
-    """`si_code` of the main process: 1 exited, 2 killed, 3 dumped; 0 when there was none."""
-    exit_status: int
-    """Exit status, or the number of the signal."""
-    restarts: int
-    status_text: str
-    """What the service last said with sd_notify(3) STATUS=."""
-    dependents: tuple[str, ...]
-    """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
-    start failed in between."""
-    began: float
-    """When it last left `inactive`, in seconds since the epoch; 0 when it never did."""
-
-    @property
-    def is_loaded(self) -> bool:
-        return self.load_state == "loaded"
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing of it runs, is about to run, or is being stopped."""
-        return self.job == "/" and self.active_state not in ("activating", "deactivating", "reloading")
-
-    @property
-    def is_unknown(self) -> bool:
-        """It did not run since its manager started, or what ran has been cleared away."""
-        return self.active_state == "inactive" and self.job == "/" and not self.invocation_id
+    """The manager cannot be reached now; the last call may or may not have been carried out."""
 
 
 class Manager:
-    """One connection to one manager. Lost for good when wait_closed() returns; connect() anew then."""
+    """One connection to one manager. Once it is lost, it stays so: make a new one."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        # By the object path of a job: the result of each that has ended, the newest last, and those who wait for it.
         self._results: OrderedDict[str, str] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[str]]] = {}
+        # By the object path of a unit: those who wait for a change of its properties.
         self._changes: dict[str, list[asyncio.Event]] = {}
 
     @classmethod
     async def system(cls) -> "Manager":
-        """The system's manager, over the system bus; polkit decides what is allowed. Raises ManagerGone."""
+        """Connect to the system's manager over the system bus, where polkit decides. Raises ManagerGoneError."""
         return await cls._connect(SYSTEM_BUS, None)
 
     @classmethod
     async def of_user(cls, uid: int) -> "Manager":
-        """A user's manager, through the gate. Raises ManagerGone."""
-        return await cls._connect(f"unix:path={GATES}/{uid}/bus", uid)
+        """Connect to a user's manager through its gate. Raises ManagerGoneError."""
+        return await cls._connect(f"unix:path={gate.socket_path(uid)}", uid)
 
     @classmethod
     async def _connect(cls, address: str, uid: int | None) -> "Manager":
@@ -118,10 +79,10 @@ class Manager:
 
     @classmethod
     async def on_bus(cls, bus: Bus) -> "Manager":
-        """The manager at the other end of a connection, which is closed when that fails. Raises ManagerGone."""
+        """Use the manager at the other end of a connection, and close that on failure. Raises ManagerGoneError."""
         manager = cls(bus)
         # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
-        bus.on_signal(manager._signal)
+        bus.on_signal(manager._handle_signal)
         try:
             await bus.match(f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'")
             await bus.match(
@@ -135,13 +96,10 @@ class Manager:
         except (BusGoneError, BusError, ManagerGoneError) as error:
             await bus.close()
             raise ManagerGoneError(str(error)) from None
-        except BaseException:  # whoever waits for us has waited long enough
+        except BaseException:  # our caller does not wait any longer
             await bus.close()
             raise
         return manager
-
-    async def wait_closed(self) -> None:
-        await self._bus.wait_closed()
 
     @property
     def connected(self) -> bool:
@@ -163,7 +121,7 @@ class Manager:
         return str((await self._call("StopUnit", "ss", unit, "replace"))[0])
 
     async def reset_failed(self, unit: str) -> None:
-        """Clear `failed` and the start counter; nothing when the unit is not loaded."""
+        """Clear `failed` and the start counter of a unit; do nothing when it is not loaded."""
         try:
             await self._call_on_listed_unit(unit, "ResetFailedUnit", "s", unit)
         except ManagerError as error:
@@ -171,34 +129,17 @@ class Manager:
                 raise
 
     async def unit(self, name: str) -> Unit:
-        """What the manager says of a unit; one that does not exist has the load state `not-found`."""
+        """Return the state of a unit; one that does not exist has the load state `not-found`."""
         path = str((await self._call("LoadUnit", "s", name))[0])
-        common = await self._properties(path, _UNIT)
-        service = await self._properties(path, _SERVICE) if name.endswith(".service") else {}
-        job = common.get("Job", (0, "/"))
-        return Unit(
-            name=name,
-            path=path,
-            load_state=str(common.get("LoadState", "")),
-            active_state=str(common.get("ActiveState", "")),
-            sub_state=str(common.get("SubState", "")),
-            job=str(job[1]) if len(job) == 2 else "/",
-            invocation_id=bytes(common.get("InvocationID", b"")).hex(),
-            result=str(service.get("Result", "")),
-            exit_code=int(service.get("ExecMainCode", 0)),
-            exit_status=int(service.get("ExecMainStatus", 0)),
-            restarts=int(service.get("NRestarts", 0)),
-            status_text=str(service.get("StatusText", "")),
-            dependents=tuple(
-                str(each) for key in ("RequiredBy", "BoundBy", "ConsistsOf") for each in common.get(key, ())
-            ),
-            began=int(common.get("InactiveExitTimestamp", 0)) / 1_000_000,
-        )
+        properties = await self._properties(path, _UNIT)
+        if name.endswith(".service"):
+            properties |= await self._properties(path, _SERVICE)
+        return Unit.parse(name, path, properties)
 
     async def wait_for_job(self, name: str, job: str) -> str:
         """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`, …
 
-        Raises ManagerGone, also when the job ended so because the manager shuts down.
+        Raises ManagerGoneError, also when the job ended so because the manager shuts down.
         """
         result = await self._result(name, job)
         if result != "done":
@@ -211,15 +152,13 @@ class Manager:
                 return self._results[job]
             waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._waiters.setdefault(job, []).append(waiter)  # several: two restarts of one unit are one job
-            lost = asyncio.ensure_future(self._bus.wait_closed())
             try:
-                await asyncio.wait((waiter, lost), timeout=_LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED)
+                first = await first_of(waiter, self._bus.wait_closed(), timeout=_LOOK_AGAIN)
             finally:
-                lost.cancel()
                 self._waiters[job].remove(waiter)
                 if not self._waiters[job]:
                     del self._waiters[job]
-            if waiter.done():
+            if first is waiter:
                 return waiter.result()
             if not self._bus.connected:
                 raise ManagerGoneError("the connection to the manager was lost")
@@ -227,42 +166,39 @@ class Manager:
             if unit.job != job and job not in self._results:
                 return "done" if unit.active_state == "active" else unit.active_state
 
-    async def wait_until(self, name: str, is_so: Callable[[Unit], bool]) -> Unit:
-        """Await that is_so() is true of the unit; it is asked at once and at every change.
+    async def wait_until(self, name: str, condition: Callable[[Unit], bool]) -> Unit:
+        """Return the unit once condition() is true of it; that is tried at once and at every change.
 
-        Raises ManagerGone, also when the unit went down because the manager shuts down.
+        Raises ManagerGoneError, also when the unit went down because the manager shuts down.
         """
         unit = await self.unit(name)
-        async with self._changes_of(unit.path) as changed:
+        with self._change_event(unit.path) as change:
             while True:
-                changed.clear()
+                change.clear()
                 unit = await self.unit(name)
-                if is_so(unit):
+                if condition(unit):
                     if unit.active_state in ("deactivating", "inactive", "failed"):
                         await self._raise_if_stopping()
                     return unit
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_AGAIN):
-                        await changed.wait()
+                await first_of(change.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
 
-    @asynccontextmanager
-    async def _changes_of(self, path: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set at each change of the unit's properties, and when the connection is lost."""
+    @contextmanager
+    def _change_event(self, path: str) -> Iterator[asyncio.Event]:
+        """An event that is set at each change of the unit's properties."""
         event = asyncio.Event()
         self._changes.setdefault(path, []).append(event)
-        lost = asyncio.ensure_future(self._bus.wait_closed())
-        lost.add_done_callback(lambda _: event.set())
         try:
             yield event
         finally:
-            lost.cancel()
             self._changes[path].remove(event)
             if not self._changes[path]:
                 del self._changes[path]
 
     async def _raise_if_stopping(self) -> None:
-        """Return at once, unless the manager shuts down: what it says of its units then tells nothing of them, so
-        await its end, and raise ManagerGone."""
+        """Return at once, unless the manager shuts down: then await its end, and raise ManagerGoneError.
+
+        In a shutdown all units go down, which says nothing of them.
+        """
         state = (await self._call_at(_PATH, names.PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
         if state == "stopping":
             await self._bus.wait_closed()
@@ -273,7 +209,7 @@ class Manager:
         return {key: variant.value for key, variant in values.items()}
 
     async def _call_on_listed_unit(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
-        """A call that polkit allows for listed units alone."""
+        """Make a call that polkit allows for listed units alone."""
         try:
             return await self._call(member, signature, *body)
         except ManagerError as error:
@@ -299,14 +235,14 @@ class Manager:
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
 
-    def _signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+    def _handle_signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
         if interface == _MANAGER and member == "JobRemoved":
             job, result = str(body[1]), str(body[3])
             self._results[job] = result
             for waiter in self._waiters.get(job, ()):
                 if not waiter.done():
                     waiter.set_result(result)
-            while len(self._results) > _KEPT_RESULTS:
+            while len(self._results) > _RESULTS_MAX:
                 self._results.popitem(last=False)
         elif interface == names.PROPERTIES:
             for event in self._changes.get(path, ()):

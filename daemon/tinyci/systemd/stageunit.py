@@ -1,19 +1,20 @@
-"""A stage of a job as systemd has it: a unit that is started, awaited, and cleared away."""
+"""The unit that runs a stage of a job: started, awaited, and cleared away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from tinyci.model.job import Job
 from tinyci.model.stagecontract import Status, Verdict, stage_of, unit_name
-from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError, Unit
+from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError
 from tinyci.systemd.managers import Managers
+from tinyci.systemd.unit import Unit
 
 STOP_LIMIT = 30.0
 """Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
 
 
 class StageUnit:
-    """One unit, in the manager of that user."""
+    """One unit, in the manager of a user."""
 
     def __init__(self, stage: str, job: Job, user: str, managers: Managers) -> None:
         self.name = unit_name(stage, job.hex)
@@ -21,36 +22,39 @@ class StageUnit:
         self._managers = managers
 
     async def run(self) -> Unit:
-        """Run it anew and return it when it is over; for stages that may run twice. Raises ManagerError."""
+        """Run a stage anew, one that may run twice, and return its unit at the end. Raises ManagerError."""
         await self.clear()
 
-        async def once(manager: Manager) -> Unit:
+        async def start_and_wait(manager: Manager) -> Unit:
             unit = await manager.unit(self.name)
             if not unit.is_loaded:
-                raise missing_template(self._user, self.name)
-            if unit.is_unknown:
+                raise missing_template_error(self._user, self.name)
+            if unit.is_unused:
                 await manager.start(self.name)
-            return await manager.wait_until(self.name, lambda unit: unit.is_over)
+            return await manager.wait_until(self.name, lambda unit: unit.is_idle)
 
-        return await self._managers.ask(self._user, once)
+        return await self._managers.ask(self._user, start_and_wait)
 
     async def stop(self) -> None:
-        """Stop it, as far as that can be done in time; clear() sees to it once more."""
-        await self._in_time(_stop)
+        """Stop the stage, as far as STOP_LIMIT allows; clear() tries once more."""
+        await self._try_in_time(_stop)
 
     async def clear(self) -> bool:
-        """Leave nothing of it in systemd. False when that could not be done in time: a manager that stays away may
-        have it still, as it has behind a gate that is down. One that does not run has nothing."""
-        return await self._in_time(_clear)
+        """Leave nothing of the unit in systemd. Return False when STOP_LIMIT is over before.
+
+        A manager that cannot be reached may still have the unit, behind a gate that is down for example. A manager that
+        does not run has nothing.
+        """
+        return await self._try_in_time(_clear)
 
     async def clear_or_raise(self) -> None:
-        """Leave nothing of it in systemd, however long its manager stays away. Raises ManagerError."""
+        """Leave nothing of the unit in systemd, however long that takes. Raises ManagerError."""
         await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
 
-    async def _in_time(self, do: Callable[[Manager, str], Awaitable[None]]) -> bool:
+    async def _try_in_time(self, action: Callable[[Manager, str], Awaitable[None]]) -> bool:
         try:
             async with asyncio.timeout(STOP_LIMIT):
-                await self._managers.ask(self._user, lambda manager: do(manager, self.name))
+                await self._managers.ask(self._user, lambda manager: action(manager, self.name))
         except ManagerDownError:
             return True
         except (ManagerError, TimeoutError):
@@ -60,7 +64,7 @@ class StageUnit:
 
 async def _stop(manager: Manager, name: str) -> None:
     unit = await manager.unit(name)
-    if not unit.is_over or unit.active_state == "active":
+    if not unit.is_idle or unit.active_state == "active":
         await manager.wait_for_job(name, await manager.stop(name))
 
 
@@ -69,18 +73,18 @@ async def _clear(manager: Manager, name: str) -> None:
     await manager.reset_failed(name)
 
 
-def verdict(unit: Unit, word: Verdict) -> str:
-    """The sentence of a stage's Status when its verdict is that one, or empty."""
+def verdict_sentence(unit: Unit, verdict: Verdict) -> str:
+    """Return the sentence of a stage's Status if its verdict is that one, else an empty text."""
     status = Status.parse(unit.status_text)
-    return status.sentence if status.verdict == word else ""
+    return status.sentence if status.verdict == verdict else ""
 
 
-def trouble(unit: Unit) -> str:
-    """Why a stage that is over did not succeed, in one sentence; empty when it did."""
+def failure_reason(unit: Unit) -> str:
+    """Return one sentence on the failure of a stage that has ended, or an empty text when it succeeded."""
     if unit.active_state == "active":
         return ""
-    for word in (Verdict.REJECTED, Verdict.FAILED, Verdict.NOTHING):
-        if sentence := verdict(unit, word):
+    for verdict in (Verdict.REJECTED, Verdict.FAILED, Verdict.NOTHING):
+        if sentence := verdict_sentence(unit, verdict):
             return sentence
     stage = stage_of(unit.name)
     if unit.result == "timeout":
@@ -92,8 +96,8 @@ def trouble(unit: Unit) -> str:
     return f"the {stage} ended with {unit.result}, status {unit.exit_status}"
 
 
-def missing_template(user: str, name: str) -> ManagerError:
-    """The manager does not know the template of a stage."""
+def missing_template_error(user: str, name: str) -> ManagerError:
+    """The error of a manager that does not know the template of a stage."""
     return ManagerError(
         f"the manager of {user} does not know {name}: is tinyci installed, and was the manager told (daemon-reload)?"
     )

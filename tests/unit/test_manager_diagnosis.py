@@ -1,8 +1,8 @@
-"""Why a user's manager cannot be reached is told with the command that mends it."""
+"""The diagnosis of a user's manager that cannot be reached names the command that mends it."""
 
 import pytest
-from tinyci.systemd.manager import Unit
-from tinyci.systemd.managers import missing
+from tinyci.systemd.managerdiagnosis import explain_absence
+from tinyci.systemd.unit import NO_JOB, Unit
 
 
 def unit(name: str, state: str = "active", load: str = "loaded", result: str = "success") -> Unit:
@@ -12,7 +12,7 @@ def unit(name: str, state: str = "active", load: str = "loaded", result: str = "
         load_state=load,
         active_state=state,
         sub_state="",
-        job="/",
+        job=NO_JOB,
         invocation_id="",
         result=result,
         exit_code=0,
@@ -20,7 +20,7 @@ def unit(name: str, state: str = "active", load: str = "loaded", result: str = "
         restarts=0,
         status_text="",
         dependents=(),
-        began=0.0,
+        start_time=0.0,
     )
 
 
@@ -33,7 +33,7 @@ def gate(state: str = "active", **other: str) -> Unit:
 
 
 @pytest.mark.parametrize(
-    ("lingers", "service", "gate", "told"),
+    ("is_lingering", "service", "gate", "advice"),
     [
         (False, service("inactive"), gate("inactive"), "run 'loginctl enable-linger web'"),
         (True, service("inactive"), gate("inactive"), "is not up: run 'systemctl start user@7.service'"),
@@ -59,7 +59,9 @@ def gate(state: str = "active", **other: str) -> Unit:
         (True, service(), gate(), "does not answer: look at 'systemctl status user@7.service' (silence)"),
     ],
 )
-def test_what_is_missing_is_named_with_what_mends_it(lingers: bool, service: Unit, gate: Unit, told: str) -> None:
-    sentence = missing("web", lingers, service, gate, "silence")
-    assert told in sentence
+def test_what_is_missing_is_named_with_what_mends_it(
+    is_lingering: bool, service: Unit, gate: Unit, advice: str
+) -> None:
+    sentence = explain_absence("web", service, gate, "silence", is_lingering=is_lingering)
+    assert advice in sentence
     assert "user web" in sentence

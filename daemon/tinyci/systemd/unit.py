@@ -1,0 +1,76 @@
+"""A unit of systemd's, as its manager describes it. Source: org.freedesktop.systemd1(5), whose names are kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NO_JOB = "/"
+"""Instead of the object path of a job."""
+_DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit in the state of one moment."""
+
+    name: str
+    path: str
+    load_state: str
+    active_state: str
+    sub_state: str
+    job: str
+    """Object path of the job that is queued or runs for it, or NO_JOB."""
+    invocation_id: str
+    """32 hexadecimal digits; empty when it never ran."""
+    result: str
+    exit_code: int
+    """`si_code` of the main process: 1 exited, 2 killed, 3 dumped; 0 when there was none."""
+    exit_status: int
+    """Exit status, or the number of the signal."""
+    restarts: int
+    status_text: str
+    """The last STATUS= of the service (sd_notify(3))."""
+    dependents: tuple[str, ...]
+    """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
+    start failed in between."""
+    start_time: float
+    """When it last left `inactive`, in seconds since the epoch; 0 when it never did."""
+
+    @classmethod
+    def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
+        """Make a unit from the properties of its interface Unit and, if it is a service, of its interface Service."""
+        job = properties.get("Job", (0, NO_JOB))
+        return cls(
+            name=name,
+            path=path,
+            load_state=str(properties.get("LoadState", "")),
+            active_state=str(properties.get("ActiveState", "")),
+            sub_state=str(properties.get("SubState", "")),
+            job=str(job[1]) if len(job) == 2 else NO_JOB,
+            invocation_id=bytes(properties.get("InvocationID", b"")).hex(),
+            result=str(properties.get("Result", "")),
+            exit_code=int(properties.get("ExecMainCode", 0)),
+            exit_status=int(properties.get("ExecMainStatus", 0)),
+            restarts=int(properties.get("NRestarts", 0)),
+            status_text=str(properties.get("StatusText", "")),
+            dependents=tuple(str(unit) for key in _DEPENDENTS for unit in properties.get(key, ())),
+            start_time=int(properties.get("InactiveExitTimestamp", 0)) / 1_000_000,
+        )
+
+    @property
+    def has_job(self) -> bool:
+        return self.job != NO_JOB
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.load_state == "loaded"
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it has no job, and is neither starting nor stopping by itself."""
+        return not self.has_job and self.active_state not in ("activating", "deactivating", "reloading")
+
+    @property
+    def is_unused(self) -> bool:
+        """True if it has not run since its manager started, or its last run has been cleared away."""
+        return self.active_state == "inactive" and not self.has_job and not self.invocation_id
