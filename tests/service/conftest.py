@@ -16,7 +16,7 @@ from tinyci.api import objects
 from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus
 from tinyci.store.writer import StoreWriter
-from webserver import Jobs, Web, running
+from webserver import JobWriter, WebServer, running
 
 
 @pytest.fixture(autouse=True)
@@ -129,17 +129,17 @@ def requests() -> FakeRequests:
 
 
 @pytest.fixture(scope="module")
-def module_web(session_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def module_web(session_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     with running(tmp_path_factory.mktemp("web"), session_redis) as web:
         yield web
 
 
 @pytest.fixture
-def web(redis: Redis, module_web: Web) -> Web:
+def web(redis: Redis, module_web: WebServer) -> WebServer:
     """A server of an empty Redis."""
     return module_web
 
 
 @pytest.fixture
-def jobs(redis: Redis) -> Jobs:
-    return Jobs(redis)
+def jobs(redis: Redis) -> JobWriter:
+    return JobWriter(redis)

@@ -1,4 +1,4 @@
-"""tinyci-web over HTTP, with a real Redis and the user that it has there."""
+"""tinyci-web over HTTP, with a real Redis and the user of tinyci-web there."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from servers import LIMIT, Redis
-from webserver import Jobs, Web, running
+from webserver import JobWriter, WebServer, running
 
 NOW = time.time()
-ENDED = {"state": "succeeded", "success": "true", "started": "2026-01-01T00:00:00.000000Z"}
-ENDED |= {"finished": "2026-01-01T00:01:30.000000Z", "build_duration": "80.5", "image": "f" * 64}
+FINAL_FIELDS = {"state": "succeeded", "success": "true", "started": "2026-01-01T00:00:00.000000Z"}
+FINAL_FIELDS |= {"finished": "2026-01-01T00:01:30.000000Z", "build_duration": "80.5", "image": "f" * 64}
 
 
 def new_id() -> str:
@@ -29,7 +29,7 @@ def links(text: str) -> list[str]:
     return re.findall(r'(?:href|src|action)="([^"]*)"', text)
 
 
-def test_without_a_job_the_pages_say_so(web: Web) -> None:
+def test_without_a_job_the_pages_say_so(web: WebServer) -> None:
     for path in ("/", "/repos"):
         answer = web.get(path)
         assert answer.status == 200
@@ -37,8 +37,8 @@ def test_without_a_job_the_pages_say_so(web: Web) -> None:
     assert web.get("/api/jobs").json == {"jobs": [], "total": 0, "next": None}
 
 
-def test_a_job_is_in_the_list_with_what_people_look_for(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, pusher="ana", **ENDED)
+def test_a_job_is_in_the_list_with_what_people_look_for(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, pusher="ana", **FINAL_FIELDS)
     text = web.get("/").text
     for part in (
         f'href="./jobs/{job_id}"',
@@ -52,8 +52,8 @@ def test_a_job_is_in_the_list_with_what_people_look_for(web: Web, jobs: Jobs) ->
     assert '<th role="columnheader" scope="col">State</th>' in text
 
 
-def test_a_jobs_page_has_its_facts_stages_and_output(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, reason="all is well", **ENDED)
+def test_a_jobs_page_has_its_facts_stages_and_output(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, reason="all is well", **FINAL_FIELDS)
     jobs.log(job_id, "one", "\x1b[32mtwo\x1b[0m", "<b>three</b>")
     text = web.get(f"/jobs/{job_id}").text
     assert f"<title>web succeeded · {job_id[:8]} · tinyci</title>" in text
@@ -71,8 +71,8 @@ def test_a_jobs_page_has_its_facts_stages_and_output(web: Web, jobs: Jobs) -> No
     assert 'href="../repos/web"' in text
 
 
-def test_before_the_first_line_there_is_none(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, **ENDED)
+def test_before_the_first_line_there_is_none(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.log(job_id, "one", "two")
     for number in (0, 1):
         answer = web.get(f"/jobs/{job_id}?before={number}")
@@ -81,7 +81,7 @@ def test_before_the_first_line_there_is_none(web: Web, jobs: Jobs) -> None:
         assert "<li id=" not in answer.text
 
 
-def test_the_beginning_of_an_id_leads_to_the_job(web: Web, jobs: Jobs) -> None:
+def test_the_beginning_of_an_id_leads_to_the_job(web: WebServer, jobs: JobWriter) -> None:
     job_id = jobs.add("aaaa1111-cca8-41ec-8c59-67453021b8a9", NOW)
     jobs.add("aaaa2222-cca8-41ec-8c59-67453021b8a9", NOW)
     answer = web.get("/jobs/aaaa1?before=3")
@@ -91,15 +91,15 @@ def test_the_beginning_of_an_id_leads_to_the_job(web: Web, jobs: Jobs) -> None:
     assert (answer.status, "2 jobs begin with aaaa" in answer.text) == (404, True)
 
 
-def test_a_job_that_a_script_made_has_a_page_before_it_is_indexed(web: Web, redis: Redis) -> None:
+def test_a_job_that_a_script_made_has_a_page_before_it_is_indexed(web: WebServer, redis: Redis) -> None:
     job_id = new_id()
     redis.data.hset(f"tinyci:job:{job_id}", mapping={"repo": "web", "ref": "refs/heads/main", "revision": "b" * 40})
     text = web.get(f"/jobs/{job_id}").text
     assert 'data-state="queued"' in text
 
 
-def test_of_a_long_output_the_end_is_shown_and_the_rest_is_a_link_away(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, **ENDED)
+def test_of_a_long_output_the_end_is_shown_and_the_rest_is_a_link_away(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.log(job_id, *(f"line {number}" for number in range(1, 5001)))
     text = web.get(f"/jobs/{job_id}").text
     assert text.count("<li id=") == 2000
@@ -116,29 +116,29 @@ def test_of_a_long_output_the_end_is_shown_and_the_rest_is_a_link_away(web: Web,
     assert web.get(f"/jobs/{job_id}/output.txt").text == "".join(f"line {number}\n" for number in range(1, 5001))
 
 
-def test_a_job_whose_log_is_gone_shows_the_end_of_its_output(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, output="kept\nlast\n", unit_output="it fell\n", **ENDED)
+def test_a_job_whose_log_is_gone_shows_the_end_of_its_output(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, output="kept\nlast\n", unit_output="it fell\n", **FINAL_FIELDS)
     text = web.get(f"/jobs/{job_id}").text
     for part in ("Of its log nothing is kept", ">last</li>", "What the unit said last", "it fell"):
         assert part in text
     assert web.get(f"/jobs/{job_id}/output.txt").text == "kept\nlast\n"
 
 
-def test_lists_are_filtered_and_paged(web: Web, jobs: Jobs) -> None:
+def test_lists_are_filtered_and_paged(web: WebServer, jobs: JobWriter) -> None:
     for number in range(7):
-        jobs.add(new_id(), NOW + number, repo="api", ref=f"refs/heads/b{number % 2}", **ENDED)
+        jobs.add(new_id(), NOW + number, repo="api", ref=f"refs/heads/b{number % 2}", **FINAL_FIELDS)
     jobs.add(new_id(), NOW, repo="web", state="failed")
-    seen = []
+    times = []
     path = "/api/jobs?repo=api&limit=3"
     while True:
         answer = web.get(path).json
         assert answer["total"] == 7
-        seen += [job["created"] for job in answer["jobs"]]
+        times += [job["created"] for job in answer["jobs"]]
         if not answer["next"]:
             break
         path = f"/api/jobs?repo=api&limit=3&after={answer['next']}"
-    assert len(seen) == 7
-    assert seen == sorted(seen, reverse=True)
+    assert len(times) == 7
+    assert times == sorted(times, reverse=True)
     assert web.get("/api/jobs?ref=b0").json["total"] == 4
     assert web.get("/api/jobs?state=unsuccessful").json["total"] == 1
     text = web.get("/?repo=api&limit=3").text
@@ -150,17 +150,17 @@ def test_lists_are_filtered_and_paged(web: Web, jobs: Jobs) -> None:
     assert 'href="./?repo=api&amp;limit=3"' in text, "back to the first page"
 
 
-def test_a_job_that_ends_is_shown_as_it_ended(web: Web, jobs: Jobs) -> None:
-    """What has ended is read once, and nothing else is."""
+def test_a_job_that_ends_is_shown_as_it_ended(web: WebServer, jobs: JobWriter) -> None:
+    """Only ended jobs are read once; all others are read again."""
     job_id = jobs.add(new_id(), NOW, state="building")
     for state in ("building", "verifying", "failed"):
         jobs.change(job_id, state=state)
-        (told,) = web.get("/api/jobs").json["jobs"]
-        assert told["state"] == state
+        (job,) = web.get("/api/jobs").json["jobs"]
+        assert job["state"] == state
 
 
-def test_a_job_that_is_forgotten_is_not_listed(web: Web, jobs: Jobs, redis: Redis) -> None:
-    first, second = (jobs.add(new_id(), NOW + number, **ENDED) for number in range(2))
+def test_a_job_that_is_forgotten_is_not_listed(web: WebServer, jobs: JobWriter, redis: Redis) -> None:
+    first, second = (jobs.add(new_id(), NOW + number, **FINAL_FIELDS) for number in range(2))
     assert web.get("/api/jobs").json["total"] == 2
     redis.data.delete(f"tinyci:job:{first}")
     redis.data.zrem("tinyci:jobs", first)
@@ -169,23 +169,23 @@ def test_a_job_that_is_forgotten_is_not_listed(web: Web, jobs: Jobs, redis: Redi
     assert (answer.status, "There is no job" in answer.text) == (404, True)
 
 
-def test_a_repos_page_says_what_runs_goes_on_and_how_long_it_takes(web: Web, jobs: Jobs) -> None:
-    good = jobs.add(new_id(), NOW, **ENDED)
-    jobs.add(new_id(), NOW + 1, **{**ENDED, "state": "rolled-back", "success": "false"}, restart_started="2026")
+def test_a_repos_page_says_what_runs_goes_on_and_how_long_it_takes(web: WebServer, jobs: JobWriter) -> None:
+    good = jobs.add(new_id(), NOW, **FINAL_FIELDS)
+    jobs.add(new_id(), NOW + 1, **{**FINAL_FIELDS, "state": "rolled-back", "success": "false"}, restart_started="2026")
     live = jobs.add(new_id(), NOW + 2, state="building")
     text = web.get("/repos/web").text
     for part in ("Runs now", f'href="../jobs/{good}"', "f" * 64, "Goes on", f'href="../jobs/{live}"', "<rect"):
         assert part in text
     assert "1 min 30 s is the median of those that succeeded" in text
-    told = web.get("/api/repos/web").json
-    assert (told["runs"]["job"], told["runs"]["image"], told["doubt"]) == (good, "f" * 64, "")
-    assert [job["id"] for job in told["live"]] == [live]
+    status = web.get("/api/repos/web").json
+    assert (status["runs"]["job"], status["runs"]["image"], status["doubt"]) == (good, "f" * 64, "")
+    assert [job["id"] for job in status["live"]] == [live]
     assert [each["repo"] for each in web.get("/api/repos").json["repos"]] == ["web"]
     assert web.get("/repos/none").status == 404
 
 
-def test_a_badge_is_asked_again_and_not_sent_again(web: Web, jobs: Jobs) -> None:
-    jobs.add(new_id(), NOW, **ENDED)
+def test_a_badge_is_asked_again_and_not_sent_again(web: WebServer, jobs: JobWriter) -> None:
+    jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.add(new_id(), NOW + 1, ref="refs/heads/next", state="failed")
     badge = web.get("/repos/web/badge.svg?ref=refs/heads/main")
     assert badge.headers["content-type"] == "image/svg+xml; charset=utf-8"
@@ -199,8 +199,8 @@ def test_a_badge_is_asked_again_and_not_sent_again(web: Web, jobs: Jobs) -> None
     assert web.get("/repos/none/badge.svg").status == 404
 
 
-def test_prometheus_reads_the_figures(web: Web, jobs: Jobs, redis: Redis) -> None:
-    jobs.add(new_id(), NOW, **ENDED)
+def test_prometheus_reads_the_figures(web: WebServer, jobs: JobWriter, redis: Redis) -> None:
+    jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.add(new_id(), NOW + 1, repo="api", ref='refs/heads/"\\\n', state="failed")
     redis.data.lpush("tinyci:queue", "x")
     answer = web.get("/metrics")
@@ -223,7 +223,7 @@ def test_prometheus_reads_the_figures(web: Web, jobs: Jobs, redis: Redis) -> Non
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/healthz", "/api/jobs", "/metrics", "/events"])
-def test_every_answer_has_strict_headers(web: Web, path: str) -> None:
+def test_every_answer_has_strict_headers(web: WebServer, path: str) -> None:
     headers = web.get(path, method="HEAD").headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none';")
@@ -236,9 +236,9 @@ def test_every_answer_has_strict_headers(web: Web, path: str) -> None:
     assert "aiohttp" not in json.dumps(dict(headers)).lower()
 
 
-def test_all_links_are_relative_and_lead_somewhere(web: Web, jobs: Jobs) -> None:
+def test_all_links_are_relative_and_lead_somewhere(web: WebServer, jobs: JobWriter) -> None:
     """A proxy may have the pages under any path."""
-    job_id = jobs.add(new_id(), NOW, **ENDED)
+    job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     for path in ("/", "/repos", f"/jobs/{job_id}", "/repos/web", "/nothing/here"):
         answer = web.get(path)
         assert "style=" not in answer.text
@@ -246,14 +246,14 @@ def test_all_links_are_relative_and_lead_somewhere(web: Web, jobs: Jobs) -> None
         for link in links(answer.text):
             assert not link.startswith(("/", "http", "javascript")), link
             if not link.startswith("#"):
-                there = os.path.normpath(os.path.join(os.path.dirname(path), link.replace("&amp;", "&")))
-                assert web.get(there).status == 200, (path, link)
+                target = os.path.normpath(os.path.join(os.path.dirname(path), link.replace("&amp;", "&")))
+                assert web.get(target).status == 200, (path, link)
 
 
-def test_static_files_are_kept_for_ever_under_a_name_of_their_content(web: Web) -> None:
-    found = [link.removeprefix(".") for link in links(web.get("/").text) if "static" in link]
-    assert len(found) == 3
-    for path in found:
+def test_static_files_are_kept_for_ever_under_a_name_of_their_content(web: WebServer) -> None:
+    paths = [link.removeprefix(".") for link in links(web.get("/").text) if "static" in link]
+    assert len(paths) == 3
+    for path in paths:
         answer = web.get(path)
         assert (answer.status, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
     assert web.get("/static/../main.py").status == 404
@@ -261,14 +261,14 @@ def test_static_files_are_kept_for_ever_under_a_name_of_their_content(web: Web) 
 
 @pytest.mark.parametrize("path", ["/", "/api/jobs", "/healthz", "/metrics"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_nothing_but_reading_is_allowed(web: Web, path: str, method: str) -> None:
+def test_nothing_but_reading_is_allowed(web: WebServer, path: str, method: str) -> None:
     answer = web.get(path, method=method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET,HEAD")
     assert "Pages can be read, and nothing else" in answer.text
 
 
-def test_head_is_answered_as_get_without_the_page(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, **ENDED)
+def test_head_is_answered_as_get_without_the_page(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     for path in (
         "/",
         f"/jobs/{job_id}",
@@ -288,7 +288,7 @@ def test_head_is_answered_as_get_without_the_page(web: Web, jobs: Jobs) -> None:
         *(("/?state=odd", 400), ("/?limit=0", 400), ("/?limit=x", 400), ("/?after=x", 400), ("/jobs/a?before=x", 404)),
     ],
 )
-def test_what_cannot_be_shown_is_told_in_a_sentence(web: Web, path: str, status: int) -> None:
+def test_what_cannot_be_shown_is_told_in_a_sentence(web: WebServer, path: str, status: int) -> None:
     answer = web.get(path)
     assert answer.status == status
     sentence = re.search(r'data-status="\d+">([^<]+)</p>', answer.text)
@@ -301,8 +301,8 @@ def test_what_cannot_be_shown_is_told_in_a_sentence(web: Web, path: str, status:
 # -- hostile data ---------------------------------------------------------------------------------------------------
 
 
-def test_a_hash_that_is_none_breaks_no_page(web: Web, jobs: Jobs, redis: Redis) -> None:
-    other, empty, good = new_id(), new_id(), jobs.add(new_id(), NOW, **ENDED)
+def test_a_hash_that_is_none_breaks_no_page(web: WebServer, jobs: JobWriter, redis: Redis) -> None:
+    other, empty, good = new_id(), new_id(), jobs.add(new_id(), NOW, **FINAL_FIELDS)
     redis.data.set(f"tinyci:job:{other}", "a string")
     redis.data.set(f"tinyci:log:{good}", "a string")
     redis.data.zadd("tinyci:jobs", {other: NOW, empty: NOW, "<script>": NOW, "x" * 5000: NOW})
@@ -315,15 +315,17 @@ def test_a_hash_that_is_none_breaks_no_page(web: Web, jobs: Jobs, redis: Redis) 
         assert web.get(f"/jobs/{job_id}").status == 404
 
 
-def test_bytes_that_are_no_text_are_shown_and_given_back(web: Web, jobs: Jobs) -> None:
-    job_id = jobs.add(new_id(), NOW, pusher="\udcff", **ENDED)
+def test_bytes_that_are_no_text_are_shown_and_given_back(web: WebServer, jobs: JobWriter) -> None:
+    job_id = jobs.add(new_id(), NOW, pusher="\udcff", **FINAL_FIELDS)
     jobs.log(job_id, "caf\udce9")
     assert "caf\\xe9" in web.get(f"/jobs/{job_id}").text
     assert web.get(f"/jobs/{job_id}/output.txt").body == b"caf\xe9\n"
     assert web.get(f"/api/jobs/{job_id}/output").json["lines"] == [{"number": 1, "text": "caf\\udce9"}]
 
 
-def test_lines_and_fields_of_many_megabytes_leave_a_page_that_can_be_used(web: Web, jobs: Jobs, redis: Redis) -> None:
+def test_lines_and_fields_of_many_megabytes_leave_a_page_that_can_be_used(
+    web: WebServer, jobs: JobWriter, redis: Redis
+) -> None:
     job_id = jobs.add(new_id(), NOW, reason="r" * 3_000_000, pusher="p" * 3_000_000)
     jobs.log(job_id, *("x" * 1_000_000 for _ in range(30)))
     for path in (f"/jobs/{job_id}", "/", "/repos/web", "/api/jobs"):
@@ -358,29 +360,29 @@ TEXTS |= st.text(max_size=10)
     fields=st.dictionaries(FIELDS, TEXTS, max_size=6),
 )
 def test_no_request_and_no_hash_is_answered_with_a_defect(
-    web: Web, redis: Redis, pieces: list[str], query: list[tuple[str, str]], fields: dict[str, str]
+    web: WebServer, redis: Redis, pieces: list[str], query: list[tuple[str, str]], fields: dict[str, str]
 ) -> None:
     job_id = new_id()
     if fields:
         redis.data.hset(f"tinyci:job:{job_id}", mapping=fields)
     redis.data.zadd("tinyci:jobs", {job_id: NOW})
     names = {"JOB": job_id, "JOB-": job_id[:6]}
-    path = "/" + "/".join(_sendable(names.get(piece, piece)) for piece in pieces)
-    path += "?" + "&".join(f"{name}={_sendable(value)}" for name, value in query)
+    path = "/" + "/".join(_quote(names.get(piece, piece)) for piece in pieces)
+    path += "?" + "&".join(f"{name}={_quote(value)}" for name, value in query)
     method = "HEAD" if "events" in pieces else "GET"  # else it goes on
-    for asked in (path, "/", "/repos", "/api/jobs", f"/jobs/{job_id}", "/metrics"):
-        answer = web.get(asked, method=method)
-        assert answer.status in (200, 302, 304, 400, 404), (asked, answer.status, answer.text)
+    for url in (path, "/", "/repos", "/api/jobs", f"/jobs/{job_id}", "/metrics"):
+        answer = web.get(url, method=method)
+        assert answer.status in (200, 302, 304, 400, 404), (url, answer.status, answer.text)
 
 
-def _sendable(text: str) -> str:
-    """As http.client takes it: bytes beyond ASCII and blanks are sent as they are in a URL."""
+def _quote(text: str) -> str:
+    """Quote what http.client refuses in a URL: bytes beyond ASCII, and blanks."""
     plain = {chr(code) for code in range(0x21, 0x7F)} - set("?#")
     return "".join(char if char in plain else quote(char, errors="surrogatepass") for char in text)
 
 
-def test_nothing_is_ever_written(web: Web, jobs: Jobs, redis: Redis) -> None:
-    job_id = jobs.add(new_id(), NOW, **ENDED)
+def test_nothing_is_ever_written(web: WebServer, jobs: JobWriter, redis: Redis) -> None:
+    job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.log(job_id, "line")
     redis.data.config_resetstat()
     for path in ("/", "/repos", "/repos/web", f"/jobs/{job_id}", "/api/jobs", "/metrics", f"/jobs/{job_id}/output.txt"):
@@ -402,11 +404,11 @@ def test_it_can_be_run_by_hand(redis: Redis, tmp_path: Path) -> None:
             connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.0 200 OK")
         web.terminate()
-        assert web.ended() == (0, "")
+        assert web.wait() == (0, "")
 
 
 def test_without_a_place_to_listen_it_says_so(redis: Redis, tmp_path: Path) -> None:
     with running(tmp_path, redis, "--listen", "nowhere") as web:
-        status, said = web.ended()
+        status, stderr = web.wait()
     assert status == 1
-    assert said == "tinyci-web: 'nowhere' is no place to listen at: expected HOST:PORT or the path of a socket\n"
+    assert stderr == "tinyci-web: 'nowhere' is no place to listen at: expected HOST:PORT or the path of a socket\n"

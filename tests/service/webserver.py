@@ -20,11 +20,12 @@ from tinyci.model.timestamp import stamp
 
 
 @dataclass
-class Answer:
-    """What came of a request."""
+class Response:
+    """The response to a request."""
 
     status: int
     headers: Mapping[str, str]
+    """Names in lower case."""
     body: bytes
 
     @property
@@ -36,21 +37,21 @@ class Answer:
         return json.loads(self.body)
 
 
-class Web:
-    """One process."""
+class WebServer:
+    """A process of tinyci-web, and the socket that outlives it."""
 
     def __init__(self, directory: Path, redis: Redis, *arguments: str) -> None:
         (directory / "redis-password").write_text("secret-web\n")
         (directory / "tinyci.toml").write_text(f'[redis]\nsocket = "{redis.socket}"\n')
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port: int = self._listening.getsockname()[1]
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
         self._environment = {**os.environ, "TINYCI_ETC": str(directory), "CREDENTIALS_DIRECTORY": str(directory)}
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """As systemd does when somebody connects: whoever came before waits in the socket's backlog."""
-        fd = self._listening.fileno()
+        """Start as systemd does at the first connection: earlier clients wait in the socket's backlog."""
+        fd = self._socket.fileno()
         shell = f'exec 3<&{fd} {fd}<&-; LISTEN_PID=$$ LISTEN_FDS=1 exec setpriv --pdeathsig KILL -- "$@"'
         command = [sys.executable, "-m", "tinyci.web.main", *self._arguments]
         self._process = subprocess.Popen(
@@ -63,20 +64,20 @@ class Web:
         return self._process.pid
 
     def memory(self) -> float:
-        """MiB that it has resident."""
-        found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
-        assert found
-        return int(found[1]) / 1024
+        """Resident memory in MiB."""
+        match = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        assert match
+        return int(match[1]) / 1024
 
     def terminate(self) -> None:
         assert self._process
         self._process.terminate()
 
-    def ended(self) -> tuple[int, str]:
-        """Await its end; its status and what it said."""
+    def wait(self) -> tuple[int, str]:
+        """Wait for its end; return its status and its standard error."""
         assert self._process and self._process.stderr
-        said = self._process.stderr.read().decode()
-        return self._process.wait(LIMIT), said
+        stderr = self._process.stderr.read().decode()
+        return self._process.wait(LIMIT), stderr
 
     def close(self) -> None:
         if self._process:
@@ -84,29 +85,29 @@ class Web:
             self._process.wait(LIMIT)
             assert self._process.stderr
             self._process.stderr.close()
-        self._listening.close()
+        self._socket.close()
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        """One request over a connection of its own."""
+    def get(self, path: str, method: str = "GET", **headers: str) -> Response:
+        """Send one request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
         try:
             connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-            answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            reply = connection.getresponse()
+            return Response(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
         finally:
             connection.close()
 
-    def until(self, path: str, status: int) -> Answer:
-        """Ask until it is answered so."""
+    def get_until(self, path: str, status: int) -> Response:
+        """Send requests until one is answered with that status."""
         end = time.monotonic() + LIMIT
-        while (answer := self.get(path)).status != status:
-            assert time.monotonic() < end, f"{path} is still answered with {answer.status}: {answer.text}"
-        return answer
+        while (response := self.get(path)).status != status:
+            assert time.monotonic() < end, f"{path} is still answered with {response.status}: {response.text}"
+        return response
 
 
 @contextmanager
-def running(directory: Path, redis: Redis, *arguments: str) -> Iterator[Web]:
-    web = Web(directory, redis, *arguments)
+def running(directory: Path, redis: Redis, *arguments: str) -> Iterator[WebServer]:
+    web = WebServer(directory, redis, *arguments)
     try:
         web.start()
         yield web
@@ -114,8 +115,8 @@ def running(directory: Path, redis: Redis, *arguments: str) -> Iterator[Web]:
         web.close()
 
 
-class Stream:
-    """A follower, as a browser's EventSource is one."""
+class EventStream:
+    """A follower, like a browser's EventSource."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -124,11 +125,11 @@ class Stream:
         self.last_id = ""
 
     @classmethod
-    async def open(cls, web: Web, path: str, last_id: str = "", limit: int = 1 << 20) -> "Stream":
+    async def open(cls, web: WebServer, path: str, last_id: str = "", limit: int = 1 << 20) -> "EventStream":
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=limit)
-        # Without chunks, so that what comes is the stream itself.
-        again = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: test\r\n{again}\r\n".encode())
+        # Without chunks, so that the connection carries the stream itself.
+        last_event = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: test\r\n{last_event}\r\n".encode())
         stream = cls(reader, writer)
         async with asyncio.timeout(LIMIT):
             stream.headers = await reader.readuntil(b"\r\n\r\n")
@@ -138,8 +139,8 @@ class Stream:
     def status(self) -> int:
         return int(self.headers.split(b" ")[1])
 
-    async def event(self) -> tuple[str, Any] | None:
-        """The next one; None when the stream has ended."""
+    async def next_event(self) -> tuple[str, Any] | None:
+        """The name and the data of the next event; None when the stream has ended."""
         while True:
             try:
                 async with asyncio.timeout(LIMIT):
@@ -153,38 +154,38 @@ class Stream:
                 return lines["event"], json.loads(lines["data"])
 
     async def events(self) -> AsyncIterator[tuple[str, Any]]:
-        while (event := await self.event()) is not None:
+        while (event := await self.next_event()) is not None:
             yield event
 
-    async def until(self, name: str) -> Any:
+    async def next_data(self, name: str) -> Any:
         """The data of the next event of that name."""
-        async for found, data in self.events():
-            if found == name:
+        async for event_name, data in self.events():
+            if event_name == name:
                 return data
         raise AssertionError(f"the stream ended without an event {name}")
 
-    async def lines(self, count: int) -> list[tuple[int, str]]:
-        """So many lines of output."""
-        found: list[tuple[int, str]] = []
-        while len(found) < count:
-            for number, spans in await self.until("lines"):
-                found.append((number, "".join(text for _, text in spans)))
-        return found
+    async def next_lines(self, count: int) -> list[tuple[int, str]]:
+        """The next lines of output, at least that many, by number."""
+        lines: list[tuple[int, str]] = []
+        while len(lines) < count:
+            for number, spans in await self.next_data("lines"):
+                lines.append((number, "".join(text for _, text in spans)))
+        return lines
 
     def close(self) -> None:
         self._writer.transport.abort()
 
 
-class Jobs:
-    """Writes to Redis what the hook and the daemon write."""
+class JobWriter:
+    """Writes to Redis as the hook and the daemon do."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def add(self, job_id: str, at: float, **fields: str) -> str:
-        given = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": stamp(at), **fields}
-        self._redis.data.hset(f"tinyci:job:{job_id}", mapping=given)
-        self._redis.data.zadd("tinyci:jobs", {job_id: at})
+    def add(self, job_id: str, time: float, **fields: str) -> str:
+        defaults = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": stamp(time)}
+        self._redis.data.hset(f"tinyci:job:{job_id}", mapping=defaults | fields)
+        self._redis.data.zadd("tinyci:jobs", {job_id: time})
         return job_id
 
     def change(self, job_id: str, **fields: str) -> None:

@@ -14,8 +14,9 @@ from tinyci.model import repo, settings, timespan
 from tinyci.model.repo import Repo
 from tinyci.model.state import FINAL, State
 from tinyci.store.viewer import StoreViewer
-from tinyci.web.app import Activity, application
-from tinyci.web.live import Live
+from tinyci.web.activity import Activity
+from tinyci.web.app import application
+from tinyci.web.followers import Followers
 from tinyci.web.main import parser as web_parser
 
 TREE = Path(__file__).parents[2]
@@ -199,7 +200,7 @@ def test_the_page_has_every_option_of_tinyci_web_and_no_other() -> None:
 
 async def test_the_page_has_every_address_of_tinyci_web_and_no_other() -> None:
     archive = StoreViewer("/nowhere", "web", "")
-    app = application(archive, Live(archive), Activity())
+    app = application(archive, Followers(archive), Activity())
     served = {resource.canonical for resource in app.router.resources()} - {"/static/{name}"}
     part = WEB.partition("# ADDRESSES")[2].partition("Anything but GET")[0]
     terms = "".join(re.findall(r"^\*\*/.*$", part, re.MULTILINE))

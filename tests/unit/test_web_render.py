@@ -1,4 +1,4 @@
-"""Whatever the hash of a job holds, its pages are pages: no exception, and no markup that came from data."""
+"""Pages, JSON and figures of any data: no exception, and no markup out of data."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +18,7 @@ from tinyci.web.jobview import FIELD_NAMES, JobView
 from tinyci.web.listing import GROUPS, Query, QueryError, page
 from tinyci.web.render import Renderer, root
 from tinyci.web.repostatus import newest, repo_statuses
-from tinyci.web.responses import json_of
+from tinyci.web.responses import json_response
 
 ID = "0d313b1e-cca8-41ec-8c59-67453021b8a9"
 RENDERER = Renderer(Assets())
@@ -41,7 +41,7 @@ HOSTILE = st.sampled_from(
 )
 HASHES = st.dictionaries(st.sampled_from(FIELD_NAMES), HOSTILE | st.text(max_size=20))
 IDS = st.just(ID) | HOSTILE | st.text(max_size=40)
-KEPT = st.lists(st.tuples(IDS, st.none() | HASHES, st.floats(0, 2e9)), max_size=6)
+ENTRIES = st.lists(st.tuples(IDS, st.none() | HASHES, st.floats(0, 2e9)), max_size=6)
 
 
 class Outline(HTMLParser):
@@ -64,8 +64,8 @@ class Outline(HTMLParser):
         self.words.append(data)
 
 
-def outline(template: str, **given: object) -> Outline:
-    text = RENDERER.html(template, "/jobs/x", **given)
+def outline(template: str, **values: object) -> Outline:
+    text = RENDERER.html(template, "/jobs/x", **values)
     text.encode()
     return Outline(text)
 
@@ -84,13 +84,13 @@ def job_page(fields: dict[str, str] | None, lines: list[str]) -> Outline:
         earlier=1,
         before=None,
         is_tail=False,
-        said=[ansi.spans(line) for line in lines],
+        unit_lines=[ansi.spans(line) for line in lines],
     )
 
 
-def shelf(given: list[tuple[str, dict[str, str] | None, float]]) -> list[IndexedJob]:
-    kept = [IndexedJob(JobView(job_id, fields, indexed), indexed, job_id) for job_id, fields, indexed in given]
-    return sorted(kept, key=lambda each: (each.time, each.id), reverse=True)
+def index_of(entries: list[tuple[str, dict[str, str] | None, float]]) -> list[IndexedJob]:
+    index = [IndexedJob(JobView(job_id, fields, time), time, job_id) for job_id, fields, time in entries]
+    return sorted(index, key=lambda each: (each.time, each.id), reverse=True)
 
 
 ALLOWED = {"a", "abbr", "body", "button", "caption", "datalist", "dd", "div", "dl", "dt", "footer", "form", "h1", "h2"}
@@ -99,49 +99,49 @@ ALLOWED |= {"p", "rect", "script", "section", "select", "span", "svg", "table", 
 ALLOWED |= {"title", "tr"}
 
 
-def check(found: Outline, own: str = ID) -> None:
-    assert {tag for tag, *_ in found.tags} <= ALLOWED
-    attributes = {name for _, *names in found.tags for name in names}
+def check(page_outline: Outline, own: str = ID) -> None:
+    assert {tag for tag, *_ in page_outline.tags} <= ALLOWED
+    attributes = {name for _, *names in page_outline.tags for name in names}
     assert not {name for name in attributes if name.startswith("on") or name in ("style", "srcdoc")}
-    assert sum(tag == "script" for tag, *_ in found.tags) <= 1
-    for link in found.links:
+    assert sum(tag == "script" for tag, *_ in page_outline.tags) <= 1
+    for link in page_outline.links:
         assert link == "#main" or link.startswith(("../", "./", own)), link
 
 
 @given(HASHES | st.none(), st.lists(HOSTILE | st.text(max_size=20), max_size=3))
 @example({"state": "rolled-back", "restart_started": "2026-01-01T00:00:00.000000Z"}, [])
 def test_any_hash_and_any_output_is_a_page(fields: dict[str, str] | None, lines: list[str]) -> None:
-    found = job_page(fields, lines)
-    check(found)
-    text = "".join(found.words)
+    page_outline = job_page(fields, lines)
+    check(page_outline)
+    text = "".join(page_outline.words)
     for line in lines:
         assert ansi.text(line).strip() in text
 
 
-@given(KEPT)
-def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None, float]]) -> None:
-    kept = shelf(given)
+@given(ENTRIES)
+def test_any_list_of_jobs_is_a_page(entries: list[tuple[str, dict[str, str] | None, float]]) -> None:
+    index = index_of(entries)
     check(
         outline(
             "jobs.html",
             query=Query(),
-            page=page(kept, Query()),
-            repos=sorted({each.job.repo for each in kept}),
+            page=page(index, Query()),
+            repos=sorted({each.job.repo for each in index}),
             groups=tuple(GROUPS),
             newer=None,
             older="?after=x",
         )
     )
-    found = repo_statuses(kept)
-    check(outline("repos.html", repos=list(found.values())))
-    for name, one in found.items():
+    statuses = repo_statuses(index)
+    check(outline("repos.html", repos=list(statuses.values())))
+    for name, status in statuses.items():
         check(
             outline(
                 "repo.html",
-                repo=one,
+                repo=status,
                 query=Query(repo=name),
-                page=page(kept, Query(repo=name)),
-                trend=trend.trend(one.jobs),
+                page=page(index, Query(repo=name)),
+                trend=trend.trend(status.jobs),
                 width=trend.WIDTH,
                 height=trend.HEIGHT,
                 newer=None,
@@ -151,13 +151,13 @@ def test_any_list_of_jobs_is_a_page(given: list[tuple[str, dict[str, str] | None
         )
 
 
-@given(KEPT)
-def test_any_list_of_jobs_is_json_and_figures(given: list[tuple[str, dict[str, str] | None, float]]) -> None:
-    kept = shelf(given)
-    body = json_of([as_json(each.job) for each in kept]).body
+@given(ENTRIES)
+def test_any_list_of_jobs_is_json_and_figures(entries: list[tuple[str, dict[str, str] | None, float]]) -> None:
+    index = index_of(entries)
+    body = json_response([as_json(each.job) for each in index]).body
     assert isinstance(body, bytes)
-    assert len(json.loads(body)) == len(kept)
-    metrics.Figures(kept, Counts(1, None, False), 1, 1).text().decode()
+    assert len(json.loads(body)) == len(index)
+    metrics.Figures(index, Counts(1, None, False), 1, 1).text().decode()
 
 
 @given(HOSTILE | st.text(max_size=60), HOSTILE | st.text(max_size=20))
@@ -166,15 +166,15 @@ def test_a_badge_says_what_it_is_of_whatever_that_is(label: str, state: str) -> 
     picture = ElementTree.fromstring(badge.svg(job.repo, job.state, job.kind))
     title = picture.find("{http://www.w3.org/2000/svg}title")
     assert title is not None
-    assert title.text == f"{shown(job.repo)}: {shown(job.state)}".replace("\r\n", "\n")
+    assert title.text == f"{shorten(job.repo)}: {shorten(job.state)}".replace("\r\n", "\n")
     assert {each.tag.rpartition("}")[2] for each in picture.iter()} == {"svg", "title", "rect", "path", "g", "text"}
 
 
-def shown(text: str) -> str:
+def shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-# -- what is told of a job ------------------------------------------------------------------------------------------
+# -- one job -------------------------------------------------------------------------------------------------------
 
 
 def stages_of(**fields: str) -> list[str]:
@@ -185,7 +185,7 @@ AT = "2026-01-01T00:00:00.000000Z"
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "statuses"),
     [
         ({"repo": "web"}, "now waiting waiting waiting skipped"),
         ({"state": "building", "build_started": AT}, "done now waiting waiting skipped"),
@@ -203,26 +203,26 @@ AT = "2026-01-01T00:00:00.000000Z"
         ({"state": "rolling-back", "restart_started": AT, "failure": "x"}, "done done failed done now"),
     ],
 )
-def test_stages_say_how_far_a_job_is(fields: dict[str, str], told: str) -> None:
-    assert " ".join(each.partition(" ")[2] for each in stages_of(**fields)) == told
+def test_stages_say_how_far_a_job_is(fields: dict[str, str], statuses: str) -> None:
+    assert " ".join(each.partition(" ")[2] for each in stages_of(**fields)) == statuses
 
 
 def test_stages_of_a_success_are_those_that_there_were() -> None:
-    built = {"state": "succeeded", "created": AT, "started": AT, "build_duration": "12.34"}
-    assert stages_of(**built) == ["queue done", "build done", "restart skipped", "verify skipped", "rollback skipped"]
-    lengths = [stage.took for stage in stages(JobView(ID, built))]
+    fields = {"state": "succeeded", "created": AT, "started": AT, "build_duration": "12.34"}
+    assert stages_of(**fields) == ["queue done", "build done", "restart skipped", "verify skipped", "rollback skipped"]
+    lengths = [stage.took for stage in stages(JobView(ID, fields))]
     assert lengths == ["0.0 s", "12.3 s", "", "", ""]
 
 
 def job(number: int, state: str = State.SUCCEEDED, repo: str = "web", **fields: str) -> IndexedJob:
     time = 1_000_000 + number
     stamp = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000000Z"
-    given = {"repo": repo, "ref": "refs/heads/main", "state": state, "started": stamp, "finished": stamp, **fields}
-    return IndexedJob(JobView(f"{number:08}-cca8-41ec-8c59-67453021b8a9", given), time, f"{number:08}")
+    defaults = {"repo": repo, "ref": "refs/heads/main", "state": state, "started": stamp, "finished": stamp}
+    return IndexedJob(JobView(f"{number:08}-cca8-41ec-8c59-67453021b8a9", defaults | fields), time, f"{number:08}")
 
 
-def runs(*kept: IndexedJob) -> tuple[str, bool]:
-    one = repo_statuses(kept)["web"]
+def runs(*index: IndexedJob) -> tuple[str, bool]:
+    one = repo_statuses(index)["web"]
     return (one.running.short if one.running else "", bool(one.doubt))
 
 
@@ -239,10 +239,10 @@ def test_a_rollback_leaves_what_ran_and_half_a_restart_leaves_a_doubt() -> None:
 
 
 def test_the_newest_that_tells_is_found_by_ref() -> None:
-    kept = [job(3, "cancelled"), job(2, "failed", ref="refs/tags/v1"), job(1)]
-    found = [newest(kept, "web", ref) for ref in ("", "main", "refs/tags/v1", "v2")]
-    assert [each and each.short for each in found] == ["00000002", "00000001", "00000002", None]
-    assert newest(kept, "api", "") is None
+    index = [job(3, "cancelled"), job(2, "failed", ref="refs/tags/v1"), job(1)]
+    jobs = [newest(index, "web", ref) for ref in ("", "main", "refs/tags/v1", "v2")]
+    assert [each and each.short for each in jobs] == ["00000002", "00000001", "00000002", None]
+    assert newest(index, "api", "") is None
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
@@ -251,57 +251,57 @@ def test_the_newest_that_tells_is_found_by_ref() -> None:
 @given(st.integers(0, 30), st.integers(1, 10))
 @settings(max_examples=50)
 def test_pages_have_each_job_once_in_order(count: int, limit: int) -> None:
-    kept = [job(number) for number in reversed(range(count))]
-    seen: list[str] = []
-    back: list[str | None] = []
+    index = [job(number) for number in reversed(range(count))]
+    ids: list[str] = []
+    newer: list[str | None] = []
     query = Query(limit=limit)
     while True:
-        shown = page(kept, query)
-        seen += [job.short for job in shown.jobs]
-        back.append(shown.newer)
-        if shown.older is None:
+        jobs_page = page(index, query)
+        ids += [job.short for job in jobs_page.jobs]
+        newer.append(jobs_page.newer)
+        if jobs_page.older is None:
             break
-        query = query.at(shown.older)
-    assert seen == [each.job.short for each in kept]
-    assert back[0] is None
-    if len(back) > 2:
-        assert page(kept, Query(limit=limit).at(back[2] or "")) == page(kept, Query(limit=limit).at(back[2] or ""))
-        assert page(kept, Query(limit=limit, after=back[2] or "")).jobs == page(kept, _second(kept, limit)).jobs
+        query = query.at(jobs_page.older)
+    assert ids == [each.job.short for each in index]
+    assert newer[0] is None
+    if len(newer) > 2:
+        assert page(index, Query(limit=limit).at(newer[2] or "")) == page(index, Query(limit=limit).at(newer[2] or ""))
+        assert page(index, Query(limit=limit, after=newer[2] or "")).jobs == page(index, _second(index, limit)).jobs
 
 
-def _second(kept: list[IndexedJob], limit: int) -> Query:
-    return Query(limit=limit, after=page(kept, Query(limit=limit)).older or "")
+def _second(index: list[IndexedJob], limit: int) -> Query:
+    return Query(limit=limit, after=page(index, Query(limit=limit)).older or "")
 
 
 def test_a_page_stays_where_it_is_while_jobs_come_and_go() -> None:
-    kept = [job(number) for number in reversed(range(10))]
-    query = Query(limit=3, after=page(kept, Query(limit=3)).older or "")
-    shown = page(kept, query).jobs
-    assert page([job(11), job(10), *kept], query).jobs == shown
-    assert page([each for each in kept if each.id != "00000007"], query).jobs == shown, "the job before it is gone"
+    index = [job(number) for number in reversed(range(10))]
+    query = Query(limit=3, after=page(index, Query(limit=3)).older or "")
+    jobs = page(index, query).jobs
+    assert page([job(11), job(10), *index], query).jobs == jobs
+    assert page([each for each in index if each.id != "00000007"], query).jobs == jobs, "the job before it is gone"
 
 
 def test_filters_take_what_matches_all_of_them() -> None:
-    kept = [job(4, "building"), job(3, "failed", repo="api"), job(2, "failed", ref="refs/tags/v1"), job(1, "failed")]
+    index = [job(4, "building"), job(3, "failed", repo="api"), job(2, "failed", ref="refs/tags/v1"), job(1, "failed")]
 
-    def found(**given: str) -> list[str]:
-        return [job.short[-1] for job in page(kept, Query.parse(given)).jobs]
+    def ids(**parameters: str) -> list[str]:
+        return [job.short[-1] for job in page(index, Query.parse(parameters)).jobs]
 
-    assert found(repo="web", state="failed") == ["2", "1"]
-    assert found(ref="main", state="unsuccessful") == ["3", "1"]
-    assert found(ref="refs/tags/v1") == ["2"]
-    assert found(state="live") == ["4"]
-    assert found(repo="none") == []
+    assert ids(repo="web", state="failed") == ["2", "1"]
+    assert ids(ref="main", state="unsuccessful") == ["3", "1"]
+    assert ids(ref="refs/tags/v1") == ["2"]
+    assert ids(state="live") == ["4"]
+    assert ids(repo="none") == []
 
 
 @given(st.dictionaries(st.sampled_from(["repo", "ref", "state", "limit", "after"]), HOSTILE | st.text(max_size=10)))
-def test_a_query_is_understood_or_refused_with_a_sentence(given: dict[str, str]) -> None:
+def test_a_query_is_understood_or_refused_with_a_sentence(parameters: dict[str, str]) -> None:
     try:
-        shown = page([job(1), job(2)], Query.parse(given))
+        jobs_page = page([job(1), job(2)], Query.parse(parameters))
     except QueryError as error:
         assert 10 < len(str(error)) < 300
     else:
-        assert len(shown.jobs) <= 2
+        assert len(jobs_page.jobs) <= 2
 
 
 def test_links_lead_to_the_root_from_any_depth() -> None:

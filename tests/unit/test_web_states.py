@@ -60,7 +60,7 @@ def test_a_page_shows_the_state_with_its_sign_in_the_looks_of_its_kind(state: St
         earlier=None,
         before=None,
         is_tail=False,
-        said=[],
+        unit_lines=[],
     )
     row = TABLE[state]
     assert f'class="state {row.kind}" data-state="{state}"' in text

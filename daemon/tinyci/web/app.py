@@ -1,75 +1,57 @@
-"""The application: which request is answered by what."""
+"""The application: the handler of each address."""
 
-import time
 from contextlib import suppress
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tinyci.store.viewer import Counts, StoreViewer, ViewerError
+from tinyci.web.activity import Activity
 from tinyci.web.api import JsonApi
 from tinyci.web.assets import Assets
+from tinyci.web.errors import error_responses
+from tinyci.web.followers import Followers
 from tinyci.web.jobcache import IndexedJob, JobCache
-from tinyci.web.live import Live
+from tinyci.web.joblookup import JobLookup
 from tinyci.web.metrics import Figures
 from tinyci.web.pages import Pages
 from tinyci.web.render import Renderer
-from tinyci.web.responses import Handler, HttpError, add_headers, errors
+from tinyci.web.responses import Handler, HttpError, add_headers
 from tinyci.web.streams import Streams
 
 
-class Activity:
-    """Requests that are being answered, and when the last one was."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self._last = time.monotonic()
-
-    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.requests += 1
-        try:
-            return await handler(request)
-        finally:
-            self.requests -= 1
-            self._last = time.monotonic()
-
-    @property
-    def rested(self) -> float:
-        """Seconds since the last request; 0 while there is one."""
-        return 0.0 if self.requests else time.monotonic() - self._last
-
-
-def application(archive: StoreViewer, live: Live, activity: Activity) -> web.Application:
+def application(viewer: StoreViewer, followers: Followers, activity: Activity) -> web.Application:
     assets = Assets()
     renderer = Renderer(assets)
-    shelf = JobCache(archive)
-    pages = Pages(archive, shelf, renderer)
-    api = JsonApi(archive, shelf, pages)
-    streams = Streams(archive, live, pages)
+    cache = JobCache(viewer)
+    lookup = JobLookup(viewer, cache)
+    pages = Pages(viewer, cache, lookup, renderer)
+    api = JsonApi(viewer, cache, lookup)
+    streams = Streams(viewer, followers, lookup)
 
     async def static(request: web.Request) -> web.Response:
-        asset = assets.served.get(request.match_info["name"])
+        asset = assets.by_name.get(request.match_info["name"])
         if asset is None:
             raise HttpError(404, "There is no such page.")
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return web.Response(body=asset.content, content_type=asset.type, charset="utf-8", headers=headers)
 
     async def health(_: web.Request) -> web.Response:
-        await archive.ping()
+        await viewer.ping()
         return web.Response(text="Redis answers.\n")
 
     async def metrics(_: web.Request) -> web.Response:
-        kept: list[IndexedJob] | None = None
+        index: list[IndexedJob] | None = None
         counts: Counts | None = None
-        with suppress(ViewerError):  # which is a figure too
-            kept, counts = await shelf.jobs(), await archive.counts()
-        figures = Figures(kept, counts, live.followers, live.followed)
+        with suppress(ViewerError):  # an outage is a figure too
+            index, counts = await cache.jobs(), await viewer.counts()
+        figures = Figures(index, counts, followers.count, followers.reader_count)
         return web.Response(body=figures.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await activity.count(request, handler)
 
-    app = web.Application(middlewares=[web.middleware(count), errors(renderer)])
+    app = web.Application(middlewares=[web.middleware(count), error_responses(renderer)])
     app.on_response_prepare.append(add_headers)  # type: ignore[arg-type]  # as the library itself documents it
     app.add_routes(
         [

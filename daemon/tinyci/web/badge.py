@@ -13,10 +13,10 @@ _LONGEST = 40
 
 def svg(label: str, state: str, kind: str) -> str:
     """Return a badge with a title that says both texts; any text will do."""
-    left, right = _shorten(label), _shorten(state)
-    left_width, right_width = (round(6.6 * len(text)) for text in (left, right))
+    left_text, right_text = _shorten(label), _shorten(state)
+    left_width, right_width = (round(6.6 * len(text)) for text in (left_text, right_text))
     middle, width = left_width + 14, left_width + right_width + 28
-    title, left, right = escape(f"{left}: {right}"), escape(left), escape(right)
+    title, left_text, right_text = escape(f"{left_text}: {right_text}"), escape(left_text), escape(right_text)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-labelledby="t">'
         f'<title id="t">{title}</title>'
@@ -24,8 +24,8 @@ def svg(label: str, state: str, kind: str) -> str:
         f'<path d="M{middle} 0h{width - middle - 4}a4 4 0 0 1 4 4v12a4 4 0 0 1-4 4H{middle}z" '
         f'fill="{COLOURS.get(kind, COLOUR)}"/>'
         '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" aria-hidden="true">'
-        f'<text x="7" y="14" textLength="{left_width}">{left}</text>'
-        f'<text x="{middle + 7}" y="14" textLength="{right_width}">{right}</text></g></svg>\n'
+        f'<text x="7" y="14" textLength="{left_width}">{left_text}</text>'
+        f'<text x="{middle + 7}" y="14" textLength="{right_width}">{right_text}</text></g></svg>\n'
     )
 
 

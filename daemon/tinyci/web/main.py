@@ -17,8 +17,9 @@ from tinyci.model.toml import ConfigError
 from tinyci.runtime import service
 from tinyci.store.viewer import StoreViewer
 from tinyci.systemd.sockets import inherited_sockets
-from tinyci.web.app import Activity, application
-from tinyci.web.live import Live
+from tinyci.web.activity import Activity
+from tinyci.web.app import application
+from tinyci.web.followers import Followers
 
 log = logging.getLogger("tinyci.web")
 
@@ -33,16 +34,16 @@ class WebError(Exception):
 async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: float) -> None:
     """Serve until SIGTERM, or until there was no request for `idle_exit` seconds, if that is not 0."""
     stop = service.stop_event()
-    activity, live = Activity(), Live(viewer)
+    activity, followers = Activity(), Followers(viewer)
     # With it, the end of a follower's connection is noticed at once; aiohttp before 3.9 has no such option, and notices
     # at the next heartbeat.
     has_cancellation = "handler_cancellation" in inspect.signature(web.Server.__init__).parameters
     options = {"handler_cancellation": True} if has_cancellation else {}
-    runner = web.AppRunner(application(viewer, live, activity), access_log=None, handle_signals=False, **options)
+    runner = web.AppRunner(application(viewer, followers, activity), access_log=None, handle_signals=False, **options)
     await runner.setup()
     notifier = service.Notifier()
     async with asyncio.TaskGroup() as group:
-        readers = group.create_task(live.run(stop))
+        readers = group.create_task(followers.run(stop))
         for each in sockets:
             await web.SockSite(runner, each).start()
         notifier.notify("READY=1", f"STATUS=tinyci-web {__version__} serves")
@@ -60,7 +61,7 @@ async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: fl
 async def _wait_until_idle(activity: Activity, idle_exit: float, stop: asyncio.Event) -> None:
     """Wait until `stop`, or until there was no request for `idle_exit` seconds, if that is not 0."""
     while not stop.is_set():
-        rest = idle_exit - activity.rested
+        rest = idle_exit - activity.idle_seconds
         if idle_exit and rest <= 0:
             log.info("no request for %g s; the next one starts tinyci-web again", idle_exit)
             return

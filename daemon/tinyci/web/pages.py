@@ -1,4 +1,4 @@
-"""The pages that people see."""
+"""Pages for people: HTML and badges."""
 
 import asyncio
 import hashlib
@@ -9,112 +9,112 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
-from tinyci.store.viewer import Fields, Line, StoreViewer
+from tinyci.store.viewer import Line, StoreViewer
 from tinyci.web import ansi, badge, jobfacts, trend
 from tinyci.web.jobcache import JobCache
+from tinyci.web.joblookup import JobLookup
 from tinyci.web.jobstages import stages
-from tinyci.web.jobview import FIELD_NAMES, UNKNOWN, JobView
+from tinyci.web.jobview import UNKNOWN, JobView
 from tinyci.web.listing import GROUPS, Query, page
+from tinyci.web.parameters import line_number
 from tinyci.web.render import Renderer
 from tinyci.web.repostatus import newest, repo_statuses
-from tinyci.web.responses import HttpError, not_found
+from tinyci.web.responses import not_found
 
-SHOWN_LINES = 2000
+MAX_LINES = 2000
 """Lines of output on a page."""
 _HISTORY = 25
+"""Jobs on the page of a repo."""
 _AT_A_TIME = 100
-OUTPUT = ("output", "unit_output")
-_HEX = frozenset("0123456789abcdef-")
+"""Lines that are rendered before other requests have their turn."""
 
 
 class Pages:
-    """Handlers of requests for HTML."""
+    """Handlers of requests for pages."""
 
-    def __init__(self, archive: StoreViewer, shelf: JobCache, renderer: Renderer) -> None:
-        self._archive = archive
-        self._shelf = shelf
+    def __init__(self, viewer: StoreViewer, cache: JobCache, lookup: JobLookup, renderer: Renderer) -> None:
+        self._viewer = viewer
+        self._cache = cache
+        self._lookup = lookup
         self._renderer = renderer
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """The list."""
+        """Show the list of jobs."""
         query = Query.parse(request.query)
-        kept = await self._shelf.jobs()
-        shown = page(kept, query)
-        repos = sorted({each.job.repo for each in kept if each.job.repo})
+        index = await self._cache.jobs()
+        jobs_page = page(index, query)
+        repos = sorted({entry.job.repo for entry in index if entry.job.repo})
         return self._html(
-            *(request, "jobs.html"),
+            request,
+            "jobs.html",
             query=query,
-            page=shown,
+            page=jobs_page,
             repos=repos[:500],
             groups=tuple(GROUPS),
-            newer=None if shown.newer is None else query.at(shown.newer).text(),
-            older=None if shown.older is None else query.at(shown.older).text(),
+            newer=None if jobs_page.newer is None else query.at(jobs_page.newer).text(),
+            older=None if jobs_page.older is None else query.at(jobs_page.older).text(),
         )
 
     async def job(self, request: web.Request) -> web.StreamResponse:
-        """One job, with the end of its output, or with some before a line."""
-        job_id = await self.found(request)
+        """Show one job, with the end of its output, or with the lines before a number."""
+        job_id = await self._lookup.job_id(request)
         if job_id != request.match_info["job"]:
             raise web.HTTPFound(quote(job_id) + (f"?{request.query_string}" if request.query_string else ""))
-        fields = await job_fields(self._archive, job_id)
+        fields = await self._lookup.fields(job_id)
         job = JobView(job_id, fields)
-        before = number(request, "before")
-        lines = await self._archive.lines_before(job_id, before, SHOWN_LINES)
+        before = line_number(request, "before")
+        lines = await self._viewer.lines_before(job_id, before, MAX_LINES)
         tail: Sequence[Line] = ()
-        if not lines and before is None:  # its log is gone, or there never was one
-            tail = tuple(enumerate(fields.get("output", "").splitlines()[-SHOWN_LINES:], 1))
-        shown = []
-        for place, (number_, line) in enumerate(lines or tail):
-            if place % _AT_A_TIME == 0:
-                await asyncio.sleep(0)  # others want an answer too
-            shown.append((number_, ansi.spans(line)))
+        if not lines and before is None:  # the log is forgotten, or there never was one
+            tail = _last_lines(fields.get("output", ""))
         return self._html(
-            *(request, "job.html"),
+            request,
+            "job.html",
             job=job,
             facts=jobfacts.facts(job),
             times=jobfacts.times(job),
             stages=stages(job),
             title=job.title,
-            lines=shown,
+            lines=await _render(lines or tail),
             last=lines[-1][0] if lines else 0,
             earlier=lines[0][0] if lines and lines[0][0] > 1 else None,
             before=before,
             is_tail=bool(tail),
-            said=[ansi.spans(line) for line in fields.get("unit_output", "").splitlines()[-SHOWN_LINES:]],
+            unit_lines=[ansi.spans(line) for _, line in _last_lines(fields.get("unit_output", ""))],
         )
 
     async def repos(self, request: web.Request) -> web.Response:
-        """Where each repo stands."""
-        return self._html(request, "repos.html", repos=list(repo_statuses(await self._shelf.jobs()).values()))
+        """Show the status of each repo."""
+        return self._html(request, "repos.html", repos=list(repo_statuses(await self._cache.jobs()).values()))
 
     async def repo(self, request: web.Request) -> web.Response:
-        """One repo: what runs, what goes on, how long it takes, its history."""
+        """Show one repo: what runs, what goes on, how long deploys take, its history."""
         name = request.match_info["repo"]
         query = replace(Query.parse(request.query, _HISTORY), repo=name, ref="", state="")
-        kept = await self._shelf.jobs()
-        found = repo_statuses(kept).get(name) if is_name(name) else None
-        if found is None:
+        index = await self._cache.jobs()
+        status = repo_statuses(index).get(name)
+        if status is None:
             raise not_found("No job of such a repo is kept.")
-        shown = page(kept, query)
-        plain = replace(query, repo="")
+        jobs_page = page(index, query)
+        link = replace(query, repo="")
         return self._html(
-            *(request, "repo.html"),
-            repo=found,
+            request,
+            "repo.html",
+            repo=status,
             query=query,
-            page=shown,
-            trend=trend.trend(found.jobs),
+            page=jobs_page,
+            trend=trend.trend(status.jobs),
             width=trend.WIDTH,
             height=trend.HEIGHT,
-            newer=None if shown.newer is None else plain.at(shown.newer).text(_HISTORY),
-            older=None if shown.older is None else plain.at(shown.older).text(_HISTORY),
+            newer=None if jobs_page.newer is None else link.at(jobs_page.newer).text(_HISTORY),
+            older=None if jobs_page.older is None else link.at(jobs_page.older).text(_HISTORY),
         )
 
     async def badge(self, request: web.Request) -> web.Response:
-        """What came last of a repo, or of one of its refs, as a picture for other pages."""
+        """Show the last state of a repo, or of one of its refs, as a picture for pages elsewhere."""
         name, ref = request.match_info["repo"], request.query.get("ref", "")
-        job = newest(await self._shelf.jobs(), name, ref) if is_name(name) else None
+        job = newest(await self._cache.jobs(), name, ref) if is_name(name) else None
         state, kind = (job.state, job.kind) if job else (UNKNOWN, UNKNOWN)
         content = badge.svg(name if is_name(name) else "tinyci", state, kind).encode()
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
@@ -126,40 +126,20 @@ class Pages:
             body=content, status=200 if job else 404, content_type="image/svg+xml", charset="utf-8", headers=headers
         )
 
-    async def found(self, request: web.Request) -> str:
-        """The whole id of the job that a request names by its beginning. Raises Wrong."""
-        named = request.match_info["job"]
-        if is_id(named):
-            return named
-        if not named or len(named) > 36 or not _HEX.issuperset(named):
-            raise not_found("There is no such job: expected its id, or the beginning of it.")
-        matching = [job_id for job_id in await self._shelf.ids() if job_id.startswith(named) and is_id(job_id)]
-        if len(matching) > 1:
-            raise HttpError(404, f"{len(matching)} jobs begin with {named}: more of the id is needed.")
-        if not matching:
-            raise not_found(f"No job that is kept begins with {named}.")
-        return matching[0]
-
-    def _html(self, request: web.Request, template: str, **given: Any) -> web.Response:
-        text = self._renderer.html(template, request.rel_url.raw_path, **given)
+    def _html(self, request: web.Request, template: str, **values: Any) -> web.Response:
+        text = self._renderer.html(template, request.rel_url.raw_path, **values)
         return web.Response(text=text, content_type="text/html")
 
 
-async def job_fields(archive: StoreViewer, job_id: str) -> Fields:
-    """What there is of a job. Raises Wrong when there is none, or it is none."""
-    fields = await archive.job(job_id, (*FIELD_NAMES, *OUTPUT))
-    if fields is None:
-        raise not_found(f"What Redis has under the key of job {job_id} is no job.")
-    if not fields:
-        raise not_found(f"There is no job {job_id}, or none any more: ended jobs are kept for a while.")
-    return fields
+def _last_lines(text: str) -> list[Line]:
+    """The last MAX_LINES lines of a field, numbered from 1."""
+    return list(enumerate(text.splitlines()[-MAX_LINES:], 1))
 
 
-def number(request: web.Request, name: str) -> int | None:
-    """A number of a line in a query; None for none. Raises Wrong."""
-    given = request.query.get(name, "")
-    if not given:
-        return None
-    if not (given.isascii() and given.isdecimal() and len(given) < 16):
-        raise HttpError(400, f"{name} is no number of a line.")
-    return int(given)
+async def _render(lines: Sequence[Line]) -> list[tuple[int, list[ansi.Span]]]:
+    numbered_spans = []
+    for place, (number, line) in enumerate(lines):
+        if place % _AT_A_TIME == 0:
+            await asyncio.sleep(0)  # other requests wait too
+        numbered_spans.append((number, ansi.spans(line)))
+    return numbered_spans

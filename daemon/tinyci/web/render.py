@@ -1,4 +1,4 @@
-"""Templates made into pages."""
+"""The renderer of templates."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from tinyci.web.listing import STATES
 
 
 class Renderer:
-    """The templates beside this file."""
+    """Renders the templates beside this file."""
 
     def __init__(self, assets: Assets) -> None:
         self._templates = Environment(
@@ -37,14 +37,14 @@ class Renderer:
             "is_id": is_id,
         }
 
-    def html(self, template: str, path: str, **given: Any) -> str:
-        """A page for the request of that path, from which its links begin."""
+    def html(self, template: str, path: str, **values: Any) -> str:
+        """Render a page; its links begin from the path of the request."""
         now = time.time()
         return self._templates.get_template(template).render(
-            root=root(path), now=now, ago=lambda seconds: text.ago(seconds, now), **given
+            root=root(path), now=now, ago=lambda seconds: text.ago(seconds, now), **values
         )
 
 
 def root(path: str) -> str:
-    """The way from a page to the first one: relative, since a proxy may have all of them under a path of its own."""
+    """The relative URL of the first page: a proxy may have all pages under a path of its own."""
     return "../" * (path.count("/") - 1) or "./"
