@@ -1,4 +1,4 @@
-"""Who may see the pages: the file that the role web writes for Nginx."""
+"""The users of the pages: the file that the role web writes for Nginx."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ def write(file: Path, users: dict[str, object]) -> subprocess.CompletedProcess[s
     return subprocess.run(command, input=json.dumps(users), capture_output=True, text=True, check=False)
 
 
-def right(line: str, password: str) -> bool:
-    """Whether it is the hash of that password, by openssl."""
+def is_hash_of(line: str, password: str) -> bool:
+    """True if the line has the hash of that password, by openssl."""
     _, _, salt, _ = line.split(":", 1)[1].split("$")
     command = ["openssl", "passwd", "-6", "-salt", salt, "-stdin"]
-    done = subprocess.run(command, input=password, capture_output=True, text=True, check=True)
-    return done.stdout.strip() == line.split(":", 1)[1]
+    openssl = subprocess.run(command, input=password, capture_output=True, text=True, check=True)
+    return openssl.stdout.strip() == line.split(":", 1)[1]
 
 
 def test_a_password_becomes_a_hash_once(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_password_becomes_a_hash_once(tmp_path: Path) -> None:
     users: dict[str, object] = {"ann": "a $6$ word: with everything", "bob": HASH}
     assert write(file, users).stdout == "written\n"
     ann, bob = file.read_text().splitlines()
-    assert right(ann, "a $6$ word: with everything")
+    assert is_hash_of(ann, "a $6$ word: with everything")
     assert bob == f"bob:{HASH}"
     assert file.stat().st_mode & 0o777 == 0o640
     again = write(file, users)
@@ -42,9 +42,9 @@ def test_another_password_replaces_it_and_who_is_left_out_is_gone(tmp_path: Path
     write(file, {"ann": "one", "bob": "two"})
     bob = file.read_text().splitlines()[1]
     assert write(file, {"ann": "another", "bob": "two"}).stdout == "written\n"
-    ann, kept = file.read_text().splitlines()
-    assert right(ann, "another")
-    assert kept == bob
+    ann, other = file.read_text().splitlines()
+    assert is_hash_of(ann, "another")
+    assert other == bob
     write(file, {"bob": "two"})
     assert file.read_text() == f"{bob}\n"
 
@@ -62,8 +62,8 @@ def test_another_password_replaces_it_and_who_is_left_out_is_gone(tmp_path: Path
     ],
 )
 def test_what_nginx_would_read_otherwise_is_refused(tmp_path: Path, users: dict[str, object]) -> None:
-    done = write(tmp_path / "users", users)
-    assert done.returncode != 0
-    assert "cannot log in" in done.stderr
-    assert "hunter2" not in done.stderr
+    process = write(tmp_path / "users", users)
+    assert process.returncode != 0
+    assert "cannot log in" in process.stderr
+    assert "hunter2" not in process.stderr
     assert not (tmp_path / "users").exists()

@@ -68,8 +68,8 @@ def test_a_line_is_shown_as_a_terminal_would(line: str, spans: list[ansi.Span]) 
 
 
 def test_a_long_line_is_cut_and_says_so() -> None:
-    *shown, (classes, note) = ansi.spans("x" * 1_000_000)
-    assert sum(len(text) for _, text in shown) == ansi.LONGEST
+    *pieces, (classes, note) = ansi.spans("x" * 1_000_000)
+    assert sum(len(text) for _, text in pieces) == ansi.LONGEST
     assert (classes, note) == ("cut", " … 996000 more characters")
 
 
@@ -89,22 +89,22 @@ def test_nothing_that_a_browser_or_a_terminal_obeys_is_left(line: str) -> None:
 @given(LINES)
 def test_what_nothing_is_written_over_in_is_the_same_both_ways(line: str) -> None:
     """The quick way, for most lines, and the one for all."""
-    kept = ansi._MOVES.sub("", line)
-    if not ansi._MOVES.search(kept):
-        whole = "".join(text for _, text in ansi._in_sequence(kept))
-        assert whole.rstrip(" ") == "".join(text for _, text in ansi._on_screen(kept)).rstrip(" ")
+    rest = ansi._MOVES.sub("", line)
+    if not ansi._MOVES.search(rest):
+        whole = "".join(text for _, text in ansi._in_sequence(rest))
+        assert whole.rstrip(" ") == "".join(text for _, text in ansi._on_screen(rest)).rstrip(" ")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=50))
 def test_plain_text_is_itself(text: str) -> None:
-    assert "".join(part for _, part in ansi.spans(text)) == CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    assert "".join(part for _, part in ansi.spans(text)) == CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 @pytest.mark.parametrize("ground", [palette.LIGHT, palette.DARK])
 def test_every_colour_can_be_read_on_both_pages(ground: palette.Colour) -> None:
     for number in range(256):
-        shown = palette.readable(palette.colour(number), ground)
-        assert palette.contrast(shown, ground) >= palette.READABLE, number
+        text = palette.readable(palette.colour(number), ground)
+        assert palette.contrast(text, ground) >= palette.READABLE, number
 
 
 def test_every_ground_has_text_that_can_be_read() -> None:

@@ -5,7 +5,7 @@ from functools import lru_cache
 Colour = tuple[int, int, int]
 
 LIGHT: Colour = (251, 251, 249)
-"""What output stands on, by scheme: as `--sunk` in style.css."""
+"""The ground of output by scheme: `--sunk` in style.css."""
 DARK: Colour = (17, 20, 24)
 READABLE = 4.5
 """The contrast that WCAG 2.2 asks of text (1.4.3, AA)."""
@@ -19,7 +19,7 @@ _STEPS = (0, 95, 135, 175, 215, 255)
 
 
 def colour(number: int) -> Colour:
-    """Of a number below 256: the first 16 are ours, the others those of xterm."""
+    """The colour of a number below 256: the first 16 are ours, the others xterm's."""
     if number < 16:
         return _FIRST[number]
     if number < 232:
@@ -30,39 +30,39 @@ def colour(number: int) -> Colour:
 
 
 def nearest(red: int, green: int, blue: int) -> int:
-    """The number of the colour that is most like that one."""
-    wanted = tuple(min(max(part, 0), 255) for part in (red, green, blue))
+    """The number of the most similar colour."""
+    goal = tuple(min(max(part, 0), 255) for part in (red, green, blue))
 
     def step(part: int) -> int:
         return min(range(6), key=lambda number: abs(_STEPS[number] - part))
 
-    cube = 16 + 36 * step(wanted[0]) + 6 * step(wanted[1]) + step(wanted[2])
-    grey = 232 + min(max((sum(wanted) // 3 - 3) // 10, 0), 23)
-    return min((cube, grey), key=lambda number: sum((a - b) ** 2 for a, b in zip(colour(number), wanted, strict=True)))
+    cube = 16 + 36 * step(goal[0]) + 6 * step(goal[1]) + step(goal[2])
+    grey = 232 + min(max((sum(goal) // 3 - 3) // 10, 0), 23)
+    return min((cube, grey), key=lambda number: sum((a - b) ** 2 for a, b in zip(colour(number), goal, strict=True)))
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """From 1 to 21 (WCAG 2.2, contrast ratio)."""
+    """The contrast of two colours, from 1 to 21 (WCAG 2.2, contrast ratio)."""
     light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
-def _luminance(of: Colour) -> float:
+def _luminance(rgb: Colour) -> float:
     def linear(part: int) -> float:
         share = part / 255
         return share / 12.92 if share <= 0.04045 else float(((share + 0.055) / 1.055) ** 2.4)
 
-    red, green, blue = (linear(part) for part in of)
+    red, green, blue = (linear(part) for part in rgb)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def readable(of: Colour, ground: Colour) -> Colour:
-    """That colour, or the first one on its way to black or white that can be read on that ground."""
+def readable(text: Colour, ground: Colour) -> Colour:
+    """The colour itself, or the first one on its way to black or white that can be read on that ground."""
     goal = 0 if _luminance(ground) > 0.18 else 255
     for share in range(21):
-        mixed = tuple(round(part + (goal - part) * share / 20) for part in of)
-        if contrast((mixed[0], mixed[1], mixed[2]), ground) >= READABLE:
-            return mixed[0], mixed[1], mixed[2]
+        red, green, blue = (round(part + (goal - part) * share / 20) for part in text)
+        if contrast((red, green, blue), ground) >= READABLE:
+            return red, green, blue
     return goal, goal, goal
 
 
@@ -72,7 +72,7 @@ def is_readable_on(text: int, ground: int) -> bool:
 
 
 def css() -> str:
-    """Rules: `fN` text on the page, `bN` a ground with black or white text on it, `xN` text on such a ground."""
+    """Rules: `fN` is text on the page, `bN` a ground with black or white text, `xN` text on such a ground."""
     numbers = range(256)
     rules = [f".f{number}{{color:{_hex(readable(colour(number), LIGHT))}}}" for number in numbers]
     for number in numbers:
@@ -84,5 +84,5 @@ def css() -> str:
     return "".join(rules) + f"@media (prefers-color-scheme:dark){{{dark}}}"
 
 
-def _hex(of: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*of)
+def _hex(rgb: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
