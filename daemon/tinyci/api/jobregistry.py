@@ -45,9 +45,9 @@ class JobRegistry:
         """Add a job, and drop the oldest ended ones beyond EXPORTED."""
         self._drop(self._older, job_id)
         self._recent[job_id] = self._export(job_id, fields)
-        ended = [job.id for job in self if is_final(job.state)]
-        for each in ended[: max(0, len(ended) - EXPORTED)]:
-            self._drop(self._recent, each)
+        ended_ids = [job.id for job in self if is_final(job.state)]
+        for ended_id in ended_ids[: max(0, len(ended_ids) - EXPORTED)]:
+            self._drop(self._recent, ended_id)
 
     async def find(self, job_id: str) -> JobObject:
         """Return a kept job, which is on the bus from now on, if only for a while. Raises RequestError."""
