@@ -17,7 +17,7 @@ from servers import LIMIT, TREE, Redis
 # As it is, but in a hurry.
 MAIN = """
 from tinyci.notify import main, queue
-queue.GATHER, queue.BACKOFF = (0.3, 0.3), (0.2, 1.0)
+queue.GATHERING, queue.RETRY_PAUSE = (0.3, 0.3), (0.2, 1.0)
 main.main()
 """
 REPO = 'repository = "/srv/git/web.git"\nuser = "web"\n'

@@ -9,8 +9,8 @@ import pytest
 from post import WebhookServer
 from tinyci.notify import sender
 from tinyci.notify.message import Message
-from tinyci.notify.sender import NotSentError, host_of, send
-from tinyci.notify.services import UrlError
+from tinyci.notify.recipients import UrlError
+from tinyci.notify.sender import NotSentError, public_host, send
 
 SECRET = "tk_s3cretsecretsecretsecretsecret"
 MESSAGE = Message(
@@ -141,11 +141,11 @@ async def test_nobody_there_is_told_without_the_url(capfd: pytest.CaptureFixture
     ],
 )
 def test_a_service_is_named_by_its_host_where_that_is_no_secret(url: str, host: str) -> None:
-    assert host_of(url) == host
+    assert public_host(url) == host
 
 
 @pytest.mark.parametrize("url", ["nosuch://s3cret", "discord://s3cret", "tgram://s3cret", "ntfy://", "slack://s3cret"])
 def test_a_wrong_url_is_refused_without_what_is_in_it(url: str) -> None:
     with pytest.raises(UrlError, match=r"is not a URL that Apprise can use|has no topic") as caught:
-        host_of(url)
+        public_host(url)
     assert "s3cret" not in str(caught.value)

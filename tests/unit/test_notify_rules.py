@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model.state import BAD, FINAL
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import UNNAMED, JobEvent
+from tinyci.notify.event import UNKNOWN_REPO, JobEvent
 from tinyci.notify.groupreader import order
 from tinyci.notify.memory import Memory, MemoryFile, UnreadableMemoryError
 from tinyci.notify.message import Message
 from tinyci.notify.policy import NoticePolicy
-from tinyci.notify.queue import AGE, BACKOFF, GATHER, MOST, QUIET, DigestQueue
+from tinyci.notify.queue import GATHERING, MAX_AGE, MAX_REPOS, QUIET, RETRY_PAUSE, DigestQueue
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 DEFAULT = ("failure", "recovery")
@@ -82,7 +82,7 @@ def test_only_ends_are_events_for_us(state: str) -> None:
 def test_no_event_is_too_strange(fields: dict[str, str]) -> None:
     found = JobEvent.parse({"state": "failed", **fields})
     if found:
-        assert found.repo == fields.get("repo") or found.repo == UNNAMED
+        assert found.repo == fields.get("repo") or found.repo == UNKNOWN_REPO
         assert sum(map(len, found)) < 1500
 
 
@@ -98,7 +98,7 @@ def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> N
         one = event(state, job=f"{place}")
         word = judgement.judge(one, ("failure", "recovery", "deploy"))
         part = Digest.of(one, word, float(place))
-        whole = whole.then(part) if whole else part
+        whole = whole.merge(part) if whole else part
     assert whole
     assert whole.total == len(states)
     assert whole.last.job == f"{len(states) - 1}"
@@ -117,7 +117,7 @@ def test_a_cancelled_deploy_takes_no_recovery_back() -> None:
     for place, state in enumerate(["failed", "succeeded", "cancelled", "succeeded"]):
         one = event(state, job=f"{place}")
         part = Digest.of(one, judgement.judge(one, ("failure", "recovery", "deploy")), float(place))
-        whole = whole.then(part) if whole else part
+        whole = whole.merge(part) if whole else part
     assert whole and whole.is_recovery
     assert "recovered" in Message.of(whole, "").title
 
@@ -139,11 +139,11 @@ class Person:
         self.told: list[tuple[float, Digest]] = []
 
     def take_until(self, end: float) -> None:
-        while (due := self.queue.next()) is not None and due <= end:
+        while (due := self.queue.next_due()) is not None and due <= end:
             taken = self.queue.take(due)
             assert taken
             self.told.append((due, taken))
-            self.queue.sent(due)
+            self.queue.mark_sent(due)
 
 
 def new_queue(chance: float = 1.0) -> DigestQueue:
@@ -152,16 +152,16 @@ def new_queue(chance: float = 1.0) -> DigestQueue:
 
 def test_one_event_is_told_after_a_moment() -> None:
     queue = new_queue()
-    assert queue.next() is None
+    assert queue.next_due() is None
     queue.add(digest(), 10.0)
-    assert queue.next() == 10.0 + GATHER[0]
+    assert queue.next_due() == 10.0 + GATHERING[0]
     assert queue.take(11.9) is None
     taken = queue.take(12.0)
     assert taken
     assert taken.total == 1
-    assert queue.next() is None, "one after the other"
-    queue.sent(12.5)
-    assert (len(queue), queue.next()) == (0, None)
+    assert queue.next_due() is None, "one after the other"
+    queue.mark_sent(12.5)
+    assert (len(queue), queue.next_due()) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_burst_is_a_handful_of_messages_and_nothing_is_left_out(events: int, s
     person.take_until(1e9)
     assert sum(each.total for _, each in person.told) == events
     assert len(person.told) <= most
-    assert person.told[0][0] <= GATHER[0], "the first is told at once"
+    assert person.told[0][0] <= GATHERING[0], "the first is told at once"
 
 
 def test_after_some_quiet_the_next_event_is_told_at_once_again() -> None:
@@ -184,17 +184,17 @@ def test_after_some_quiet_the_next_event_is_told_at_once_again() -> None:
     person.queue.add(digest(), 0.0)
     person.take_until(50.0)
     person.queue.add(digest(), 2.0 + QUIET)  # as long after the first was told
-    assert person.queue.next() == 2.0 + QUIET + GATHER[1]
+    assert person.queue.next_due() == 2.0 + QUIET + GATHERING[1]
     person.take_until(1000.0)
     person.queue.add(digest(), 1000.0)
-    assert person.queue.next() == 1000.0 + GATHER[0]
+    assert person.queue.next_due() == 1000.0 + GATHERING[0]
 
 
 def test_repos_do_not_wait_for_each_other() -> None:
     queue = new_queue()
     queue.add(digest(repo="web"), 0.0)
     queue.add(digest(repo="mail"), 1.0)
-    assert [taken.repo for now in (2.0, 3.0) if (taken := queue.take(now)) and queue.sent(now) is None] == [
+    assert [taken.repo for now in (2.0, 3.0) if (taken := queue.take(now)) and queue.mark_sent(now) is None] == [
         "web",
         "mail",
     ]
@@ -207,8 +207,8 @@ def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came(
     for _ in range(tries):
         assert queue.take(now)
         queue.add(digest(), now)
-        queue.failed(now)
-        due = queue.next()
+        queue.mark_failed(now)
+        due = queue.next_due()
         assert due
         pauses.append((now - 2.0, round(due - now, 6)))
         assert queue.take(due - 0.01) is None
@@ -217,15 +217,15 @@ def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came(
     assert all(pause <= max(1.0, outage / 4) + 1e-5 for outage, pause in pauses), (
         "who is back after a minute hears in 15 s"
     )
-    assert pauses[-1][1] == BACKOFF[1]
+    assert pauses[-1][1] == RETRY_PAUSE[1]
     taken = queue.take(now)
     assert taken
     assert taken.total == tries + 1
-    queue.sent(now)
+    queue.mark_sent(now)
     queue.add(digest(), now + 1000)
     queue.take(now + 1002)
-    queue.failed(now + 1002)
-    assert queue.next() == now + 1003, "a success begins anew"
+    queue.mark_failed(now + 1002)
+    assert queue.next_due() == now + 1003, "a success begins anew"
 
 
 @given(st.floats(0, 1))
@@ -233,8 +233,8 @@ def test_who_were_refused_together_do_not_come_back_together(chance: float) -> N
     queue = new_queue(chance)
     queue.add(digest(), 0.0)
     queue.take(2.0)
-    queue.failed(2.0)
-    due = queue.next()
+    queue.mark_failed(2.0)
+    due = queue.next_due()
     assert due
     assert 2.5 <= due <= 3.0
 
@@ -244,18 +244,18 @@ def test_what_is_too_old_is_dropped_and_told_as_dropped() -> None:
     queue.add(digest(repo="old", until=1000.0), 0.0)
     queue.add(digest(repo="joined", until=1000.0), 0.0)
     queue.add(digest(repo="joined", until=5000.0), 0.0)
-    assert queue.expire(1000.0 + AGE) == []
-    assert [each.repo for each in queue.expire(1001.0 + AGE)] == ["old"]
+    assert queue.expire(1000.0 + MAX_AGE) == []
+    assert [each.repo for each in queue.expire(1001.0 + MAX_AGE)] == ["old"]
     assert len(queue) == 1
 
 
 def test_more_repos_than_can_be_real_make_the_oldest_give_way() -> None:
     queue = new_queue()
     dropped = []
-    for place in range(MOST + 3):
+    for place in range(MAX_REPOS + 3):
         dropped += queue.add(digest(repo=f"repo-{place}", until=float(place)), 0.0)
     assert [each.repo for each in dropped] == ["repo-0", "repo-1", "repo-2"]
-    assert len(queue) == MOST
+    assert len(queue) == MAX_REPOS
 
 
 ACTIONS = st.lists(
@@ -280,10 +280,10 @@ def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]
             taken = queue.take(now)
         elif action == "sent" and taken:
             told, taken = told + taken.total, None
-            queue.sent(now)
+            queue.mark_sent(now)
         elif action == "failed" and taken:
             taken = None
-            queue.failed(now)
+            queue.mark_failed(now)
         elif action == "restart":
             memory = Memory.parse(Memory("1-0", (), {"key": queue.digests()}).dump())
             queue, taken = new_queue(), None
@@ -292,7 +292,7 @@ def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]
             now += float(what)
     if taken:
         told += taken.total
-        queue.sent(now)
+        queue.mark_sent(now)
     person = Person(queue)
     person.take_until(1e9)
     assert told + sum(each.total for _, each in person.told) == added

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import JobEvent
-from tinyci.notify.message import MOST, Message
-from tinyci.notify.plain import line, tail, unmentioning
-from tinyci.notify.services import Services, UrlError
+from tinyci.notify.message import MAX_BODY, Message
+from tinyci.notify.plaintext import last_lines, one_line, without_mentions
+from tinyci.notify.recipients import Recipients, UrlError
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 URL = "https://ci.example.org/"
@@ -27,7 +27,7 @@ def digest(*states: str, word: str = "failure", **more: str) -> Digest:
     parts = [Digest.of(event(state, **more), "failure", 0.0) for state in states]
     whole = parts[0]
     for part in parts[1:]:
-        whole = whole.then(part)
+        whole = whole.merge(part)
     return whole._replace(is_recovery=word == "recovery")
 
 
@@ -104,7 +104,7 @@ def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason:
     found = JobEvent.parse({"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"})
     assert found
     message = Message.of(Digest.of(found.with_details({"output": output * 5}), "failure", 0.0), URL)
-    assert len(json.dumps(message.body)) <= MOST
+    assert len(json.dumps(message.body)) <= MAX_BODY
     assert len(message.title) <= 200
     assert "\n" not in message.title
     assert not re.search(
@@ -129,14 +129,14 @@ def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason:
     ],
 )
 def test_a_line_is_plain_text(text: str, plain: str) -> None:
-    assert line(text, 100) == plain
+    assert one_line(text, 100) == plain
 
 
 def test_the_last_lines_are_kept_and_of_a_line_that_is_written_over_its_last_state() -> None:
-    assert tail("1\n2\n3\n4\n\n", 3, 100) == "2\n3\n4"
-    assert tail("10%\r50%\r100%\ndone", 3, 100) == "100%\ndone"
-    assert tail("a\n" + "x" * 300, 3, 100) == "…" + "x" * 99
-    assert tail("", 3, 100) == ""
+    assert last_lines("1\n2\n3\n4\n\n", 3, 100) == "2\n3\n4"
+    assert last_lines("10%\r50%\r100%\ndone", 3, 100) == "100%\ndone"
+    assert last_lines("a\n" + "x" * 300, 3, 100) == "…" + "x" * 99
+    assert last_lines("", 3, 100) == ""
 
 
 def test_megabytes_take_no_time(benchmark_seconds: float = 0.5) -> None:
@@ -144,14 +144,14 @@ def test_megabytes_take_no_time(benchmark_seconds: float = 0.5) -> None:
 
     began = time.monotonic()
     for text in ("x" * 5_000_000, "\x1b[" * 2_000_000, "\x1b]" * 2_000_000, "\n" * 5_000_000):
-        line(text, 500)
-        tail(text, 12, 1200)
+        one_line(text, 500)
+        last_lines(text, 12, 1200)
     assert time.monotonic() - began < benchmark_seconds * 4
 
 
 @pytest.mark.parametrize("text", ["@everyone", "<!channel>", "<@U123>", "<#C1>", "hey @here", "@&123", "<@&1>"])
 def test_nobody_is_mentioned(text: str) -> None:
-    told = unmentioning(text)
+    told = without_mentions(text)
     assert told.replace("\u2060", "") == text
     assert not re.search(r"@\w|<[!@#]|@&", told)
 
@@ -160,7 +160,7 @@ def test_nobody_is_mentioned(text: str) -> None:
 
 
 def known(text: str) -> list[tuple[str, frozenset[str]]]:
-    return [(service.name, service.repos) for service in Services.parse(text, lambda _: "h").known]
+    return [(service.name, service.repos) for service in Recipients.parse(text, lambda _: "h").valid]
 
 
 def test_lines_are_urls_with_repos_and_comments() -> None:
@@ -170,8 +170,8 @@ def test_lines_are_urls_with_repos_and_comments() -> None:
         ("ntfy://h (line 5)", frozenset({"web", "mail"})),
         ("json://h (line 6)", frozenset({"api"})),
     ]
-    services = Services.parse(text, lambda _: "h")
-    assert [service.wants("web") for service in services.known] == [True, True, False]
+    services = Recipients.parse(text, lambda _: "h")
+    assert [service.wants("web") for service in services.valid] == [True, True, False]
     assert services.repos() == ["api", "mail", "web"]
 
 
@@ -196,13 +196,13 @@ def test_a_wrong_line_is_named_without_what_is_in_it_and_stops_no_other(line: st
             raise UrlError("is wrong")
         return "h"
 
-    services = Services.parse(f"ntfy://h/a\n{line}\nntfy://h/b", host_of)
-    assert [service.name for service in services.known] == ["ntfy://h (line 1)", "ntfy://h (line 3)"]
-    (sentence,) = services.wrong
+    services = Recipients.parse(f"ntfy://h/a\n{line}\nntfy://h/b", host_of)
+    assert [service.name for service in services.valid] == ["ntfy://h (line 1)", "ntfy://h (line 3)"]
+    (sentence,) = services.errors
     assert sentence.startswith(f"line 2: {said}")
     assert "secret" not in sentence
 
 
 def test_a_service_does_not_show_its_url() -> None:
-    (service,) = Services.parse("json://user:secret@h/token", lambda _: "h").known
+    (service,) = Recipients.parse("json://user:secret@h/token", lambda _: "h").valid
     assert "secret" not in f"{service!r} {service} {service.name} {service.key}"

@@ -1,149 +1,123 @@
-"""Delivers what waits for one service: each at its own pace, so that none waits for another that is slow or dead."""
+"""Sending messages to one recipient at its own pace: nobody waits for another recipient that is slow or dead."""
 
 import asyncio
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from tinyci import catalog
 from tinyci.log import fields
 from tinyci.notify.digest import Digest
 from tinyci.notify.message import Message
-from tinyci.notify.queue import AGE, DigestQueue
+from tinyci.notify.queue import MAX_AGE, DigestQueue
+from tinyci.notify.recipients import Recipient
 from tinyci.notify.sender import NotSentError, send
-from tinyci.notify.services import Service
+from tinyci.notify.thread import call_in_thread
 
-PATIENCE = 60.0
-"""Seconds that a service may take for one message."""
-_LOOK = 600.0
-"""Seconds between two looks for what is too old."""
+SEND_TIMEOUT = 60.0
+"""Seconds after which a message that is being sent is reported as slow."""
+_EXPIRY_INTERVAL = 600.0
+"""Seconds between two searches for digests that are too old."""
 
 log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """`on_change`: what waits is not the same any more; it is kept before this returns. `complete` is not set while old
-    events are being read, which are to be told together."""
+    """The queue of one recipient, and the task that empties it."""
 
     def __init__(
         self,
-        service: Service,
+        recipient: Recipient,
         web_url: Callable[[], str],
-        on_change: Callable[[], object],
-        complete: asyncio.Event,
+        save: Callable[[], object],
+        caught_up: asyncio.Event,
         send: Callable[[str, Message], None] = send,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.service = service
-        self.queue = DigestQueue(chance)
-        self.trouble = ""
-        """Why the last message was not taken; empty when it was."""
+        """`save` is called when the queue has changed. While `caught_up` is not set, old events are being read, which
+        are gathered into few messages."""
+        self.recipient = recipient
+        self.queue = DigestQueue(jitter)
+        self.error = ""
+        """Why the last message was not taken; empty if it was."""
         self._web_url = web_url
-        self._on_change = on_change
-        self._complete = complete
+        self._save = save
+        self._caught_up = caught_up
         self._send = send
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._is_stopping = False
 
     def stop(self) -> None:
         """Begin no further message: run() ends."""
-        self._stopping = True
+        self._is_stopping = True
         self._wake.set()
 
     def add(self, digest: Digest) -> None:
-        """Tell this some time. What is kept is not changed yet."""
-        for dropped in self.queue.add(digest, _now()):
-            self._drop(dropped, "there is too much that waits")
+        """Queue a digest. The caller saves."""
+        for overflow in self.queue.add(digest, _now()):
+            self._log_drop(overflow, "there is too much that waits")
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until stopped."""
+        """Send until stopped."""
         while True:
-            await self._complete.wait()
-            if self._stopping:
+            await self._caught_up.wait()
+            if self._is_stopping:
                 return
             self._wake.clear()
             self._expire()
             if digest := self.queue.take(_now()):
                 await self._deliver(digest)
                 continue
-            due = self.queue.next()
-            wait = _LOOK if due is None else min(_LOOK, max(0.0, due - _now()))
+            due = self.queue.next_due()
+            delay = _EXPIRY_INTERVAL if due is None else min(_EXPIRY_INTERVAL, max(0.0, due - _now()))
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(delay):
                     await self._wake.wait()
 
     async def _deliver(self, digest: Digest) -> None:
         message = Message.of(digest, self._web_url())
-        sending = _in_thread(self._send, self.service.url, message)
-        done, _ = await asyncio.wait((sending,), timeout=PATIENCE)
-        if not done:
-            # The call cannot be ended, and nothing else is sent there while it may yet do it.
-            self._tell_trouble(f"it has not answered for {PATIENCE:g} s")
+        sending = call_in_thread(self._send, self.recipient.url, message)
+        await asyncio.wait((sending,), timeout=SEND_TIMEOUT)
+        if not sending.done():
+            # The call cannot be ended, and nothing else is sent there while it may yet succeed.
+            self._set_error(f"it has not answered for {SEND_TIMEOUT:g} s")
             await asyncio.wait((sending,))
         if error := sending.exception():
-            self.queue.failed(_now())
-            why = str(error) if isinstance(error, NotSentError) else f"an internal error ({type(error).__name__})"
-            self._tell_trouble(why)
-            self._on_change()
+            self.queue.mark_failed(_now())
+            is_expected = isinstance(error, NotSentError)
+            self._set_error(str(error) if is_expected else f"an internal error ({type(error).__name__})")
+            self._save()
             return
-        self.queue.sent(_now())
-        if self.trouble:
+        self.queue.mark_sent(_now())
+        if self.error:
             about = fields(message_id=catalog.DELIVERY_RESUMED)
-            log.info("%s takes messages again", self.service.name, extra=about)
-            self.trouble = ""
-        self._on_change()
+            log.info("%s takes messages again", self.recipient.name, extra=about)
+            self.error = ""
+        self._save()
         about = fields(repo=digest.repo, message_id=catalog.MESSAGE_SENT)
-        log.info("told %s: %s", self.service.name, message.title, extra=about)
+        log.info("told %s: %s", self.recipient.name, message.title, extra=about)
 
-    def _tell_trouble(self, why: str) -> None:
-        if why != self.trouble:
+    def _set_error(self, error: str) -> None:
+        if error != self.error:
             about = fields(message_id=catalog.DELIVERY_FAILED)
-            log.warning("%s takes no message: %s; it is tried again", self.service.name, why, extra=about)
-        self.trouble = why
+            log.warning("%s takes no message: %s; it is tried again", self.recipient.name, error, extra=about)
+        self.error = error
 
     def _expire(self) -> None:
         old = self.queue.expire(time.time())
         for digest in old:
-            self._drop(digest, f"nobody took it for {AGE / 3600:g} h")
+            self._log_drop(digest, f"nobody took it for {MAX_AGE / 3600:g} h")
         if old:
-            self._on_change()
+            self._save()
 
-    def _drop(self, digest: Digest, why: str) -> None:
+    def _log_drop(self, digest: Digest, reason: str) -> None:
         about = fields(repo=digest.repo, message_id=catalog.MESSAGE_DROPPED)
-        told = (self.service.name, Message.of(digest, "").title, why)
-        log.error("%s is never told of '%s': %s", *told, extra=about)
+        title = Message.of(digest, "").title
+        log.error("%s is never told of '%s': %s", self.recipient.name, title, reason, extra=about)
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _in_thread(function: Callable[..., None], *arguments: Any) -> "asyncio.Future[None]":
-    """A thread of its own that nobody waits for at the end of the process, as one of a pool would be."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def finish(error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            function(*arguments)
-        except BaseException as raised:
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: the process ends
-            loop.call_soon_threadsafe(finish, error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return future

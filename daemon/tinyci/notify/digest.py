@@ -1,4 +1,4 @@
-"""Events of one repo that wait to be told together."""
+"""Events of one repo that are told in one message."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,33 +8,34 @@ from tinyci.notify.event import JobEvent
 
 
 class Digest(NamedTuple):
-    """However many events there were, it holds two of them."""
+    """The sum of any number of events, of which it holds two. memory.json has these names as keys."""
 
     repo: str
     counts: Mapping[str, int]
-    """How many ended in which state."""
+    """Number of events by state."""
     last: JobEvent
     failure: JobEvent | None
-    """The last one that failed."""
+    """The last event of a failed deploy."""
     is_recovery: bool
-    """The last success is the first after a failure, told before or in here, and no failure came after it."""
+    """True if the last success is the first one after a failure, of an earlier message or in here, and no failure
+    followed it."""
     since: str
-    """When the first of them was."""
+    """Timestamp of the first event (model/timestamp.py)."""
     until: float
-    """Seconds since the epoch at which the last of them came to us."""
+    """Seconds since the epoch at which the last event was read."""
 
     @classmethod
-    def of(cls, event: JobEvent, word: str, now: float) -> "Digest":
-        """`word`: for which of NOTICES it is told."""
+    def of(cls, event: JobEvent, notice: str, now: float) -> "Digest":
+        """Return the digest of one event. `notice`: the one of NOTICES that it is told for."""
         failure = event if event.state in BAD else None
-        return cls(event.repo, {event.state: 1}, event, failure, word == "recovery", event.at, now)
+        return cls(event.repo, {event.state: 1}, event, failure, notice == "recovery", event.at, now)
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
 
-    def then(self, later: "Digest") -> "Digest":
-        """Both as one."""
+    def merge(self, later: "Digest") -> "Digest":
+        """Return one digest of both."""
         counts = dict(self.counts)
         for state, count in later.counts.items():
             counts[state] = counts.get(state, 0) + count
@@ -51,7 +52,7 @@ class Digest(NamedTuple):
         )
 
     def dump(self) -> dict[str, Any]:
-        """As JSON may hold it."""
+        """Return a dictionary for JSON."""
         return {
             **self._asdict(),
             "last": self.last._asdict(),
@@ -59,14 +60,14 @@ class Digest(NamedTuple):
         }
 
     @classmethod
-    def load(cls, kept: Any) -> "Digest":
-        """What dump() made. Raises ValueError or TypeError."""
-        if not isinstance(kept, dict):
+    def load(cls, values: Any) -> "Digest":
+        """Return the digest that dump() was called on. Raises ValueError or TypeError."""
+        if not isinstance(values, dict):
             raise ValueError("not a digest")
-        made = cls(**kept)
-        return made._replace(
-            counts={str(state): int(count) for state, count in dict(made.counts).items()},
-            last=JobEvent.load(made.last),
-            failure=JobEvent.load(made.failure) if made.failure else None,
-            until=float(made.until),
+        digest = cls(**values)
+        return digest._replace(
+            counts={str(state): int(count) for state, count in dict(digest.counts).items()},
+            last=JobEvent.load(digest.last),
+            failure=JobEvent.load(digest.failure) if digest.failure else None,
+            until=float(digest.until),
         )

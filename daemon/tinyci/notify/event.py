@@ -1,4 +1,4 @@
-"""What tinyci-notify knows of a job: one event of `tinyci:events`, and some of the hash."""
+"""The end of a job, as an entry of `tinyci:events` and some fields of the job's hash tell it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,18 +7,20 @@ from tinyci.model.job import is_id
 from tinyci.model.repo import is_name
 from tinyci.model.state import FINAL
 from tinyci.model.timestamp import duration
-from tinyci.notify.plain import line, tail
+from tinyci.notify.plaintext import last_lines, one_line
 
-UNNAMED = "?"
-"""Instead of the name of a repo that is none: no repo is called so."""
+UNKNOWN_REPO = "?"
+"""Stands for a name that no repo can have."""
 
 _OUTPUT_LINES = 12
-_OUTPUT = 1200
-"""Characters of the output that are kept."""
+_OUTPUT_LENGTH = 1200
 
 
 class JobEvent(NamedTuple):
-    """All texts are of plain characters, on one line but for `output`, and bounded; empty where nothing is known."""
+    """One event. Its texts are plain (plaintext.py), bounded, on one line except `output`, and empty if unknown.
+
+    memory.json has these names as keys.
+    """
 
     job: str
     repo: str
@@ -28,39 +30,39 @@ class JobEvent(NamedTuple):
     state: str
     reason: str
     at: str
-    """When it was written, as job.stamp() has it."""
+    """Timestamp of the entry (model/timestamp.py)."""
     took: str = ""
-    """Seconds from its beginning to its end."""
+    """Seconds from the job's start to its end."""
     output: str = ""
-    """The last lines of it."""
+    """The last lines of the output."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, str]) -> "JobEvent | None":
-        """The event of an entry of the stream, when it tells of the end of a job."""
+        """Return the event of an entry of the stream; None if the entry is not the end of a job."""
         state, job = fields.get("state", ""), fields.get("job", "")
         if state not in FINAL:
             return None
         repo = fields.get("repo", "")
         return cls(
             job=job if is_id(job) else "",
-            repo=repo if is_name(repo) else UNNAMED,
-            ref=line(fields.get("ref", ""), 200),
-            revision=line(fields.get("revision", ""), 64),
-            pusher=line(fields.get("pusher", ""), 100),
+            repo=repo if is_name(repo) else UNKNOWN_REPO,
+            ref=one_line(fields.get("ref", ""), 200),
+            revision=one_line(fields.get("revision", ""), 64),
+            pusher=one_line(fields.get("pusher", ""), 100),
             state=state,
-            reason=line(fields.get("reason", ""), 500),
-            at=line(fields.get("at", ""), 40),
+            reason=one_line(fields.get("reason", ""), 500),
+            at=one_line(fields.get("at", ""), 40),
         )
 
-    def with_details(self, values: Mapping[str, str]) -> "JobEvent":
-        """With what the hash has besides."""
-        seconds = duration(values.get("started", ""), values.get("finished", ""))
+    def with_details(self, fields: Mapping[str, str]) -> "JobEvent":
+        """Return the event with duration and output, from fields of the job's hash."""
+        seconds = duration(fields.get("started", ""), fields.get("finished", ""))
         took = f"{seconds:.1f}" if seconds is not None else ""
-        return self._replace(took=took, output=tail(values.get("output", ""), _OUTPUT_LINES, _OUTPUT))
+        return self._replace(took=took, output=last_lines(fields.get("output", ""), _OUTPUT_LINES, _OUTPUT_LENGTH))
 
     @classmethod
-    def load(cls, kept: Any) -> "JobEvent":
-        """What `_asdict()` was made of. Raises ValueError or TypeError."""
-        if not isinstance(kept, dict) or not all(isinstance(text, str) for text in kept.values()):
+    def load(cls, values: Any) -> "JobEvent":
+        """Return the event that `_asdict()` was called on. Raises ValueError or TypeError."""
+        if not isinstance(values, dict) or not all(isinstance(text, str) for text in values.values()):
             raise ValueError("not an event")
-        return cls(**kept)
+        return cls(**values)

@@ -12,9 +12,9 @@ from tinyci.log import fields, log_to_journal
 from tinyci.model.toml import ConfigError
 from tinyci.notify import sender
 from tinyci.notify.message import Message
+from tinyci.notify.recipients import Recipients
 from tinyci.notify.sender import NotSentError
 from tinyci.notify.service import NotifyService
-from tinyci.notify.services import Services
 from tinyci.runtime.service import credential, etc, load_settings
 
 log = logging.getLogger("tinyci.notify")
@@ -28,10 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sender.silence()
     try:
-        services = Services.parse(_url_file().read_text(encoding="utf-8"), sender.host_of)
+        recipients = Recipients.parse(_url_file().read_text(encoding="utf-8"), sender.public_host)
         if arguments.test:
-            sys.exit(_send_test(services, load_settings(etc()).web_url))
-        _serve(services)
+            sys.exit(_send_test(recipients, load_settings(etc()).web_url))
+        _serve(recipients)
     except UnicodeDecodeError:
         sys.exit("tinyci-notify: the credential 'urls' is not UTF-8")
     except OSError as error:
@@ -47,37 +47,36 @@ def _url_file() -> Path:
     return etc() / "credentials" / "notify"
 
 
-def _send_test(services: Services, web_url: str) -> int:
-    """Send one message to each URL, and print how that went. Return the exit status: 0 if every line is right and every
-    message was sent."""
-    for sentence in services.wrong:
+def _send_test(recipients: Recipients, web_url: str) -> int:
+    """Send one message to each URL, and print the results. Return the exit status: 0 if there was no error."""
+    for sentence in recipients.errors:
         print(f"wrong: {sentence}")
-    wrong = len(services.wrong)
-    for service in services.known:
+    error_count = len(recipients.errors)
+    for recipient in recipients.valid:
         try:
-            sender.send(service.url, Message.test(web_url))
-            print(f"sent: {service.name}", flush=True)
+            sender.send(recipient.url, Message.test(web_url))
+            print(f"sent: {recipient.name}", flush=True)
         except NotSentError as error:
-            print(f"not sent: {service.name}: {error}", flush=True)
-            wrong += 1
-    if not services.known and not wrong:
+            print(f"not sent: {recipient.name}: {error}", flush=True)
+            error_count += 1
+    if not recipients.valid and not error_count:
         print("there is no URL: nobody is told of anything")
-    return 1 if wrong else 0
+    return 1 if error_count else 0
 
 
-def _serve(services: Services) -> None:
+def _serve(recipients: Recipients) -> None:
     log_to_journal("tinyci-notify")
-    for sentence in services.wrong:
+    for sentence in recipients.errors:
         log.error("a URL is left out, %s", sentence, extra=fields(message_id=catalog.WRONG_URL))
     if not os.environ.get("CREDENTIALS_DIRECTORY"):
         sys.exit("tinyci-notify: it runs as tinyci-notify.service; 'tinyci-notify --test' can be run by root")
     password = credential("redis-password", "tinyci-notify.service")
     state_directory = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/tinyci-notify"))
-    asyncio.run(_run_service(state_directory, password, services))
+    asyncio.run(_run_service(state_directory, password, recipients))
 
 
-async def _run_service(state_directory: Path, password: str, services: Services) -> None:
-    await NotifyService(etc(), state_directory, password, services).run()
+async def _run_service(state_directory: Path, password: str, recipients: Recipients) -> None:
+    await NotifyService(etc(), state_directory, password, recipients).run()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Memory:
     """Id of the last event that was handled; empty before the first one."""
     failing_repos: Sequence[str] = ()
     digests: Mapping[str, Sequence[Digest]] = field(default_factory=dict)
-    """Digests that are not sent yet, by the key of the recipient."""
+    """Digests that no service has taken yet, by the key of the recipient."""
 
     @classmethod
     def parse(cls, text: str) -> "Memory":
@@ -37,7 +37,7 @@ class Memory:
         values = json.loads(text)
         if values["format"] != _FORMAT:
             raise ValueError(f"format {values['format']}")
-        digests = {key: [Digest.load(each) for each in waiting] for key, waiting in dict(values["waiting"]).items()}
+        digests = {key: [Digest.load(each) for each in rows] for key, rows in dict(values["waiting"]).items()}
         return cls(str(values["position"]), [str(repo) for repo in values["troubled"]], digests)
 
     def dump(self) -> str:

@@ -1,4 +1,4 @@
-"""Which event is worth a message."""
+"""The decision which event is worth a message."""
 
 from collections.abc import Collection
 
@@ -7,27 +7,27 @@ from tinyci.notify.event import JobEvent
 
 
 class NoticePolicy:
-    """Knows which repos are in trouble: their last deploy that came to an end of its own has failed. One that was
-    cancelled or superseded says nothing of a repo."""
+    """The decision, which depends on the last deploy of the repo that was conclusive (model/state.py)."""
 
     def __init__(self, failing_repos: Collection[str] = ()) -> None:
         self.failing_repos = set(failing_repos)
+        """Repos whose last conclusive deploy failed."""
 
-    def judge(self, event: JobEvent, words: Collection[str]) -> str:
-        """For which of NOTICES (repo.py) people are to be told of this event; empty when for none of `words`."""
-        if event.state == State.SUPERSEDED:
+    def judge(self, event: JobEvent, notices: Collection[str]) -> str:
+        """Return the notice (NOTICES in model/repo.py) that the event is worth, out of `notices`; empty if none is."""
+        if event.state == State.SUPERSEDED:  # the job that superseded it has an end of its own
             return ""
-        found = []
+        reasons = ["deploy"]
         if event.state in BAD:
             self.failing_repos.add(event.repo)
-            found = ["failure"]
+            reasons = ["failure", "deploy"]
         elif event.state in CONCLUSIVE and event.repo in self.failing_repos:
             self.failing_repos.discard(event.repo)
-            found = ["recovery"]
-        if "never" in words:
+            reasons = ["recovery", "deploy"]
+        if "never" in notices:
             return ""
-        return next((word for word in (*found, "deploy") if word in words), "")
+        return next((reason for reason in reasons if reason in notices), "")
 
     def keep_only(self, repos: Collection[str]) -> None:
-        """What is no repo any more is not remembered."""
+        """Forget all other repos."""
         self.failing_repos &= set(repos)

@@ -1,6 +1,6 @@
-"""Sends one message to one URL: the only module that imports apprise, which knows some hundred services.
+"""Sending one message to one URL, through apprise, which knows some hundred services and which only this file imports.
 
-Its calls wait for the network; see delivery.py for the threads. What it logs holds URLs, and goes nowhere.
+Its calls block (thread.py). Its log contains URLs and goes nowhere.
 """
 
 import logging
@@ -13,20 +13,20 @@ import apprise
 
 from tinyci import __version__
 from tinyci.notify.message import Message
-from tinyci.notify.plain import unmentioning
-from tinyci.notify.services import UrlError
+from tinyci.notify.plaintext import without_mentions
+from tinyci.notify.recipients import UrlError
 
 _ASSET = apprise.AppriseAsset(
     app_id="tinyci",
     app_desc=f"tinyci {__version__}",
     app_url="",
-    # No icon that whoever reads a message would fetch from somebody else's server.
+    # No icon: readers of a message would fetch it from a third party's server.
     image_url_mask="",
     image_url_logo="",
 )
-# The status, and of ntfy its own number, which begins with it.
+# The HTTP status; ntfy's own error number begins with it.
 _STATUS = re.compile(r"error\s*=\s*([1-5]\d\d)(?:\d\d)?\b")
-_TROUBLES = {
+_CLAUSES = {
     "refused": "the connection is refused",
     "timed out": "it does not answer in time",
     "name resolution": "its name cannot be resolved",
@@ -39,38 +39,40 @@ _TROUBLES = {
 
 
 class NotSentError(Exception):
-    """Why a message was not taken, as far as is known; nothing of the URL is in the text."""
+    """The message was not taken; a clause that says why, as far as is known, and contains nothing of the URL."""
 
 
-class _Heard(logging.Handler):
-    """What Apprise logs, kept for the thread that it happens in: of a failure it tells nothing else."""
+class _FailureReader(logging.Handler):
+    """Finds in Apprise's log why it failed: it reports that nowhere else. Each thread sees its own failures."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self._of_thread = threading.local()
 
-    def begin(self) -> None:
-        self._of_thread.why = ""
+    def reset(self) -> None:
+        self._of_thread.clause = ""
 
-    def why(self) -> str:
-        return str(getattr(self._of_thread, "why", ""))
+    def clause(self) -> str:
+        """Return the reason of the last failure since reset(); empty if it is not known."""
+        return str(getattr(self._of_thread, "clause", ""))
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Of the text, which may hold anything, only what we have words for ourselves.
+        # The text may contain secrets: nothing but our own words is taken from it.
         text = record.getMessage()[:10_000]
-        if found := _STATUS.search(text):
-            self._of_thread.why = f"it answers with status {found[1]}"
-        for word, trouble in _TROUBLES.items():
+        if match := _STATUS.search(text):
+            self._of_thread.clause = f"it answers with status {match[1]}"
+        for word, clause in _CLAUSES.items():
             if word in text.lower() and "exception" in text.lower():
-                self._of_thread.why = trouble
+                self._of_thread.clause = clause
 
 
-_heard = _Heard()
+_failure_reader = _FailureReader()
 
 
 def silence() -> None:
-    """Keep what the libraries log out of our own log."""
-    for name, handler in (("apprise", _heard), ("urllib3", logging.NullHandler()), ("requests", logging.NullHandler())):
+    """Keep the logs of the libraries out of ours."""
+    handlers = {"apprise": _failure_reader, "urllib3": logging.NullHandler(), "requests": logging.NullHandler()}
+    for name, handler in handlers.items():
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
@@ -78,9 +80,9 @@ def silence() -> None:
     warnings.simplefilter("ignore")  # of urllib3, about certificates
 
 
-def host_of(url: str) -> str:
-    """The host of a URL, where it is one and not a token or a topic in its place. Raises UrlError when Apprise knows no
-    way to send to it."""
+def public_host(url: str) -> str:
+    """Return the host of a URL; empty if a token or a topic stands in its place. Raises UrlError if Apprise cannot send
+    to the URL."""
     service = _service(url)
     if _is_ntfy(service):
         if not getattr(service, "topics", ()):
@@ -93,11 +95,11 @@ def host_of(url: str) -> str:
 
 
 def send(url: str, message: Message) -> None:
-    """Return when the service has taken it. Raises NotSent."""
-    _heard.begin()
+    """Send the message, and return when the service has taken it. Raises NotSentError."""
+    _failure_reader.reset()
     try:
         if not _send(url, message):
-            raise NotSentError(_heard.why() or "it does not take the message")
+            raise NotSentError(_failure_reader.clause() or "it does not take the message")
     except UrlError as error:
         raise NotSentError(str(error)) from None
     except NotSentError:
@@ -110,36 +112,38 @@ def _send(url: str, message: Message) -> bool:
     service = _service(url)
     body = message.body
     if _is_ntfy(service):
-        service = _service(_with(url, {"priority": message.priority, "tags": message.tag, "click": message.click}))
+        service = _service(
+            _with_parameters(url, {"priority": message.priority, "tags": message.tag, "click": message.click})
+        )
         title = message.title
     else:
-        title, body = unmentioning(message.title), unmentioning(body)
+        title, body = without_mentions(message.title), without_mentions(body)
         if message.click:
             body = f"{body}\n\n{message.click}"
-    # Whatever the URL asks for: what a build prints is no markup.
+    # Whatever the URL asks for: output of a build is no markup.
     service.notify_format = apprise.NotifyFormat.TEXT
     kind = {"failure": apprise.NotifyType.FAILURE, "success": apprise.NotifyType.SUCCESS}.get(message.kind)
-    # Not through a list of services, as Apprise.notify() has it: that converts between formats, and older versions make
-    # the call in another thread, where what they say of it would not be heard.
+    # Not through Apprise.notify(): that converts between formats, and older versions make the call in another thread,
+    # whose failures would not be seen here.
     return bool(service.notify(body=body, title=title, notify_type=kind or apprise.NotifyType.INFO))
 
 
 def _service(url: str) -> "apprise.NotifyBase":
     try:
-        made = apprise.Apprise.instantiate(url, asset=_ASSET)
+        service = apprise.Apprise.instantiate(url, asset=_ASSET)
     except Exception as error:  # it suppresses those that it expects
         raise UrlError(f"is not a URL that Apprise can use ({type(error).__name__})") from None
-    if made is None:
+    if service is None:
         raise UrlError("is not a URL that Apprise can use: see https://github.com/caronc/apprise/wiki for its parts")
-    return made
+    return service
 
 
 def _is_ntfy(service: object) -> bool:
     return type(service).__name__ == "NotifyNtfy"
 
 
-def _with(url: str, settings: dict[str, str]) -> str:
-    """The URL with these, where it does not have its own."""
-    given = {pair.partition("=")[0].lower() for pair in urlsplit(url).query.split("&")}
-    more = urlencode({name: text for name, text in settings.items() if text and name not in given})
-    return f"{url}{'&' if '?' in url else '?'}{more}" if more else url
+def _with_parameters(url: str, parameters: dict[str, str]) -> str:
+    """Return the URL with these parameters added, except empty ones and those that it has already."""
+    names = {pair.partition("=")[0].lower() for pair in urlsplit(url).query.split("&")}
+    query = urlencode({name: text for name, text in parameters.items() if text and name not in names})
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url

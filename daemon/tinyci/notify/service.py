@@ -13,11 +13,11 @@ from tinyci.model.repos import Repos
 from tinyci.model.toml import ConfigError
 from tinyci.notify.delivery import Delivery
 from tinyci.notify.digest import Digest
-from tinyci.notify.event import UNNAMED, JobEvent
+from tinyci.notify.event import UNKNOWN_REPO, JobEvent
 from tinyci.notify.groupreader import GroupReader
 from tinyci.notify.memory import Memory, MemoryFile
 from tinyci.notify.policy import NoticePolicy
-from tinyci.notify.services import Services
+from tinyci.notify.recipients import Recipients
 from tinyci.runtime.service import Notifier, load_settings, on_signal, stop_event
 from tinyci.store.eventgroup import EventGroup
 
@@ -28,19 +28,19 @@ log = logging.getLogger("tinyci.notify")
 
 
 class NotifyService:
-    """One process' worth of it; the subscriber of its GroupReader."""
+    """The process; the subscriber of its GroupReader."""
 
-    def __init__(self, etc: Path, state_directory: Path, password: str, services: Services) -> None:
+    def __init__(self, etc: Path, state_directory: Path, password: str, recipients: Recipients) -> None:
         self._etc = etc
         self._notifier = Notifier()
         self._settings = load_settings(etc)
         self._repos = self._read_repos()
-        self._names = services.repos()
+        self._restricted_repos = recipients.repos()
         self._redis_error = ""
         caught_up = asyncio.Event()
         self._caught_up = caught_up
         self._deliveries = [
-            Delivery(each, lambda: self._settings.web_url, self.save, caught_up) for each in services.known
+            Delivery(each, lambda: self._settings.web_url, self.save, caught_up) for each in recipients.valid
         ]
         self._file = MemoryFile(state_directory / "memory.json")
         memory = self._file.read_or_set_aside()
@@ -54,11 +54,11 @@ class NotifyService:
         stop = stop_event()
         on_signal(self._reload, signal.SIGHUP)
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._reader.run(self))
+            reader = group.create_task(self._reader.run(self))
             deliveries = [group.create_task(each.run()) for each in self._deliveries]
             await stop.wait()
             self._notifier.notify("STOPPING=1", "STATUS=stopping; what is not told yet is told by the next start")
-            reading.cancel()
+            reader.cancel()
             for each in self._deliveries:
                 each.stop()
             self._caught_up.set()
@@ -75,20 +75,20 @@ class NotifyService:
         event = JobEvent.parse(values)
         if event is None:
             return
-        deliveries = [each for each in self._deliveries if each.service.wants(event.repo)]
+        deliveries = [each for each in self._deliveries if each.recipient.wants(event.repo)]
         if deliveries and event.job:  # before the judgement, which is passed once: Redis may not answer here
             event = event.with_details(await self._group.details(event.job))
         repo = self._repos.by_name.get(event.repo)
-        words = (repo.notify if repo else ()) or self._settings.notify_on
-        if word := self._policy.judge(event, words):
-            digest = Digest.of(event, word, time.time())
+        notices = (repo.notify if repo else ()) or self._settings.notify_on
+        if notice := self._policy.judge(event, notices):
+            digest = Digest.of(event, notice, time.time())
             for delivery in deliveries:
                 delivery.add(digest)
 
     def on_first_answer(self) -> None:
         """Report to systemd that the service is ready."""
         about = fields(message_id=catalog.NOTIFY_READY)
-        names = ", ".join(delivery.service.name for delivery in self._deliveries)
+        names = ", ".join(delivery.recipient.name for delivery in self._deliveries)
         log.info(
             "tinyci-notify %s is ready, and tells %s", __version__, names or "nobody: no URL is configured", extra=about
         )
@@ -110,13 +110,13 @@ class NotifyService:
 
     def save(self) -> bool:
         """Save everything that a restart must not lose, and show it. Return False if it could not be saved."""
-        digests = {delivery.service.key: delivery.queue.digests() for delivery in self._deliveries if delivery.queue}
+        digests = {delivery.recipient.key: delivery.queue.digests() for delivery in self._deliveries if delivery.queue}
         is_saved = self._file.save(Memory(self._reader.position, sorted(self._policy.failing_repos), digests))
         self._show_status()
         return is_saved
 
     def _restore_queues(self, memory: Memory) -> None:
-        deliveries = {delivery.service.key: delivery for delivery in self._deliveries}
+        deliveries = {delivery.recipient.key: delivery for delivery in self._deliveries}
         dropped_count = 0
         for key, digests in memory.digests.items():
             if key in deliveries:
@@ -141,7 +141,7 @@ class NotifyService:
             f"URLs: {len(self._deliveries)}" if self._deliveries else "nobody to tell",
             f"messages that wait: {count}" if count else "",
             self._file.error,
-            *(f"{each.service.name}: {each.trouble}" for each in self._deliveries if each.trouble),
+            *(f"{each.recipient.name}: {each.error}" for each in self._deliveries if each.error),
         ]
         self._notifier.notify("STATUS=" + "; ".join(filter(None, parts)))
 
@@ -153,7 +153,7 @@ class NotifyService:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
         self._repos = self._read_repos()
-        self._policy.keep_only([*self._repos.by_name, *self._repos.errors, UNNAMED])
+        self._policy.keep_only([*self._repos.by_name, *self._repos.errors, UNKNOWN_REPO])
         log.info("reloaded, %d repos", len(self._repos.by_name), extra=fields(message_id=catalog.RELOADED))
         self._check_names()
         self._notifier.notify("READY=1")
@@ -163,8 +163,8 @@ class NotifyService:
         return Repos.read(f"{self._etc}/repos.d")
 
     def _check_names(self) -> None:
-        """Warn of lines for a repo that does not exist, such as one whose name was mistyped."""
-        for name in self._names:
+        """Warn of URLs for a repo that does not exist, such as one whose name was mistyped."""
+        for name in self._restricted_repos:
             if name not in self._repos.by_name and name not in self._repos.errors:
                 about = fields(repo=name, message_id=catalog.WRONG_URL)
                 log.warning("a URL is for the repo %s, and there is no such repo", name, extra=about)
