@@ -20,11 +20,11 @@ SECRET = "secret of /etc/passwd"
 
 
 class Service(ServiceInterface):  # type: ignore[misc]
-    """Methods that answer in every way a method can."""
+    """Answers its methods in every way that a method can end."""
 
     def __init__(self) -> None:
         super().__init__(INTERFACE)
-        self.asked = asyncio.Event()
+        self.call_arrived = asyncio.Event()
         self.go_on = asyncio.Event()
 
     @method()
@@ -46,7 +46,7 @@ class Service(ServiceInterface):  # type: ignore[misc]
 
     @method()
     async def Wait(self) -> "s":
-        self.asked.set()
+        self.call_arrived.set()
         await self.go_on.wait()
         return "at last"
 
@@ -77,19 +77,19 @@ async def connected(message_bus: MessageBus) -> AsyncIterator[Bus]:
 
 @pytest_asyncio.fixture
 async def service(message_bus: MessageBus) -> AsyncIterator[Service]:
-    """A service on a connection of its own."""
+    """A service of ours, on a connection of its own."""
     async with connected(message_bus) as bus:
-        made = Service()
+        exported_service = Service()
         bus.remember_callers()
-        bus.export(PATH, made)
+        bus.export(PATH, exported_service)
         await bus.own(NAME)
-        yield made
+        yield exported_service
 
 
 @pytest_asyncio.fixture
 async def bus(message_bus: MessageBus) -> AsyncIterator[Bus]:
-    async with connected(message_bus) as made:
-        yield made
+    async with connected(message_bus) as connection:
+        yield connection
 
 
 async def ask(bus: Bus, member: str, signature: str = "", *body: Any, timeout: float = 10.0) -> list[Any]:
@@ -104,49 +104,51 @@ async def test_a_call_returns_what_was_answered(service: Service, bus: Bus) -> N
 
 
 async def test_an_error_of_ours_reaches_the_caller_as_it_is(service: Service, bus: Bus) -> None:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as refusal:
         await ask(bus, "Refuse")
-    assert (caught.value.name, str(caught.value)) == ("org.tinyci1.Error.NoSuchJob", "no such job")
+    assert (refusal.value.name, str(refusal.value)) == ("org.tinyci1.Error.NoSuchJob", "no such job")
 
 
 @pytest.mark.parametrize("member", ["Break", "BreakLater"])
 async def test_of_another_error_the_caller_learns_nothing(
     service: Service, bus: Bus, caplog: pytest.LogCaptureFixture, member: str
 ) -> None:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as refusal:
         await ask(bus, member)
-    assert caught.value.name == "org.freedesktop.DBus.Error.Failed"
-    assert str(caught.value) == "an internal error, see the journal of tinyci.service"
+    assert refusal.value.name == "org.freedesktop.DBus.Error.Failed"
+    assert str(refusal.value) == "an internal error, see the journal of tinyci.service"
     assert SECRET in caplog.text  # and its admin everything
     assert f"{member} of a D-Bus caller failed" in caplog.text
 
 
 async def test_a_method_that_our_end_cut_off_says_so(service: Service, bus: Bus) -> None:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as refusal:
         await ask(bus, "Stop")
-    assert caught.value.name == "org.tinyci1.Error.ShuttingDown"
+    assert refusal.value.name == "org.tinyci1.Error.ShuttingDown"
 
 
 async def test_a_method_that_is_not_there_is_an_error(service: Service, bus: Bus) -> None:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as refusal:
         await ask(bus, "Nothing")
-    assert caught.value.name == "org.freedesktop.DBus.Error.UnknownMethod"
+    assert refusal.value.name == "org.freedesktop.DBus.Error.UnknownMethod"
 
 
 async def test_a_service_that_is_not_there_is_an_error(bus: Bus) -> None:
-    with pytest.raises(BusError) as caught:
+    with pytest.raises(BusError) as refusal:
         await ask(bus, "Echo", "s", "x")
-    assert caught.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"
+    assert refusal.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"
 
 
 async def test_every_method_knows_its_own_caller(service: Service, message_bus: MessageBus) -> None:
     async with connected(message_bus) as one, connected(message_bus) as other:
-        names = [(await each.call(*DBUS, "GetNameOwner", "s", ":1.1"))[0] for each in (one, other)]
-        assert names == [":1.1", ":1.1"]
-        asked = await asyncio.gather(*(ask(each, "Caller", "u", turns) for turns in (3, 0, 2) for each in (one, other)))
-    assert {name for name, _ in asked[0::2]} == {":1.1"}
-    assert {name for name, _ in asked[1::2]} == {":1.2"}
-    assert not any(interactive for _, interactive in asked)
+        owners = [(await each.call(*DBUS, "GetNameOwner", "s", ":1.1"))[0] for each in (one, other)]
+        assert owners == [":1.1", ":1.1"]
+        callers = await asyncio.gather(
+            *(ask(each, "Caller", "u", turns) for turns in (3, 0, 2) for each in (one, other))
+        )
+    assert {name for name, _ in callers[0::2]} == {":1.1"}
+    assert {name for name, _ in callers[1::2]} == {":1.2"}
+    assert not any(interactive for _, interactive in callers)
 
 
 def test_outside_of_a_method_nobody_calls() -> None:
@@ -158,11 +160,11 @@ async def test_a_name_has_one_owner(message_bus: MessageBus) -> None:
     async with connected(message_bus) as second:
         free = asyncio.Event()
 
-        def hear(path: str, interface: str, member: str, arguments: list[Any]) -> None:
+        def watch_owner(path: str, interface: str, member: str, arguments: list[Any]) -> None:
             if member == "NameOwnerChanged" and arguments[2] == "":
                 free.set()
 
-        second.on_signal(hear)
+        second.on_signal(watch_owner)
         await second.match(f"type='signal',member='NameOwnerChanged',arg0='{NAME}'")
         async with connected(message_bus) as first:
             await first.own(NAME)
@@ -180,16 +182,16 @@ async def test_a_name_that_the_bus_refuses_is_an_error(bus: Bus) -> None:
 # -- signals -----------------------------------------------------------------------------------------------------
 
 
-class Heard:
+class SignalRecorder:
     """The signals of a connection, in the order they came."""
 
     def __init__(self, bus: Bus) -> None:
         self.numbers: list[int] = []
         self._enough = asyncio.Event()
         self._count = 0
-        bus.on_signal(self._hear)
+        bus.on_signal(self._record)
 
-    def _hear(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+    def _record(self, path: str, interface: str, member: str, body: list[Any]) -> None:
         if (path, interface, member) == (PATH, INTERFACE, "Tick"):
             self.numbers.append(body[0])
             if len(self.numbers) >= self._count:
@@ -205,7 +207,7 @@ class Heard:
 async def test_a_burst_of_signals_waits_for_a_bus_that_hangs(
     service: Service, bus: Bus, message_bus: MessageBus
 ) -> None:
-    heard = Heard(bus)
+    recorder = SignalRecorder(bus)
     await bus.match(f"type='signal',interface='{INTERFACE}'")
     message_bus.pause()
     for number in range(5000):
@@ -214,7 +216,7 @@ async def test_a_burst_of_signals_waits_for_a_bus_that_hangs(
         await asyncio.sleep(0)
     assert bus.connected
     message_bus.resume()
-    assert await heard.wait_for(5000) == list(range(5000))
+    assert await recorder.wait_for(5000) == list(range(5000))
     assert await ask(bus, "Echo", "s", "still there") == ["still there"]
 
 
@@ -239,11 +241,11 @@ async def test_a_handler_that_fails_hears_of_the_next_signal(
             raise RuntimeError("a strange argument")
 
     bus.on_signal(fail)
-    heard = Heard(bus)
+    recorder = SignalRecorder(bus)
     await bus.match(f"type='signal',interface='{INTERFACE}'")
     service.Tick(1)
     service.Tick(2)
-    assert await heard.wait_for(2) == [1, 2]
+    assert await recorder.wait_for(2) == [1, 2]
     assert caplog.text.count("RuntimeError: a strange argument") == 2
 
 
@@ -251,10 +253,10 @@ async def test_a_handler_that_fails_hears_of_the_next_signal(
 
 
 async def test_a_call_that_nobody_answers_ends_in_time(service: Service, bus: Bus) -> None:
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(BusGoneError, match=r"Wait was not answered within 0\.2 s"):
         await ask(bus, "Wait", timeout=0.2)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     service.go_on.set()
     assert await ask(bus, "Echo", "s", "on") == ["on"]  # the late answer disturbs nothing
 
@@ -269,22 +271,22 @@ async def test_a_call_to_a_bus_that_hangs_ends_in_time(bus: Bus, message_bus: Me
 async def test_a_call_whose_connection_is_lost_ends_at_once(
     service: Service, bus: Bus, message_bus: MessageBus
 ) -> None:
-    waiting = asyncio.create_task(ask(bus, "Wait", timeout=20))
-    await service.asked.wait()
-    began = time.monotonic()
+    call = asyncio.create_task(ask(bus, "Wait", timeout=20))
+    await service.call_arrived.wait()
+    start = time.monotonic()
     message_bus.kill()
     with pytest.raises(BusGoneError, match="the connection was lost during Wait"):
-        await waiting
-    assert time.monotonic() - began < 1
+        await call
+    assert time.monotonic() - start < 1
 
 
 async def test_the_loss_of_the_connection_is_told(bus: Bus, message_bus: MessageBus) -> None:
     assert bus.connected
-    waiting = asyncio.create_task(bus.wait_closed())
+    end = asyncio.create_task(bus.wait_closed())
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not end.done()
     message_bus.kill()
-    await waiting
+    await end
     assert not bus.connected
     with pytest.raises(BusGoneError, match="the connection is closed"):
         await bus.call(*DBUS, "GetId")
@@ -303,10 +305,10 @@ async def test_no_descriptor_is_left(message_bus: MessageBus) -> None:
     for _ in range(3):
         bus = await Bus.connect(message_bus.address)
         await bus.close()
-    lost = await Bus.connect(message_bus.address)
+    dead_bus = await Bus.connect(message_bus.address)
     message_bus.kill()
-    await lost.wait_closed()
-    await lost.close()
+    await dead_bus.wait_closed()
+    await dead_bus.close()
     for _ in range(3):
         with pytest.raises(BusGoneError):
             await Bus.connect(message_bus.address)
@@ -317,11 +319,11 @@ async def test_an_answer_that_is_late_for_its_connection_harms_no_other(
     service: Service, bus: Bus, message_bus: MessageBus
 ) -> None:
     """The descriptor of the old connection is by then the one of the new."""
-    waiting = asyncio.create_task(ask(bus, "Wait"))
-    await service.asked.wait()
+    call = asyncio.create_task(ask(bus, "Wait"))
+    await service.call_arrived.wait()
     message_bus.kill()
     with pytest.raises(BusGoneError):
-        await waiting
+        await call
     await asyncio.sleep(0)
     message_bus.start()
     async with connected(message_bus) as one, connected(message_bus) as other:
@@ -334,7 +336,7 @@ async def test_an_answer_that_is_late_for_its_connection_harms_no_other(
 
 
 async def test_a_bus_that_takes_us_for_another_refuses_us_at_once(message_bus: MessageBus) -> None:
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(BusGoneError, match="the bus does not accept uid 4242: REJECTED EXTERNAL"):
         await Bus.connect(message_bus.address, uid=4242)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - start < 1

@@ -1,4 +1,4 @@
-"""Whoever listens where a bus should be, and whatever is sent: we learn that there is no bus, in time."""
+"""Whatever listens in the place of a bus, and whatever it sends: Bus.connect() and Bus.call() end in time."""
 
 import asyncio
 import socket
@@ -24,26 +24,26 @@ Talk = Callable[[socket.socket], object]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connecting has little time."""
+    """Allow little time for connecting."""
     monkeypatch.setattr(bus_module, "TIMEOUT", PATIENCE)
 
 
 @pytest.fixture
 def peer(tmp_path: Path) -> Iterator[Callable[[Talk], Peer]]:
-    made: list[Peer] = []
+    peers: list[Peer] = []
 
-    def make(talk: Talk) -> Peer:
-        made.append(Peer(tmp_path / "bus", talk))
-        return made[-1]
+    def start_peer(talk: Talk) -> Peer:
+        peers.append(Peer(tmp_path / "bus", talk))
+        return peers[-1]
 
-    yield make
-    for each in made:
+    yield start_peer
+    for each in peers:
         each.close()
 
 
 @asynccontextmanager
 async def running_loop() -> AsyncIterator[None]:
-    """The event loop goes on turning meanwhile: other deploys are not held up."""
+    """Check that the event loop goes on turning meanwhile: other deploys are not held up."""
     longest = 0.0
 
     async def beat() -> None:
@@ -67,7 +67,7 @@ async def running_loop() -> AsyncIterator[None]:
 
 
 def say(data: bytes) -> Talk:
-    """Says something, whatever is asked, and then nothing more."""
+    """Sends something, whatever it receives, and then nothing more."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(data)
@@ -85,20 +85,20 @@ def hang_up(connection: socket.socket) -> None:
     connection.close()
 
 
-def hang_up_when_asked(connection: socket.socket) -> None:
+def hang_up_after_a_line(connection: socket.socket) -> None:
     line(connection)
     connection.close()
 
 
 def flood(data: bytes) -> Talk:
-    """Says the same again and again, as fast as it is read: from another process, for it must not wait for us."""
+    """Sends the same again and again, as fast as it is read: from another process, for it must not wait for us."""
 
     def talk(connection: socket.socket) -> None:
         connection.setblocking(True)
-        with tempfile.NamedTemporaryFile() as much:
-            much.write(data * (1_000_000 // len(data)))
-            much.flush()
-            command = ["timeout", str(FLOOD), "sh", "-c", 'while cat "$0" 2>/dev/null; do :; done', much.name]
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data * (1_000_000 // len(data)))
+            file.flush()
+            command = ["timeout", str(FLOOD), "sh", "-c", 'while cat "$0" 2>/dev/null; do :; done', file.name]
             subprocess.run(command, stdout=connection.fileno(), check=False)
 
     return talk
@@ -117,11 +117,11 @@ def let_in(then: Talk) -> Talk:
 
 
 def line(connection: socket.socket) -> bytes:
-    """No byte more: what follows is the first message."""
-    said = b""
-    while not said.endswith(b"\r\n"):
-        said += connection.recv(1)
-    return said
+    """Read one line and no byte more: the first message follows."""
+    text = b""
+    while not text.endswith(b"\r\n"):
+        text += connection.recv(1)
+    return text
 
 
 def answer(*body: str, error: str | None = None, then: Talk = silence) -> Talk:
@@ -158,7 +158,7 @@ WRONG_PATH = b"l\4\1\1\0\0\0\0\1\0\0\0\x10\0\0\0\1\1o\0\4\0\0\0nope\0\0\0\0"  # 
     [
         pytest.param(silence, id="nothing"),
         pytest.param(hang_up, id="hang up"),
-        pytest.param(hang_up_when_asked, id="hang up when asked"),
+        pytest.param(hang_up_after_a_line, id="hang up when asked"),
         pytest.param(say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), id="another protocol"),
         pytest.param(say(b"\xff\xfe\r\n"), id="bytes"),
         pytest.param(say(b"\r\n"), id="empty line"),
@@ -181,11 +181,11 @@ WRONG_PATH = b"l\4\1\1\0\0\0\0\1\0\0\0\x10\0\0\0\1\1o\0\4\0\0\0nope\0\0\0\0"  # 
 )
 async def test_what_is_no_bus_is_gone_in_time(peer: Callable[[Talk], Peer], talk: Talk) -> None:
     address = peer(talk).address
-    began = time.monotonic()
+    start = time.monotonic()
     async with running_loop():
         with pytest.raises(BusGoneError):
             await Bus.connect(address)
-    assert time.monotonic() - began < PATIENCE + 1
+    assert time.monotonic() - start < PATIENCE + 1
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "directory", "nobody listens"])
@@ -196,16 +196,16 @@ async def test_where_nobody_listens_there_is_no_bus(tmp_path: Path, kind: str) -
     elif kind == "directory":
         path.mkdir()
     elif kind == "nobody listens":
-        with socket.socket(socket.AF_UNIX) as left:
-            left.bind(str(path))
+        with socket.socket(socket.AF_UNIX) as dead_socket:
+            dead_socket.bind(str(path))
     with pytest.raises(BusGoneError, match=f"cannot connect to unix:path={path}: "):
         await Bus.connect(f"unix:path={path}")
 
 
 async def test_a_bus_that_accepts_nobody_is_gone_in_time(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "bus"))
-        listening.listen()  # and never accepts
+    with socket.socket(socket.AF_UNIX) as deaf_socket:
+        deaf_socket.bind(str(tmp_path / "bus"))
+        deaf_socket.listen()  # and never accepts
         with pytest.raises(BusGoneError, match=r"did not answer within 0\.3 s"):
             await Bus.connect(f"unix:path={tmp_path}/bus")
 
@@ -227,24 +227,24 @@ async def test_a_call_to_what_was_a_bus_ends_in_time(peer: Callable[[Talk], Peer
         then(connection)
 
     bus = await Bus.connect(peer(let_in(answer(":1.1", then=talk))).address)
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         async with running_loop():
             with pytest.raises(BusGoneError):
                 await bus.call("a.b", "/", "a.b", "C", timeout=PATIENCE)
     finally:
         await bus.close()
-    assert time.monotonic() - began < PATIENCE + 1
+    assert time.monotonic() - start < PATIENCE + 1
 
 
 async def test_another_user_is_named_by_the_digits_of_its_uid(peer: Callable[[Talk], Peer]) -> None:
-    """As D-Bus specification, "Authentication Protocol", EXTERNAL."""
-    said: list[bytes] = []
+    """See D-Bus Specification, "Authentication Protocol", EXTERNAL."""
+    lines: list[bytes] = []
 
     def listen(connection: socket.socket) -> None:
-        said.append(line(connection))
+        lines.append(line(connection))
         connection.sendall(b"REJECTED\r\n")
 
     with pytest.raises(BusGoneError, match="the bus does not accept uid 1001: REJECTED"):
         await Bus.connect(peer(listen).address, uid=1001)
-    assert said == [b"\0AUTH EXTERNAL 31303031\r\n"]
+    assert lines == [b"\0AUTH EXTERNAL 31303031\r\n"]

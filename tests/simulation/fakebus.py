@@ -7,6 +7,7 @@ from typing import Any
 
 from servicemanager import ServiceManager
 from tinyci.dbus.bus import BusError, BusGoneError
+from tinyci.runtime.waiting import first_of
 
 Handler = Callable[[str, str, str, list[Any]], None]
 
@@ -25,21 +26,21 @@ class FakeBus:
         self._schedule = schedule
         self._handlers: list[Handler] = []
         self._messages: deque[Callable[[], None]] = deque()
-        self._lost = asyncio.Event()
+        self._end = asyncio.Event()
         manager.buses.append(self)
 
     @property
     def connected(self) -> bool:
-        return not self._lost.is_set()
+        return not self._end.is_set()
 
     async def wait_closed(self) -> None:
-        await self._lost.wait()
+        await self._end.wait()
 
     async def close(self) -> None:
         self.lose()
 
     def lose(self) -> None:
-        self._lost.set()
+        self._end.set()
         self._messages.clear()
         if self in self._manager.buses:
             self._manager.buses.remove(self)
@@ -63,12 +64,7 @@ class FakeBus:
             answer = error
         arrival = asyncio.Event()
         self._send(arrival.set)
-        waits = [asyncio.ensure_future(each.wait()) for each in (arrival, self._lost)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
+        await first_of(arrival.wait(), self._end.wait())
         await self._travel()
         if not arrival.is_set():
             raise BusGoneError(f"the connection was lost during {member}")

@@ -51,7 +51,7 @@ class AppUnits:
         before it issues one, it calls on_issue() with that InvocationID.
         """
 
-        async def restart(manager: Manager) -> str:
+        async def issue_or_await(manager: Manager) -> str:
             nonlocal before
             unit = await manager.unit(name)
             if not unit.is_loaded:
@@ -72,7 +72,7 @@ class AppUnits:
 
         try:
             async with asyncio.timeout(self._repo.restart_timeout):
-                result = await self._managers.ask(self._repo.user, restart)
+                result = await self._managers.ask(self._repo.user, issue_or_await)
         except TimeoutError:
             limit = timespan.show(self._repo.restart_timeout)
             raise UnitDownError(name, f"the restart of {name} did not end within {limit} (restart_timeout)") from None
