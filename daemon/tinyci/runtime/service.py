@@ -1,4 +1,4 @@
-"""A service of systemd's: its environment, its signals, its settings, and what it reports (sd_notify(3))."""
+"""A service under systemd: its environment, its signals, its settings, its reports (sd_notify(3))."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ from tinyci.model.settings import Settings
 
 
 def etc() -> Path:
-    """The directory of the configuration; TINYCI_ETC names another one."""
+    """Return the directory of the configuration, /etc/tinyci unless TINYCI_ETC names another one."""
     return Path(os.environ.get("TINYCI_ETC", "/etc/tinyci"))
 
 
 def credential(name: str, unit: str) -> str:
-    """The text of a credential of that unit (systemd.exec(5), "LoadCredential="). Raises OSError."""
+    """Return the text of a credential of that unit (systemd.exec(5), "LoadCredential="). Raises OSError."""
     directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", f"/run/credentials/{unit}"))
     return (directory / name).read_text(encoding="utf-8").strip()
 
@@ -31,7 +31,7 @@ def load_settings(directory: Path) -> Settings:
 
 
 def stop_event() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
+    """Return an event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     on_signal(stop.set, signal.SIGTERM, signal.SIGINT)
     return stop
@@ -44,7 +44,7 @@ def on_signal(handler: Callable[[], None], *numbers: signal.Signals) -> None:
 
 
 class Notifier:
-    """The service manager's ear."""
+    """Reports of this service to its manager."""
 
     def __init__(self) -> None:
         self._notifier = SystemdNotifier()

@@ -6,7 +6,10 @@ from typing import Any
 
 
 async def first_of(*awaitables: Awaitable[Any], timeout: float | None = None) -> "asyncio.Future[Any] | None":
-    """The first future that is done, in the order given; None after `timeout` seconds. The others are cancelled."""
+    """Return the first future that is done, and cancel the others; None after `timeout` seconds.
+
+    When several are done at once, it is the first one in the order of the arguments.
+    """
     futures = [asyncio.ensure_future(each) for each in awaitables]
     try:
         await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
