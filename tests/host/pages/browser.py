@@ -12,7 +12,7 @@ from testhost import HOST, TestHost
 PAGES = "http://127.0.0.1/ci/"
 CHROMIUM = "/usr/bin/chromium"
 
-# What must not happen: everything that Content-Security-Policy refuses is told to the page.
+# Collects what must not happen: the page is told of all that Content-Security-Policy refuses.
 WATCH = """
 window.marker = Math.random();
 window.violations = [];
@@ -29,7 +29,7 @@ def leader(server: TestHost) -> str:
 
 @contextmanager
 def chromium(server: TestHost, directory: Path) -> Iterator[Browser]:
-    """In the host's network, and in ours for all else."""
+    """Run it in the host's network, and in ours for all else."""
     inside = directory / "chromium"
     inside.write_text(f'#!/bin/sh\nexec nsenter --target {leader(server)} --net {CHROMIUM} "$@"\n')
     inside.chmod(0o755)
@@ -43,7 +43,7 @@ def chromium(server: TestHost, directory: Path) -> Iterator[Browser]:
 
 
 class Tab:
-    """One page in a context of its own, and whatever it complained of."""
+    """One page in a context of its own, and its complaints."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.context = context
@@ -61,34 +61,34 @@ class Tab:
             self.complaints.append(f"{kind}: {text}")
 
     def open(self, path: str) -> int:
-        """Go there; the status of the answer."""
+        """Go to a path; return the status of the answer."""
         answer = self.page.goto(PAGES + path)
         assert answer
         self.navigations.clear()
         return answer.status
 
-    def at(self, selector: str) -> str:
-        """The text of what is there, in one line."""
+    def text(self, selector: str) -> str:
+        """The text of an element, in one line."""
         return " ".join(self.page.inner_text(selector).split())
 
-    def until(self, selector: str, text: str = "", limit: float = 60) -> Locator:
-        """Wait until something is there and seen, with that text, if any, in it."""
-        found = self.page.locator(selector)
-        expect(found).to_be_visible(timeout=limit * 1000)
+    def wait_for(self, selector: str, text: str = "", limit: float = 60) -> Locator:
+        """Wait until an element is visible, with that text in it, if any."""
+        element = self.page.locator(selector)
+        expect(element).to_be_visible(timeout=limit * 1000)
         if text:
-            expect(found).to_contain_text(text, timeout=limit * 1000)
-        return found
+            expect(element).to_contain_text(text, timeout=limit * 1000)
+        return element
 
-    def state(self, selector: str, word: str, limit: float = 60) -> None:
-        """Wait until what is there says that state."""
-        self.until(f'{selector} [data-state="{word}"]', word, limit)
+    def wait_for_state(self, selector: str, word: str, limit: float = 60) -> None:
+        """Wait until an element shows that state."""
+        self.wait_for(f'{selector} [data-state="{word}"]', word, limit)
 
     def violations(self) -> list[str]:
-        found: list[str] = self.page.evaluate("window.violations")
-        return found
+        violations: list[str] = self.page.evaluate("window.violations")
+        return violations
 
     def check(self) -> None:
-        """Nothing was refused, and nothing went wrong."""
+        """Assert that nothing was refused, and nothing went wrong."""
         assert self.complaints == []
         assert self.violations() == []
 

@@ -18,25 +18,25 @@ def browser(server: TestHost, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of pages go: $TINYCI_SHOTS, for who wants to look at them."""
-    given = os.environ.get("TINYCI_SHOTS")
-    directory = Path(given) if given else tmp_path_factory.mktemp("shots")
+    """Directory for pictures of pages; TINYCI_SHOTS names one that stays."""
+    path = os.environ.get("TINYCI_SHOTS")
+    directory = Path(path) if path else tmp_path_factory.mktemp("shots")
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Open]:
-    """Opens tabs, each with what a context of Playwright's may have; closed when the test is over."""
+    """Opens tabs, with options of a Playwright context; the end of the test closes them."""
     tabs: list[Tab] = []
 
-    def opened(**options: object) -> Tab:
+    def open_tab(**options: object) -> Tab:
         context = browser.new_context(**{"reduced_motion": "reduce", **options})
         context.set_default_timeout(30_000)
         context.add_init_script(WATCH)
         tabs.append(Tab(context))
         return tabs[-1]
 
-    yield opened
+    yield open_tab
     for each in tabs:
         each.context.close()

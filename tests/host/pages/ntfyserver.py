@@ -1,4 +1,4 @@
-"""A real ntfy server on the host, and tinyci-notify that tells it: with a token, which nobody else may get to see."""
+"""A real ntfy server on the host that tinyci-notify sends to, with a token that must stay secret."""
 
 import json
 import re
@@ -23,12 +23,12 @@ visitor-request-limit-exempt-hosts: "127.0.0.1"
 
 
 class Ntfy:
-    """The server, and the messages of the topic."""
+    """The ntfy server, with the messages of its topic."""
 
     def __init__(self, server: TestHost) -> None:
         self.server = server
         self.token = ""
-        self._seen = "all"
+        self._last = "all"
 
     def stop(self) -> None:
         self.server.sh("systemctl stop ntfy")
@@ -40,47 +40,47 @@ class Ntfy:
         )
 
     def messages(self) -> list[dict[str, Any]]:
-        """Those since the last call of forget()."""
-        url = f"127.0.0.1:{PORT}/{TOPIC}/json?poll=1&since={self._seen}"
+        """The messages since the last call of forget()."""
+        url = f"127.0.0.1:{PORT}/{TOPIC}/json?poll=1&since={self._last}"
         out = self.server.sh(f"curl -sf -H 'Authorization: Bearer {self.token}' '{url}'")
         return [each for each in map(json.loads, out.splitlines()) if each["event"] == "message"]
 
     def forget(self) -> None:
-        """What has come until now is of no interest any more."""
+        """Ignore all messages so far."""
         if messages := self.messages():
-            self._seen = messages[-1]["id"]
+            self._last = messages[-1]["id"]
 
-    def until(self, count: int, limit: float = 60) -> list[dict[str, Any]]:
-        """As soon as so many have come."""
+    def wait_for(self, count: int, limit: float = 60) -> list[dict[str, Any]]:
+        """Wait for that many messages; return them."""
         end = time.monotonic() + limit
-        while len(found := self.messages()) < count:
-            assert time.monotonic() < end, (found, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
+        while len(messages := self.messages()) < count:
+            assert time.monotonic() < end, (messages, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
             time.sleep(0.2)
-        return found
+        return messages
 
-    def until_counted(self, events: int, limit: float = 120) -> list[dict[str, Any]]:
-        """As soon as there are messages of so many events."""
+    def wait_for_events(self, events: int, limit: float = 120) -> list[dict[str, Any]]:
+        """Wait for messages about that many events; return them."""
         end = time.monotonic() + limit
-        while sum(map(counted, found := self.messages())) < events:
-            assert time.monotonic() < end, (found, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
+        while sum(map(event_count, messages := self.messages())) < events:
+            assert time.monotonic() < end, (messages, self.server.sh("systemctl status tinyci-notify --no-pager; true"))
             time.sleep(0.5)
-        return found
+        return messages
 
 
-def counted(message: dict[str, Any]) -> int:
-    """Of how many deploys a message tells."""
+def event_count(message: dict[str, Any]) -> int:
+    """The number of deploys that a message tells of."""
     numbers = re.match(r"(\d+) [a-z-]+(?:, (\d+) [a-z-]+)*(?= since )", message["message"])
     return sum(map(int, re.findall(r"\d+", numbers[0]))) if numbers else 1
 
 
-def short(message: dict[str, Any]) -> str:
+def short_title(message: dict[str, Any]) -> str:
     """The title without the revision."""
     return str(message["title"]).partition(" \u2013 ")[0]
 
 
 @contextmanager
-def served(server: TestHost) -> Iterator[Ntfy]:
-    """The server runs, and tinyci-notify tells it and nobody else."""
+def serve(server: TestHost) -> Iterator[Ntfy]:
+    """Run the server, and have tinyci-notify send to it alone."""
     server.sh(
         "dpkg -s ntfy apprise >/dev/null 2>&1 || apt-get install -qq --no-install-recommends ntfy apprise", limit=300
     )
@@ -91,14 +91,14 @@ def served(server: TestHost) -> Iterator[Ntfy]:
     server.sh("cp --update=none /etc/ntfy/server.yml /root/ntfy.yml; cat >/etc/ntfy/server.yml", stdin=CONFIG)
     ntfy = Ntfy(server)
     ntfy.start()  # it makes the file of its users
-    said = server.sh(
+    output = server.sh(
         "cd /; as='setpriv --reuid _ntfy --regid _ntfy --clear-groups'\n"
         "NTFY_PASSWORD=password-of-tests $as ntfy user add --role=admin tests 2>&1\n"
         "$as ntfy token add tests 2>&1"
     )
-    found = re.search(r"tk_\w+", said)
-    assert found, said
-    ntfy.token = found[0]
+    token = re.search(r"tk_\w+", output)
+    assert token, output
+    ntfy.token = token[0]
     before = server.run(f"cat {URLS}").out
     server.sh(f"umask 077; cat >{URLS}; systemctl restart tinyci-notify", stdin=url(ntfy))
     try:

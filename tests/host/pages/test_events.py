@@ -25,18 +25,18 @@ def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(ser
         newest = json.loads(process.stdout.readline())
         assert (newest["job"], newest["state"]) == (before["id"], "succeeded")
         work("probe").script("timeout 60 cat /tmp/events.fifo; exit 3")
-        pushed = server.push(work("probe"))
-        told = [json.loads(process.stdout.readline()) for _ in range(2)]
+        push = server.push(work("probe"))
+        events = [json.loads(process.stdout.readline()) for _ in range(2)]
         server.sh("systemctl restart tinyci; : >/tmp/events.fifo", limit=60)
-        server.wait(pushed.job)
-        told.append(json.loads(process.stdout.readline()))
+        server.wait(push.job)
+        events.append(json.loads(process.stdout.readline()))
     finally:
         server.run("kill -INT $(cat /tmp/events.pid)")
         _, err = process.communicate(timeout=30)
-    assert [(each["job"], each["state"]) for each in told] == [
-        (pushed.job, state) for state in ("queued", "building", "failed")
+    assert [(each["job"], each["state"]) for each in events] == [
+        (push.job, state) for state in ("queued", "building", "failed")
     ]
-    first, _, last = told
+    first, _, last = events
     assert (first["repo"], first["ref"], first["revision"]) == (
         "probe",
         "refs/heads/master",
@@ -46,5 +46,5 @@ def test_a_follower_hears_of_each_change_once_also_while_the_daemon_restarts(ser
     assert last["user"] == "probe"
     assert last["pusher"]
     assert b"waiting for it, no event is lost" in err
-    kept = [json.loads(line) for line in server.sh("tinyci events --json -n 3 probe", "nobody").splitlines()]
-    assert kept == told, "and they can be listed afterwards"
+    listing = [json.loads(line) for line in server.sh("tinyci events --json -n 3 probe", "nobody").splitlines()]
+    assert listing == events, "and they can be listed afterwards"

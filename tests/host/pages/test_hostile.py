@@ -1,10 +1,10 @@
-"""What others wrote is text on every page, whatever they wrote."""
+"""Hostile data is text on every page, whatever it holds."""
 
 import random
 import time
 from collections.abc import Callable, Iterator
 
-import kept
+import keptjobs
 import pytest
 from browser import PAGES, Open
 from testhost import TestHost, Work
@@ -28,7 +28,7 @@ TRICKS = [
 
 @pytest.fixture(scope="module")
 def hostile(server: TestHost) -> Iterator[list[str]]:
-    """Jobs as whoever may push could have written them."""
+    """Jobs that anybody who may push could have written."""
     now, jobs = time.time(), []
     for number, trick in enumerate(TRICKS):
         fields = {
@@ -50,10 +50,10 @@ def hostile(server: TestHost) -> Iterator[list[str]]:
             "output": trick,
             "unit_output": f"{trick}\n{SCRIPT}",
         }
-        jobs.append(kept.keep(server, fields, [trick, SCRIPT] if number % 3 else [], now + number))
-    jobs.append(kept.keep(server, {"repo": "probe", "ref": "refs/heads/x", "state": "building"}, TRICKS, now + 99))
+        jobs.append(keptjobs.keep(server, fields, [trick, SCRIPT] if number % 3 else [], now + number))
+    jobs.append(keptjobs.keep(server, {"repo": "probe", "ref": "refs/heads/x", "state": "building"}, TRICKS, now + 99))
     yield jobs
-    kept.forget(server, jobs)
+    keptjobs.forget(server, jobs)
 
 
 def test_whatever_a_hash_says_is_shown_as_text(hostile: list[str], tab: Open) -> None:
@@ -64,9 +64,9 @@ def test_whatever_a_hash_says_is_shown_as_text(hostile: list[str], tab: Open) ->
         assert page.page.locator("main [onload], main [onerror], a[href^='javascript:']").count() == 0, path
         assert "tinyci" in page.page.title(), path
         assert page.page.evaluate("document.title") != "obeyed"
-        shown = page.page.evaluate("document.querySelector('main').textContent")
-        hidden = [char for char in "\x00\x07\x1b\x9b\u202e\u2066\ufeff\u2028" if char in shown]
-        assert not hidden, (path, hidden)
+        text = page.page.evaluate("document.querySelector('main').textContent")
+        controls = [char for char in "\x00\x07\x1b\x9b\u202e\u2066\ufeff\u2028" if char in text]
+        assert not controls, (path, controls)
         wide = page.page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{path} is {wide} px too wide"
     page.open(f"jobs/{hostile[2]}")
@@ -83,10 +83,10 @@ def test_a_build_that_prints_such_things_is_followed_as_text(server: TestHost, w
     job = server.push(clone).job
     page = tab()
     page.open(f"jobs/{job}")
-    page.state("#state", "building")
+    page.wait_for_state("#state", "building")
     server.sh("timeout 20 sh -c ': >/tmp/hostile.fifo'")
-    page.until("#output li:last-child", "the end")
-    page.state("#state", "succeeded")
+    page.wait_for("#output li:last-child", "the end")
+    page.wait_for_state("#state", "succeeded")
     assert SCRIPT in page.page.evaluate("document.querySelector('#output').textContent")
     assert page.page.locator("#injected, main img, main script").count() == 0
     assert page.page.evaluate("document.title") != "obeyed"
@@ -94,7 +94,7 @@ def test_a_build_that_prints_such_things_is_followed_as_text(server: TestHost, w
 
 
 def test_no_question_gives_an_internal_error(server: TestHost, hostile: list[str]) -> None:
-    """A small one; tests/service asks more of them."""
+    """A short run; tests/service sends more requests."""
     chance = random.Random(seed := random.randrange(1 << 32))
     print(f"seed {seed}")
     places = ["", "repos", "repos/probe", "repos/probe/badge.svg", "events", "static/x", "metrics", "healthz"]
@@ -119,7 +119,7 @@ def test_no_question_gives_an_internal_error(server: TestHost, hostile: list[str
         "<b>",
         "%2e%2e%2f",
     ]
-    asked = []
+    paths = []
     for _ in range(300):
         place = chance.choice(places)
         if chance.random() < 0.3:
@@ -130,19 +130,19 @@ def test_no_question_gives_an_internal_error(server: TestHost, hostile: list[str
                 + place[at:]
             )
         query = "&".join(f"{chance.choice(names)}={chance.choice(values)}" for _ in range(chance.randrange(4)))
-        asked.append(f"{place}?{query}" if query else place)
-    config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in asked)
-    told = server.sh(
+        paths.append(f"{place}?{query}" if query else place)
+    config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths)
+    results = server.sh(
         "curl --silent --globoff --path-as-is --max-time 1.5 --write-out '%{http_code} %{url}\\n' --config - || true",
         stdin=config,
         limit=300,
     ).splitlines()
-    assert len(told) >= len(asked) // 2
-    assert [line[:300] for line in told if line.startswith("5")] == []
+    assert len(results) >= len(paths) // 2
+    assert [line[:300] for line in results if line.startswith("5")] == []
 
 
 def test_a_script_of_somebody_elses_would_be_refused_and_told(tab: Open) -> None:
-    """As the other tests rely on."""
+    """The other tests rely on it."""
     page = tab()
     page.open("")
     page.page.evaluate(

@@ -30,19 +30,19 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     work("probe").script(f"echo first; {HELD}")
     ahead = server.push(work("probe")).job
     row = f'tr[data-job="{ahead}"]'
-    jobs.state(row, "building")
+    jobs.wait_for_state(row, "building")
     work("probe").script(f"{COLOURS}; echo begun; {HELD}; echo over")
     job = server.push(work("probe")).job
     row = f'tr[data-job="{job}"]'
-    jobs.state(row, "queued")
+    jobs.wait_for_state(row, "queued")
     assert first.open(f"jobs/{job}") == 200
-    opened = first.page.evaluate("window.marker")
-    assert first.at("#state") == "○ queued"
-    assert first.at("#no-output") == "No output yet."
+    first_marker = first.page.evaluate("window.marker")
+    assert first.text("#state") == "○ queued"
+    assert first.text("#no-output") == "No output yet."
     release()
-    first.state("#state", "building")
-    jobs.state(row, "building")
-    first.until("#output li:last-child", "begun")
+    first.wait_for_state("#state", "building")
+    jobs.wait_for_state(row, "building")
+    first.wait_for("#output li:last-child", "begun")
     assert server.job(job)["state"] == "building", "its lines came while it built"
     assert first.page.inner_text("#output li:first-child") == "green and bold and orange"
     colours = first.page.evaluate(
@@ -50,15 +50,15 @@ def test_an_open_page_shows_a_push_from_queued_to_succeeded(
     )
     assert len(set(colours)) == 2, colours
     release()
-    first.state("#state", "succeeded")
-    jobs.state(row, "succeeded")
-    first.until("#job[data-ended=yes]")
+    first.wait_for_state("#state", "succeeded")
+    jobs.wait_for_state(row, "succeeded")
+    first.wait_for("#job[data-ended=yes]")
     assert first.page.inner_text("#output").splitlines()[1:] == ["begun", "over"]
     assert "succeeded" in first.page.title()
     assert first.page.inner_text('[data-stage="build"] .status') == "done"
     # No page went anywhere for it.
     assert (jobs.page.evaluate("window.marker"), jobs.navigations) == (marker, [])
-    assert (first.page.evaluate("window.marker"), first.navigations) == (opened, [])
+    assert (first.page.evaluate("window.marker"), first.navigations) == (first_marker, [])
     jobs.check()
     first.check()
 
@@ -70,12 +70,12 @@ def test_a_failure_is_seen_with_its_reason(
     job = server.push(work("probe")).job
     page = tab()
     page.open(f"jobs/{job}")
-    page.state("#state", "building")
+    page.wait_for_state("#state", "building")
     release()
-    page.state("#state", "failed")
-    page.until("#output li:last-child", "no such thing")
-    assert page.at("#reason") == server.job(job)["reason"]
-    assert page.at('[data-stage="build"] .status') == "failed"
+    page.wait_for_state("#state", "failed")
+    page.wait_for("#output li:last-child", "no such thing")
+    assert page.text("#reason") == server.job(job)["reason"]
+    assert page.text('[data-stage="build"] .status') == "failed"
     page.check()
 
 
@@ -88,19 +88,19 @@ def test_without_javascript_the_same_is_read(
     server.redis(f"xread block 20000 count 1 streams tinyci:log:{job} 1")
     page = tab(java_script_enabled=False)
     page.open(f"jobs/{job}")
-    assert "building" in page.at("#state")
-    assert page.at("#output li:nth-child(2)") == "begun"
-    assert "load it again" in page.at("noscript")
+    assert "building" in page.text("#state")
+    assert page.text("#output li:nth-child(2)") == "begun"
+    assert "load it again" in page.text("noscript")
     page.open("")
-    assert "building" in page.at(f'tr[data-job="{job}"] .c-state')
+    assert "building" in page.text(f'tr[data-job="{job}"] .c-state')
     release()
-    done = server.wait(job)
+    hash_fields = server.wait(job)
     assert page.open(f"jobs/{job}") == 200
-    assert "succeeded" in page.at("#state")
-    assert page.at("#output") == "green and bold and orange begun over"
-    assert done["revision"] in page.at("#facts")
+    assert "succeeded" in page.text("#state")
+    assert page.text("#output") == "green and bold and orange begun over"
+    assert hash_fields["revision"] in page.text("#facts")
     page.open("repos/probe")
-    assert job[:8] in page.at("#runs")
+    assert job[:8] in page.text("#runs")
     assert page.complaints == []
 
 
@@ -108,12 +108,12 @@ def test_a_link_leads_back_and_forth(server: TestHost, work: Clone, tab: Open) -
     """Below a path that the proxy takes away, every link still leads somewhere."""
     page = tab()
     page.open("")
-    seen, waiting = set[str](), [page.page.url]
-    while waiting:
-        url = waiting.pop()
-        if url in seen or len(seen) > 25:
+    urls, queue = set[str](), [page.page.url]
+    while queue:
+        url = queue.pop()
+        if url in urls or len(urls) > 25:
             continue
-        seen.add(url)
+        urls.add(url)
         answer = page.page.goto(url)
         assert answer
         assert answer.ok, f"{url}: {answer.status}"
@@ -121,12 +121,12 @@ def test_a_link_leads_back_and_forth(server: TestHost, work: Clone, tab: Open) -
             links = page.page.eval_on_selector_all("a[href]", "links => links.map(link => link.href.split('#')[0])")
             assert all(link.startswith("http://127.0.0.1/ci/") for link in links), links
             # A page of each kind is enough.
-            waiting += [link for link in links if not any(kin(link) == kin(other) for other in seen)]
-    assert len({kin(url) for url in seen}) >= 7, seen
+            queue += [link for link in links if not any(kind_of(link) == kind_of(other) for other in urls)]
+    assert len({kind_of(url) for url in urls}) >= 7, urls
 
 
-def kin(url: str) -> str:
-    """Which kind of page that is."""
+def kind_of(url: str) -> str:
+    """The URL with one name for all jobs, and without that of a repo."""
     path = url.removeprefix("http://127.0.0.1/ci/").partition("?")
     parts = path[0].split("/")
     return "/".join([part if len(part) != 36 else "JOB" for part in parts[:1] + parts[2:]]) + path[1]
@@ -138,16 +138,16 @@ def test_the_keyboard_reaches_everything(server: TestHost, work: Clone, tab: Ope
     page = tab()
     page.open("")
     page.page.keyboard.press("Tab")
-    assert page.at(":focus") == "Skip to the content"
+    assert page.text(":focus") == "Skip to the content"
     assert page.page.evaluate("document.activeElement.getBoundingClientRect().left >= 0"), "and it is seen"
     page.page.keyboard.press("Enter")
     assert page.page.evaluate("document.activeElement.id") == "main"
-    reached = []
+    names = []
     for _ in range(12):
         page.page.keyboard.press("Tab")
-        reached.append(page.page.evaluate("document.activeElement.name || document.activeElement.getAttribute('href')"))
-    assert reached[:3] == ["repo", "ref", "state"]
-    assert any(job in (name or "") for name in reached), reached
+        names.append(page.page.evaluate("document.activeElement.name || document.activeElement.getAttribute('href')"))
+    assert names[:3] == ["repo", "ref", "state"]
+    assert any(job in (name or "") for name in names), names
     page.page.fill("[name=repo]", "probe")
     page.page.press("[name=repo]", "Enter")
     page.page.wait_for_url("**/?repo=probe*")

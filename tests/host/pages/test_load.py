@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import kept
+import keptjobs
 import pytest
 from browser import leader
 from testhost import TestHost, Work
@@ -22,24 +22,24 @@ SILENT = 5
 
 
 def resident(server: TestHost) -> tuple[float, float]:
-    """MB of tinyci-web's: now, and at most so far."""
+    """Resident memory of tinyci-web in MB: now, and its peak."""
     text = server.sh("cat /proc/$(systemctl show -P MainPID tinyci-web)/status")
     size = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Vm")}
     return size["VmRSS"], size["VmHWM"]
 
 
 def times(server: TestHost, paths: dict[str, str]) -> dict[str, float]:
-    """Seconds for each, the median of some."""
+    """The median of the seconds of some requests for each path, by name."""
     config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths.values())
-    taken: dict[str, list[float]] = {name: [] for name in paths}
+    durations: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(5):
-        told = server.sh(
+        lines = server.sh(
             "curl --silent --write-out '%{http_code} %{time_total}\\n' --config -", stdin=config
         ).splitlines()
-        for name, line in zip(paths, told, strict=True):
+        for name, line in zip(paths, lines, strict=True):
             assert line.startswith("200 "), (name, line)
-            taken[name].append(float(line.split()[1]))
-    return {name: round(median(each), 3) for name, each in taken.items()}
+            durations[name].append(float(line.split()[1]))
+    return {name: round(median(each), 3) for name, each in durations.items()}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_many_follow_a_job_and_none_waits_for_a_slow_one(
 ) -> None:
     followers, count = figures
     server.sh("systemctl stop tinyci-web.service")  # the next one who asks has a new one
-    jobs = kept.fill(server, count, time.time() - 60)
+    jobs = keptjobs.fill(server, count, time.time() - 60)
     server.fifo("/tmp/many.fifo")
     work("probe").script(
         f"echo begun; timeout 200 cat /tmp/many.fifo; for n in $(seq {LINES - 1}); do\n"
@@ -71,9 +71,9 @@ def test_many_follow_a_job_and_none_waits_for_a_slow_one(
         "metrics": "metrics",
     }
     try:
-        began = time.monotonic()
+        begin = time.monotonic()
         times(server, {"list": ""})
-        print(f"\n{count} kept jobs: {time.monotonic() - began:.2f} s for the first lists")
+        print(f"\n{count} kept jobs: {time.monotonic() - begin:.2f} s for the first lists")
         print("alone:", times(server, paths), "resident {:.0f} MB, at most {:.0f}".format(*resident(server)))
         command = ["nsenter", "--target", leader(server), "--net", sys.executable, str(FOLLOWERS)]
         command += [f"/jobs/{job}/events?after=0", str(followers), str(SILENT)]
@@ -84,17 +84,17 @@ def test_many_follow_a_job_and_none_waits_for_a_slow_one(
             server.sh("timeout 20 sh -c ': >/tmp/many.fifo'")
             busy = dict.fromkeys(paths, 0.0)
             while not select.select([client.stdout], [], [], 0)[0]:
-                busy = {name: max(busy[name], taken) for name, taken in times(server, paths).items()}
+                busy = {name: max(busy[name], seconds) for name, seconds in times(server, paths).items()}
             print("while they are told:", busy)
-            said = json.loads(client.stdout.readline())
+            report = json.loads(client.stdout.readline())
             assert client.wait(60) == 0
         assert server.wait(job)["state"] == "succeeded"
-        ended, (now, most) = time.time(), resident(server)
-        print(f"{followers} had all {said['lines']} lines: {said}; resident {now:.0f} MB, at most {most:.0f}")
-        print("afterwards:", times(server, paths), f"{time.time() - ended:.1f} s")
-        assert said["lines"] == [LINES], "every line, whoever else took none"
-        assert said["last"] < 30
+        end, (now, most) = time.time(), resident(server)
+        print(f"{followers} had all {report['lines']} lines: {report}; resident {now:.0f} MB, at most {most:.0f}")
+        print("afterwards:", times(server, paths), f"{time.time() - end:.1f} s")
+        assert report["lines"] == [LINES], "every line, whoever else took none"
+        assert report["last"] < 30
         assert most < 200
         assert max(busy.values()) < 5
     finally:
-        kept.forget(server, jobs)
+        keptjobs.forget(server, jobs)

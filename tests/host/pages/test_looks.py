@@ -1,4 +1,4 @@
-"""How the pages look, on a desk and on a phone, by day and by night; and what a screen reader finds of them."""
+"""The looks of the pages, on a desk and on a phone, by day and by night, and their accessibility."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
-import kept
+import keptjobs
 import pytest
 from browser import Open
 from testhost import TestHost, Work
@@ -30,14 +30,14 @@ printf '\033[33mwarning:\033[0m unused variable \033[1mcount\033[0m\n'
 
 @pytest.fixture(scope="module")
 def scenes(server: TestHost, work: Clone) -> Iterator[dict[str, str]]:
-    """Paths of the pages that are looked at, with something to see on each."""
-    filled = kept.fill(server, 60, time.time() - 300)
-    app = next(iter(server.redis(f"hget tinyci:job:{filled[0]} repo")))
+    """Paths of the pages to look at, by name, with something to see on each."""
+    jobs = keptjobs.fill(server, 60, time.time() - 300)
+    app = next(iter(server.redis(f"hget tinyci:job:{jobs[0]} repo")))
     server.fifo("/tmp/looked.fifo")
     clone = work("probe")
     for ending in ("", "printf '\\033[1;31merror:\\033[0m no rule to make target \\033[1minstall\\033[0m\\n'; exit 2"):
         clone.script(f"{BUILD}\n{ending}")
-        failed = server.deploy(clone)["id"]
+        failure = server.deploy(clone)["id"]
     clone.script(f"{BUILD}\ntimeout 300 cat /tmp/looked.fifo")
     running = server.push(clone).job
     server.wait(running, ("building",))
@@ -45,14 +45,14 @@ def scenes(server: TestHost, work: Clone) -> Iterator[dict[str, str]]:
     yield {
         "list": "",
         "running": f"jobs/{running}",
-        "failed": f"jobs/{failed}",
+        "failed": f"jobs/{failure}",
         "repo": f"repos/{app}",
         "repos": "repos",
         "error": "jobs/00000000-0000-4000-8000-000000000000",
     }
     server.sh("timeout 20 sh -c ': >/tmp/looked.fifo'")
     server.wait(running)
-    kept.forget(server, filled)
+    keptjobs.forget(server, jobs)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -63,7 +63,7 @@ def test_pages_fit_and_are_free_of_barriers(
     viewport = {"width": WIDTHS[where], "height": 844 if where == "phone" else 800}
     # Only for axe's own script: pages refuse all that is not theirs.
     page = tab(viewport=viewport, color_scheme=scheme, bypass_csp=True)
-    found = {}
+    violations = {}
     for name, path in scenes.items():
         page.open(path)
         page.page.screenshot(path=shots / f"{name}-{where}-{scheme}.png", full_page=name != "list")
@@ -72,13 +72,13 @@ def test_pages_fit_and_are_free_of_barriers(
         if (where, scheme) == ("phone", "dark"):
             continue  # the layout of the one, and the colours of the other
         page.page.evaluate(AXE)
-        told = page.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert len(told["passes"]) > 10, "that it looked at all"
-        found[name] = [
+        report = page.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert len(report["passes"]) > 10, "that it looked at all"
+        violations[name] = [
             f"{each['impact']} {each['id']}: {each['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-            for each in told["violations"]
+            for each in report["violations"]
             for node in each["nodes"]
         ]
-    print(json.dumps(found, indent=1))
-    serious = [each for name in found for each in found[name] if each.startswith(("serious", "critical"))]
+    print(json.dumps(violations, indent=1))
+    serious = [each for name in violations for each in violations[name] if each.startswith(("serious", "critical"))]
     assert serious == []

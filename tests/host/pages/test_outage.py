@@ -14,8 +14,8 @@ def no_traceback(server: TestHost) -> Iterator[None]:
     """Nothing that a person can cause is told as a defect of ours."""
     cursor = server.sh("journalctl --lines=0 --show-cursor").split()[-1]
     yield
-    said = server.sh(f"journalctl --after-cursor='{cursor}' -o cat -u tinyci -u tinyci-web -u tinyci-notify")
-    assert "Traceback" not in said, said
+    messages = server.sh(f"journalctl --after-cursor='{cursor}' -o cat -u tinyci -u tinyci-web -u tinyci-notify")
+    assert "Traceback" not in messages, messages
 
 
 def status(server: TestHost, path: str = "") -> str:
@@ -24,10 +24,10 @@ def status(server: TestHost, path: str = "") -> str:
     )
 
 
-def answers(server: TestHost, told: str = "200") -> None:
+def wait_for_answer(server: TestHost, status_code: str = "200") -> None:
     """Wait until the list is answered so: what was read of Redis is shown for half a second more."""
     ask = f"curl --silent --output /dev/null --write-out %{{http_code}} {PAGES}"
-    server.sh(f"timeout 60 sh -c 'until {ask} | grep -qx {told}; do sleep 0.2; done'")
+    server.sh(f"timeout 60 sh -c 'until {ask} | grep -qx {status_code}; do sleep 0.2; done'")
 
 
 def test_without_redis_pages_say_so_and_come_back(server: TestHost, work: Clone, tab: Open) -> None:
@@ -37,22 +37,22 @@ def test_without_redis_pages_say_so_and_come_back(server: TestHost, work: Clone,
     jobs.open("")
     server.sh("systemctl stop redis-server@tinyci")
     try:
-        answers(server, "503")
+        wait_for_answer(server, "503")
         for path in ("", f"jobs/{job}", "repos", "repos/probe"):
             page = tab()
             assert page.open(path) == 503
-            print(page.at("main"))
-            assert "Redis" in page.at(".reason")
-            assert "Pushes are kept" in page.at(".reason")
+            print(page.text("main"))
+            assert "Redis" in page.text(".reason")
+            assert "Pushes are kept" in page.text(".reason")
         assert status(server, "api/jobs") == "503"
-        jobs.until("#notice")
+        jobs.wait_for("#notice")
     finally:
         server.sh("systemctl start redis-server@tinyci")
-    answers(server)
+    wait_for_answer(server)
     # The page that was open all the while shows what happens from now on.
     work("probe").script("echo again")
     later = server.push(work("probe")).job
-    jobs.state(f'tr[data-job="{later}"]', "succeeded")
+    jobs.wait_for_state(f'tr[data-job="{later}"]', "succeeded")
     jobs.page.locator("#notice").wait_for(state="hidden")
     assert jobs.navigations == []
 
@@ -63,11 +63,11 @@ def test_a_page_goes_on_when_the_pages_were_killed(server: TestHost, work: Clone
     job = server.push(work("probe")).job
     page = tab()
     page.open(f"jobs/{job}")
-    page.until("#output li:last-child", "begun")
+    page.wait_for("#output li:last-child", "begun")
     server.kill("tinyci-web")
     server.sh("timeout 20 sh -c ': >/tmp/away.fifo'")
     assert server.wait(job)["state"] == "succeeded"
-    page.state("#state", "succeeded")
+    page.wait_for_state("#state", "succeeded")
     assert page.page.inner_text("#output").splitlines() == ["begun", "over"], "each line once"
     assert page.navigations == []
 
@@ -88,7 +88,7 @@ def test_deploys_go_on_without_the_pages(server: TestHost, work: Clone, tab: Ope
     try:
         page = tab()
         assert page.open("") == 503
-        print(page.at("main"))
+        print(page.text("main"))
         script("echo with a wrong password")
         assert server.deploy(work("probe"))["state"] == "succeeded"
         server.sh(f"rm {file}; systemctl stop tinyci-web.service")
@@ -98,7 +98,7 @@ def test_deploys_go_on_without_the_pages(server: TestHost, work: Clone, tab: Ope
     finally:
         server.sh(f"mv {file}.kept {file}; systemctl reset-failed tinyci-web.service tinyci-web.socket || true")
         server.sh("systemctl stop tinyci-web.service; systemctl start tinyci-web.socket")
-    answers(server)
+    wait_for_answer(server)
 
 
 def test_pages_are_read_without_the_daemon(server: TestHost, work: Clone, tab: Open) -> None:
@@ -109,14 +109,14 @@ def test_pages_are_read_without_the_daemon(server: TestHost, work: Clone, tab: O
         page = tab()
         assert page.open("") == 200
         assert page.open(f"jobs/{job}") == 200
-        assert page.at("#output") == "before"
+        assert page.text("#output") == "before"
         work("probe").script("echo after")
         waiting = server.push(work("probe")).job
         page.open(f"jobs/{waiting}")
-        assert page.at("#state") == "○ queued"
+        assert page.text("#state") == "○ queued"
     finally:
         server.sh("systemctl start tinyci")
-    page.state("#state", "succeeded")
+    page.wait_for_state("#state", "succeeded")
 
 
 def test_what_the_pages_may_do_is_little(server: TestHost) -> None:
