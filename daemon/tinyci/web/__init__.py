@@ -1,5 +1,6 @@
 """The pages of tinyci-web: jobs and repos as HTML, as JSON, as events, and as figures for Prometheus.
 
-Imports `store` for its view of Redis, `model`, `runtime`, and of `systemd` the journal and sockets. Writes nothing, and
-knows nothing of the daemon: it shows what Redis has. No state's name stands here; looks go by kind (model/state.py).
+Imports `model`, `runtime`, `log`, the view of Redis in `store`, and the inherited sockets in `systemd`. Writes nothing,
+and knows neither the daemon nor D-Bus: it shows what Redis has. Looks go by the kind of a state (model/state.py), so
+that a new state or field needs no change here.
 """

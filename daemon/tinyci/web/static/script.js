@@ -23,39 +23,39 @@ function ago(seconds) {
 
 function tick() {
   for (const each of document.querySelectorAll("[data-since]")) {
-    const passed = (now() - Date.parse(each.dataset.since)) / 1000;
-    if (passed >= 0) each.textContent = took(passed);
+    const seconds = (now() - Date.parse(each.dataset.since)) / 1000;
+    if (seconds >= 0) each.textContent = took(seconds);
   }
 }
 
 function age() {
   for (const each of document.querySelectorAll("time[data-ago]")) {
-    const passed = (now() - Date.parse(each.dateTime)) / 1000;
-    if (passed >= 0) each.textContent = ago(passed);
+    const seconds = (now() - Date.parse(each.dateTime)) / 1000;
+    if (seconds >= 0) each.textContent = ago(seconds);
   }
 }
 
 function notice(text) {
-  const shown = document.getElementById("notice");
-  if (shown.textContent !== text) shown.textContent = text;
-  shown.hidden = !text;
+  const element = document.getElementById("notice");
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = !text;
 }
 
 // A stream of events that comes back whatever ends it: browsers give up when a server answers with an error.
 function follow(url, handlers) {
   let source;
-  let lost;
-  const close = () => { clearTimeout(lost); source.close(); };
+  let timer;
+  const close = () => { clearTimeout(timer); source.close(); };
   const open = () => {
     source = new EventSource(url());
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data), close));
     }
-    source.addEventListener("open", () => { clearTimeout(lost); lost = 0; notice(""); });
+    source.addEventListener("open", () => { clearTimeout(timer); timer = 0; notice(""); });
     source.addEventListener("trouble", (event) => notice(JSON.parse(event.data)));
     source.addEventListener("error", () => {
       // A moment's break is nobody's concern.
-      lost = lost || setTimeout(() => notice("The connection is lost; this goes on when it is back."), 3000);
+      timer = timer || setTimeout(() => notice("The connection is lost; this goes on when it is back."), 3000);
       if (source.readyState === EventSource.CLOSED) setTimeout(open, later + Math.random() * later);
     });
   };
@@ -66,27 +66,27 @@ function follow(url, handlers) {
 
 // -- one job --------------------------------------------------------------------------------------------------------
 
-function showState(told) {
-  const state = document.querySelector("#state [data-state]");
-  if (state.dataset.state !== told.state) {
-    state.dataset.state = told.state;
-    state.className = `state ${told.kind}`;
-    state.querySelector(".word").textContent = told.state;
-    state.querySelector(".sign").textContent = told.sign;
-    document.title = `${told.title} · tinyci`;
+function showState(job) {
+  const badge = document.querySelector("#state [data-state]");
+  if (badge.dataset.state !== job.state) {
+    badge.dataset.state = job.state;
+    badge.className = `state ${job.kind}`;
+    badge.querySelector(".word").textContent = job.state;
+    badge.querySelector(".sign").textContent = job.sign;
+    document.title = `${job.title} · tinyci`;
   }
   const reason = document.getElementById("reason");
-  reason.textContent = told.reason;
-  reason.hidden = !told.reason;
-  for (const [name, text] of Object.entries(told.facts)) {
+  reason.textContent = job.reason;
+  reason.hidden = !job.reason;
+  for (const [name, text] of Object.entries(job.facts)) {
     const fact = document.querySelector(`[data-fact="${name}"]`);
     const times = fact.querySelectorAll("time");
     const value = times[0] || fact.querySelector("dd");
     if (value.textContent !== text) value.textContent = text;
-    for (const time of times) time.dateTime = told.times[name];
+    for (const time of times) time.dateTime = job.times[name];
     fact.hidden = !text;
   }
-  for (const stage of told.stages) {
+  for (const stage of job.stages) {
     const item = document.querySelector(`[data-stage="${stage.name}"]`);
     const length = item.querySelector(".took");
     item.className = stage.status;
@@ -99,7 +99,7 @@ function showState(told) {
       length.textContent = stage.took;
     }
   }
-  if (told.final) document.getElementById("no-output").textContent = "No output.";
+  if (job.final) document.getElementById("no-output").textContent = "No output.";
   tick();
   age();
 }
@@ -125,7 +125,7 @@ function followJob(job) {
   const box = document.getElementById("log");
   const output = document.getElementById("output");
   let last = Number(job.dataset.last);
-  // Who looks at something else is not taken away from it.
+  // Someone who looks at earlier lines stays there.
   let isAtEnd = true;
   const bottom = () => { box.scrollTop = box.scrollHeight; };
   box.addEventListener("scroll", () => { isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40; });
@@ -154,11 +154,11 @@ function followJob(job) {
 // -- lists ----------------------------------------------------------------------------------------------------------
 
 function followList(list) {
-  let waiting = 0;
+  let timer = 0;
   let isLoading = false;
   let again = false;
   const load = async () => {
-    waiting = 0;
+    timer = 0;
     if (isLoading) { again = true; return; }
     isLoading = true;
     try {
@@ -167,12 +167,12 @@ function followList(list) {
         // The server's own page; nothing in it runs.
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const fresh = page.getElementById(list.id);
-        const focused = document.activeElement.closest(`#${list.id} a`);
+        const focus = document.activeElement.closest(`#${list.id} a`);
         if (fresh && fresh.textContent !== list.textContent) {
           list.replaceChildren(...fresh.childNodes);
-          if (focused) {
+          if (focus) {
             for (const link of list.querySelectorAll("a")) {
-              if (link.getAttribute("href") === focused.getAttribute("href")) { link.focus(); break; }
+              if (link.getAttribute("href") === focus.getAttribute("href")) { link.focus(); break; }
             }
           }
         }
@@ -183,8 +183,8 @@ function followList(list) {
     isLoading = false;
     if (again) { again = false; soon(later); }
   };
-  const soon = (within) => { waiting = waiting || setTimeout(load, 150 + Math.random() * within); };
-  follow(() => list.dataset.events, { changed: (told) => soon(told.within) });
+  const soon = (within) => { timer = timer || setTimeout(load, 150 + Math.random() * within); };
+  follow(() => list.dataset.events, { changed: (news) => soon(news.within) });
 }
 
 const job = document.getElementById("job");
