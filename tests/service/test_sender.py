@@ -1,4 +1,4 @@
-"""Messages as they leave the house: what ntfy and others get, and what nobody gets to know."""
+"""Messages as a web server gets them, and the secrets that no log and no error contains."""
 
 import asyncio
 import json
@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from post import WebhookServer
 from tinyci.notify import sender
 from tinyci.notify.message import Message
 from tinyci.notify.recipients import UrlError
 from tinyci.notify.sender import NotSentError, public_host, send
+from webhookserver import WebhookServer
 
 SECRET = "tk_s3cretsecretsecretsecretsecret"
 MESSAGE = Message(
@@ -24,14 +24,14 @@ MESSAGE = Message(
 
 
 class OurLog(logging.Handler):
-    """What of it would go to the journal: what comes to the root. (pytest's own is told more than that.)"""
+    """The records that reach the root, and so the journal. (pytest's own handler gets more than that.)"""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.told.append(record.getMessage())
+        self.texts.append(record.getMessage())
 
 
 @pytest.fixture(autouse=True)
@@ -41,24 +41,25 @@ def our_log() -> Iterator[list[str]]:
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    yield handler.told
+    yield handler.texts
     root.removeHandler(handler)
     root.setLevel(level)
-    assert not [text for text in handler.told if "s3cret" in text]
+    assert not [text for text in handler.texts if "s3cret" in text]
 
 
-async def sent(url: str, message: Message = MESSAGE) -> dict[str, object]:
-    async with WebhookServer() as post:
-        await asyncio.to_thread(send, url.format(post.port), message)
-        (taken,) = post.taken
-    return taken
+async def send_to_server(url: str, message: Message = MESSAGE) -> dict[str, object]:
+    """Send a message to a URL with a place for the port. Return the server's record of it."""
+    async with WebhookServer() as server:
+        await asyncio.to_thread(send, url.format(server.port), message)
+        (record,) = server.records
+    return record
 
 
 async def test_ntfy_gets_title_priority_tags_and_click() -> None:
-    taken = await sent(f"ntfy://{SECRET}@127.0.0.1:{{}}/deploys")
-    headers = taken["headers"]
+    record = await send_to_server(f"ntfy://{SECRET}@127.0.0.1:{{}}/deploys")
+    headers = record["headers"]
     assert isinstance(headers, dict)
-    assert (taken["topic"], taken["title"], taken["message"]) == ("deploys", MESSAGE.title, MESSAGE.body)
+    assert (record["topic"], record["title"], record["message"]) == ("deploys", MESSAGE.title, MESSAGE.body)
     assert headers["X-Priority"] == "high"
     assert headers["X-Tags"] == "rotating_light"
     assert headers["X-Click"] == MESSAGE.click
@@ -67,63 +68,62 @@ async def test_ntfy_gets_title_priority_tags_and_click() -> None:
 
 
 async def test_what_the_url_itself_says_stays() -> None:
-    taken = await sent("ntfy://127.0.0.1:{}/deploys?priority=min&tags=mine&click=http://h/&format=markdown")
-    headers = taken["headers"]
+    record = await send_to_server("ntfy://127.0.0.1:{}/deploys?priority=min&tags=mine&click=http://h/&format=markdown")
+    headers = record["headers"]
     assert isinstance(headers, dict)
     assert (headers["X-Priority"], headers["X-Tags"], headers["X-Click"]) == ("min", "mine", "http://h/")
     assert "X-Markdown" not in headers, "what a build prints is no markup, whoever asks for it"
 
 
 async def test_other_services_get_the_link_in_the_text_and_mention_nobody() -> None:
-    taken = await sent("json://127.0.0.1:{}/x")
-    assert taken["title"] == MESSAGE.title
-    text = str(taken["message"])
+    record = await send_to_server("json://127.0.0.1:{}/x")
+    assert record["title"] == MESSAGE.title
+    text = str(record["message"])
     assert text.endswith(f"\n\n{MESSAGE.click}")
     assert "@everyone" not in text
     assert "<!channel>" not in text
     assert text.replace("\u2060", "").startswith(MESSAGE.body)
-    assert taken["type"] == "failure"
+    assert record["type"] == "failure"
 
 
 async def test_no_header_can_be_slipped_in() -> None:
-    taken = await sent(
+    record = await send_to_server(
         "ntfy://127.0.0.1:{}/deploys", MESSAGE._replace(click="http://h/\r\nX-Email: a@b", tag="a\nX-Call: 1")
     )
-    assert not {"X-Email", "X-Call"} & set(taken["headers"])  # type: ignore[call-overload]
+    assert not {"X-Email", "X-Call"} & set(record["headers"])  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("size", [MESSAGE.body * 60, "\u00e9" * 500, "\U0001f6a8" * 290])
-async def test_the_longest_message_is_still_a_message_and_no_file(size: str) -> None:
-    body = size
+@pytest.mark.parametrize("body", [MESSAGE.body * 60, "\u00e9" * 500, "\U0001f6a8" * 290])
+async def test_the_longest_message_is_still_a_message_and_no_file(body: str) -> None:
     while len(json.dumps(body)) > 3500:
         body = body[:-10]
-    taken = await sent("ntfy://127.0.0.1:{}/deploys", MESSAGE._replace(body=body))
-    assert taken["message"] == body
+    record = await send_to_server("ntfy://127.0.0.1:{}/deploys", MESSAGE._replace(body=body))
+    assert record["message"] == body
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "said"),
+    ("status", "text", "clause"),
     [
         (500, "{}", "it answers with status 500"),
         (401, '{"code": 40101, "error": "unauthorized"}', "it answers with status 401"),
         (429, "tk_s3cret", "status 429"),
     ],
 )
-async def test_a_refusal_is_told_without_the_url(status: int, text: str, said: str) -> None:
-    async with WebhookServer() as post:
-        post.text = text
-        post.status = status
-        with pytest.raises(NotSentError) as caught:
-            await asyncio.to_thread(send, f"ntfy://{SECRET}@127.0.0.1:{post.port}/s3cret", MESSAGE)
-    assert said in str(caught.value)
-    assert "s3cret" not in str(caught.value)
+async def test_a_refusal_is_told_without_the_url(status: int, text: str, clause: str) -> None:
+    async with WebhookServer() as server:
+        server.text = text
+        server.status = status
+        with pytest.raises(NotSentError) as info:
+            await asyncio.to_thread(send, f"ntfy://{SECRET}@127.0.0.1:{server.port}/s3cret", MESSAGE)
+    assert clause in str(info.value)
+    assert "s3cret" not in str(info.value)
 
 
 async def test_nobody_there_is_told_without_the_url(capfd: pytest.CaptureFixture[str]) -> None:
     for url in (f"ntfy://{SECRET}@127.0.0.1:1/s3cret", f"json://u:{SECRET}@127.0.0.1:1/s3cret"):
-        with pytest.raises(NotSentError) as caught:
+        with pytest.raises(NotSentError) as info:
             await asyncio.to_thread(send, url, MESSAGE)
-        assert str(caught.value) == "the connection is refused"
+        assert str(info.value) == "the connection is refused"
     assert "s3cret" not in "".join(capfd.readouterr())
 
 
@@ -146,6 +146,6 @@ def test_a_service_is_named_by_its_host_where_that_is_no_secret(url: str, host: 
 
 @pytest.mark.parametrize("url", ["nosuch://s3cret", "discord://s3cret", "tgram://s3cret", "ntfy://", "slack://s3cret"])
 def test_a_wrong_url_is_refused_without_what_is_in_it(url: str) -> None:
-    with pytest.raises(UrlError, match=r"is not a URL that Apprise can use|has no topic") as caught:
+    with pytest.raises(UrlError, match=r"is not a URL that Apprise can use|has no topic") as info:
         public_host(url)
-    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(info.value)

@@ -1,4 +1,4 @@
-"""What people are told of, and when: by tables, and by Hypothesis with a clock of its own."""
+"""The choice of events for messages, their times, and the memory of both: by tables, and by Hypothesis with a clock."""
 
 import json
 from pathlib import Path
@@ -23,8 +23,8 @@ def event(state: str = "failed", repo: str = "web", job: str = ID) -> JobEvent:
     return JobEvent(job, repo, "refs/heads/main", "a" * 40, "alice", state, "because", "2026-01-02T03:04:05.000006Z")
 
 
-def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: str = "failure") -> Digest:
-    return Digest.of(event(state, repo), word, until)
+def digest(state: str = "failed", repo: str = "web", until: float = 0.0, notice: str = "failure") -> Digest:
+    return Digest.of(event(state, repo), notice, until)
 
 
 # -- which event -------------------------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: s
 
 @pytest.mark.parametrize("state", sorted(FINAL))
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("notices", "states"),
     [
         (("failure",), {"failed", "timed-out", "rolled-back", "rejected"}),
         (DEFAULT, {"failed", "timed-out", "rolled-back", "rejected"}),
@@ -43,34 +43,34 @@ def digest(state: str = "failed", repo: str = "web", until: float = 0.0, word: s
     ],
 )
 def test_an_event_of_a_repo_that_was_well_is_told_by_the_words(
-    state: str, words: tuple[str, ...], told: set[str]
+    state: str, notices: tuple[str, ...], states: set[str]
 ) -> None:
-    assert bool(NoticePolicy().judge(event(state), words)) == (state in told)
+    assert bool(NoticePolicy().judge(event(state), notices)) == (state in states)
 
 
 @pytest.mark.parametrize("state", sorted(BAD))
 def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not(state: str) -> None:
-    judgement = NoticePolicy()
-    assert judgement.judge(event(state), DEFAULT) == "failure"
-    assert judgement.judge(event("succeeded", repo="other"), DEFAULT) == ""
-    for says_nothing in ("cancelled", "superseded"):
-        assert judgement.judge(event(says_nothing), DEFAULT) == ""
-    assert judgement.judge(event("succeeded"), DEFAULT) == "recovery"
-    assert judgement.judge(event("succeeded"), DEFAULT) == ""
+    policy = NoticePolicy()
+    assert policy.judge(event(state), DEFAULT) == "failure"
+    assert policy.judge(event("succeeded", repo="other"), DEFAULT) == ""
+    for state_of_people in ("cancelled", "superseded"):
+        assert policy.judge(event(state_of_people), DEFAULT) == ""
+    assert policy.judge(event("succeeded"), DEFAULT) == "recovery"
+    assert policy.judge(event("succeeded"), DEFAULT) == ""
 
 
 def test_a_failure_that_nobody_was_told_of_is_remembered_too() -> None:
-    judgement = NoticePolicy()
-    assert judgement.judge(event(), ("recovery",)) == ""
-    assert judgement.judge(event("succeeded"), ("recovery",)) == "recovery"
+    policy = NoticePolicy()
+    assert policy.judge(event(), ("recovery",)) == ""
+    assert policy.judge(event("succeeded"), ("recovery",)) == "recovery"
     assert NoticePolicy(["web"]).judge(event("succeeded"), ("recovery", "deploy")) == "recovery"
     assert NoticePolicy(["web"]).judge(event("succeeded"), ("deploy",)) == "deploy"
 
 
 def test_a_repo_that_is_gone_is_forgotten() -> None:
-    judgement = NoticePolicy(["web", "old"])
-    judgement.keep_only(["web", "other"])
-    assert judgement.failing_repos == {"web"}
+    policy = NoticePolicy(["web", "old"])
+    policy.keep_only(["web", "other"])
+    assert policy.failing_repos == {"web"}
 
 
 @pytest.mark.parametrize("state", ["", "queued", "building", "no state", *sorted(FINAL)])
@@ -80,10 +80,10 @@ def test_only_ends_are_events_for_us(state: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(["job", "repo", "ref", "state", "reason", "at", "x"]), st.text()))
 def test_no_event_is_too_strange(fields: dict[str, str]) -> None:
-    found = JobEvent.parse({"state": "failed", **fields})
-    if found:
-        assert found.repo == fields.get("repo") or found.repo == UNKNOWN_REPO
-        assert sum(map(len, found)) < 1500
+    parsed_event = JobEvent.parse({"state": "failed", **fields})
+    if parsed_event:
+        assert parsed_event.repo == fields.get("repo") or parsed_event.repo == UNKNOWN_REPO
+        assert sum(map(len, parsed_event)) < 1500
 
 
 # -- events that wait together -----------------------------------------------------------------------------------
@@ -93,61 +93,62 @@ STATES = st.sampled_from([*sorted(BAD), "succeeded", "cancelled"])
 
 @given(st.lists(STATES, min_size=1, max_size=50))
 def test_a_digest_counts_everything_and_holds_two_events(states: list[str]) -> None:
-    judgement, whole = NoticePolicy(), None
+    policy, whole = NoticePolicy(), None
     for place, state in enumerate(states):
         one = event(state, job=f"{place}")
-        word = judgement.judge(one, ("failure", "recovery", "deploy"))
-        part = Digest.of(one, word, float(place))
+        notice = policy.judge(one, ("failure", "recovery", "deploy"))
+        part = Digest.of(one, notice, float(place))
         whole = whole.merge(part) if whole else part
     assert whole
     assert whole.total == len(states)
     assert whole.last.job == f"{len(states) - 1}"
-    failed = [place for place, state in enumerate(states) if state in BAD]
-    assert (whole.failure.job if whole.failure else None) == (f"{failed[-1]}" if failed else None)
+    failures = [place for place, state in enumerate(states) if state in BAD]
+    assert (whole.failure.job if whole.failure else None) == (f"{failures[-1]}" if failures else None)
     assert whole.until == len(states) - 1
     if states[-1] in BAD:
         assert not whole.is_recovery
     if states[-1] == "succeeded":
-        assert whole.is_recovery == bool(failed)
+        assert whole.is_recovery == bool(failures)
     assert Digest.load(json.loads(json.dumps(whole.dump()))) == whole
 
 
 def test_a_cancelled_deploy_takes_no_recovery_back() -> None:
-    judgement, whole = NoticePolicy(), None
+    policy, whole = NoticePolicy(), None
     for place, state in enumerate(["failed", "succeeded", "cancelled", "succeeded"]):
         one = event(state, job=f"{place}")
-        part = Digest.of(one, judgement.judge(one, ("failure", "recovery", "deploy")), float(place))
+        part = Digest.of(one, policy.judge(one, ("failure", "recovery", "deploy")), float(place))
         whole = whole.merge(part) if whole else part
     assert whole and whole.is_recovery
     assert "recovered" in Message.of(whole, "").title
 
 
-@pytest.mark.parametrize("kept", [None, [], {}, {"repo": "web"}, "x", {**digest().dump(), "last": {"x": "y"}}])
-def test_what_is_no_digest_is_refused(kept: object) -> None:
+@pytest.mark.parametrize("values", [None, [], {}, {"repo": "web"}, "x", {**digest().dump(), "last": {"x": "y"}}])
+def test_what_is_no_digest_is_refused(values: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Digest.load(kept)
+        Digest.load(values)
 
 
 # -- when --------------------------------------------------------------------------------------------------------
 
 
-class Person:
-    """Who takes what a queue has, and when it has it."""
+class Taker:
+    """Takes each digest of a queue at the time when it is due."""
 
     def __init__(self, queue: DigestQueue) -> None:
         self.queue = queue
-        self.told: list[tuple[float, Digest]] = []
+        self.digests: list[tuple[float, Digest]] = []
+        """With the time at which each was taken."""
 
     def take_until(self, end: float) -> None:
         while (due := self.queue.next_due()) is not None and due <= end:
-            taken = self.queue.take(due)
-            assert taken
-            self.told.append((due, taken))
+            whole = self.queue.take(due)
+            assert whole
+            self.digests.append((due, whole))
             self.queue.mark_sent(due)
 
 
-def new_queue(chance: float = 1.0) -> DigestQueue:
-    return DigestQueue(lambda: chance)
+def new_queue(jitter: float = 1.0) -> DigestQueue:
+    return DigestQueue(lambda: jitter)
 
 
 def test_one_event_is_told_after_a_moment() -> None:
@@ -156,9 +157,9 @@ def test_one_event_is_told_after_a_moment() -> None:
     queue.add(digest(), 10.0)
     assert queue.next_due() == 10.0 + GATHERING[0]
     assert queue.take(11.9) is None
-    taken = queue.take(12.0)
-    assert taken
-    assert taken.total == 1
+    whole = queue.take(12.0)
+    assert whole
+    assert whole.total == 1
     assert queue.next_due() is None, "one after the other"
     queue.mark_sent(12.5)
     assert (len(queue), queue.next_due()) == (0, None)
@@ -168,36 +169,36 @@ def test_one_event_is_told_after_a_moment() -> None:
     ("events", "seconds", "most"), [(100, 0.0, 1), (100, 10.0, 4), (100, 100.0, 6), (1000, 600.0, 15)]
 )
 def test_a_burst_is_a_handful_of_messages_and_nothing_is_left_out(events: int, seconds: float, most: int) -> None:
-    person = Person(new_queue())
+    taker = Taker(new_queue())
     for place in range(events):
         now = place * seconds / events
-        person.take_until(now)
-        person.queue.add(digest(), now)
-    person.take_until(1e9)
-    assert sum(each.total for _, each in person.told) == events
-    assert len(person.told) <= most
-    assert person.told[0][0] <= GATHERING[0], "the first is told at once"
+        taker.take_until(now)
+        taker.queue.add(digest(), now)
+    taker.take_until(1e9)
+    assert sum(each.total for _, each in taker.digests) == events
+    assert len(taker.digests) <= most
+    assert taker.digests[0][0] <= GATHERING[0], "the first is told at once"
 
 
 def test_after_some_quiet_the_next_event_is_told_at_once_again() -> None:
-    person = Person(new_queue())
-    person.queue.add(digest(), 0.0)
-    person.take_until(50.0)
-    person.queue.add(digest(), 2.0 + QUIET)  # as long after the first was told
-    assert person.queue.next_due() == 2.0 + QUIET + GATHERING[1]
-    person.take_until(1000.0)
-    person.queue.add(digest(), 1000.0)
-    assert person.queue.next_due() == 1000.0 + GATHERING[0]
+    taker = Taker(new_queue())
+    taker.queue.add(digest(), 0.0)
+    taker.take_until(50.0)
+    taker.queue.add(digest(), 2.0 + QUIET)  # as long after the first was told
+    assert taker.queue.next_due() == 2.0 + QUIET + GATHERING[1]
+    taker.take_until(1000.0)
+    taker.queue.add(digest(), 1000.0)
+    assert taker.queue.next_due() == 1000.0 + GATHERING[0]
 
 
 def test_repos_do_not_wait_for_each_other() -> None:
     queue = new_queue()
     queue.add(digest(repo="web"), 0.0)
     queue.add(digest(repo="mail"), 1.0)
-    assert [taken.repo for now in (2.0, 3.0) if (taken := queue.take(now)) and queue.mark_sent(now) is None] == [
-        "web",
-        "mail",
-    ]
+    for now, repo in ((2.0, "web"), (3.0, "mail")):
+        whole = queue.take(now)
+        assert whole and whole.repo == repo
+        queue.mark_sent(now)
 
 
 def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came() -> None:
@@ -218,9 +219,9 @@ def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came(
         "who is back after a minute hears in 15 s"
     )
     assert pauses[-1][1] == RETRY_PAUSE[1]
-    taken = queue.take(now)
-    assert taken
-    assert taken.total == tries + 1
+    whole = queue.take(now)
+    assert whole
+    assert whole.total == tries + 1
     queue.mark_sent(now)
     queue.add(digest(), now + 1000)
     queue.take(now + 1002)
@@ -229,8 +230,8 @@ def test_what_is_refused_is_tried_again_more_and_more_rarely_with_all_that_came(
 
 
 @given(st.floats(0, 1))
-def test_who_were_refused_together_do_not_come_back_together(chance: float) -> None:
-    queue = new_queue(chance)
+def test_who_were_refused_together_do_not_come_back_together(jitter: float) -> None:
+    queue = new_queue(jitter)
     queue.add(digest(), 0.0)
     queue.take(2.0)
     queue.mark_failed(2.0)
@@ -251,10 +252,10 @@ def test_what_is_too_old_is_dropped_and_told_as_dropped() -> None:
 
 def test_more_repos_than_can_be_real_make_the_oldest_give_way() -> None:
     queue = new_queue()
-    dropped = []
+    overflow = []
     for place in range(MAX_REPOS + 3):
-        dropped += queue.add(digest(repo=f"repo-{place}", until=float(place)), 0.0)
-    assert [each.repo for each in dropped] == ["repo-0", "repo-1", "repo-2"]
+        overflow += queue.add(digest(repo=f"repo-{place}", until=float(place)), 0.0)
+    assert [each.repo for each in overflow] == ["repo-0", "repo-1", "repo-2"]
     assert len(queue) == MAX_REPOS
 
 
@@ -270,32 +271,32 @@ ACTIONS = st.lists(
 
 @given(ACTIONS)
 def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]]) -> None:
-    """Also through restarts between any two of these; only what was being sent then may be told again."""
-    queue, now, taken, told, added = new_queue(), 0.0, None, 0, 0
-    for action, what in actions:
+    """Also through a restart between any two actions; then only the digest that was being sent may be sent twice."""
+    queue, now, sending, sent_count, event_count = new_queue(), 0.0, None, 0, 0
+    for action, argument in actions:
         if action == "add":
-            queue.add(digest(repo=what), now)
-            added += 1
-        elif action == "take" and not taken:
-            taken = queue.take(now)
-        elif action == "sent" and taken:
-            told, taken = told + taken.total, None
+            queue.add(digest(repo=argument), now)
+            event_count += 1
+        elif action == "take" and not sending:
+            sending = queue.take(now)
+        elif action == "sent" and sending:
+            sent_count, sending = sent_count + sending.total, None
             queue.mark_sent(now)
-        elif action == "failed" and taken:
-            taken = None
+        elif action == "failed" and sending:
+            sending = None
             queue.mark_failed(now)
         elif action == "restart":
             memory = Memory.parse(Memory("1-0", (), {"key": queue.digests()}).dump())
-            queue, taken = new_queue(), None
+            queue, sending = new_queue(), None
             queue.restore(memory.digests["key"])
         elif action == "sleep":
-            now += float(what)
-    if taken:
-        told += taken.total
+            now += float(argument)
+    if sending:
+        sent_count += sending.total
         queue.mark_sent(now)
-    person = Person(queue)
-    person.take_until(1e9)
-    assert told + sum(each.total for _, each in person.told) == added
+    taker = Taker(queue)
+    taker.take_until(1e9)
+    assert sent_count + sum(each.total for _, each in taker.digests) == event_count
 
 
 # -- what is kept ------------------------------------------------------------------------------------------------

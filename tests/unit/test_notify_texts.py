@@ -1,4 +1,4 @@
-"""How messages read, and that nothing in them is obeyed by anybody."""
+"""The texts of messages, which no terminal and no chat recipient obeys, and the lines of recipients."""
 
 import json
 import re
@@ -23,20 +23,20 @@ def event(state: str = "failed", **more: str) -> JobEvent:
     return whole._replace(**{"took": "12.3", **more})
 
 
-def digest(*states: str, word: str = "failure", **more: str) -> Digest:
+def digest(*states: str, notice: str = "failure", **more: str) -> Digest:
     parts = [Digest.of(event(state, **more), "failure", 0.0) for state in states]
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.merge(part)
-    return whole._replace(is_recovery=word == "recovery")
+    return whole._replace(is_recovery=notice == "recovery")
 
 
 # -- how they read -----------------------------------------------------------------------------------------------
 
 
 def test_a_failure_says_what_why_and_how_it_ended() -> None:
-    failed = digest("failed", reason="ci-build.sh ended with status 3", output="building\nno such file")
-    assert Message.of(failed, URL) == Message(
+    failure = digest("failed", reason="ci-build.sh ended with status 3", output="building\nno such file")
+    assert Message.of(failure, URL) == Message(
         "web: failed \u2013 main at 1a2b3c4",
         "Failed after 12.3 s: ci-build.sh ended with status 3. Pushed by alice.\n\nbuilding\nno such file",
         "failure",
@@ -47,14 +47,14 @@ def test_a_failure_says_what_why_and_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "title", "body", "priority", "tag"),
+    ("whole", "title", "body", "priority", "tag"),
     [
-        (digest("succeeded", word="recovery"), "recovered", "Succeeded after 12.3 s.", "default", "white_check_mark"),
-        (digest("succeeded", word="deploy"), "succeeded", "Succeeded after 12.3 s.", "low", "white_check_mark"),
+        (digest("succeeded", notice="recovery"), "recovered", "Succeeded after 12.3 s.", "default", "white_check_mark"),
+        (digest("succeeded", notice="deploy"), "succeeded", "Succeeded after 12.3 s.", "low", "white_check_mark"),
         (digest("rolled-back"), "rolled-back", "Rolled-back after 12.3 s.", "high", "rotating_light"),
         (digest("cancelled", took=""), "cancelled", "Cancelled.", "low", "no_entry_sign"),
         (
-            digest("failed", "succeeded", word="recovery"),
+            digest("failed", "succeeded", notice="recovery"),
             "failed, then recovered",
             "1 failed, 1 succeeded since 03:04:05 UTC.\nmain at 1a2b3c4: succeeded after 12.3 s. Pushed by alice.\n"
             "main at 1a2b3c4: failed after 12.3 s.",
@@ -70,8 +70,8 @@ def test_a_failure_says_what_why_and_how_it_ended() -> None:
         ),
     ],
 )
-def test_other_ends_read_as_they_are(told: Digest, title: str, body: str, priority: str, tag: str) -> None:
-    message = Message.of(told, "")
+def test_other_ends_read_as_they_are(whole: Digest, title: str, body: str, priority: str, tag: str) -> None:
+    message = Message.of(whole, "")
     assert message.title == f"web: {title} \u2013 main at 1a2b3c4"
     assert message.body == f"{body} Pushed by alice."
     assert (message.priority, message.tag, message.click) == (priority, tag, "")
@@ -87,23 +87,27 @@ def test_a_ref_is_short_in_title_and_body(ref: str, name: str) -> None:
 
 
 def test_what_the_build_stage_said_is_not_said_twice() -> None:
-    told = digest("rejected", reason="no such revision", output="tinyci: no such revision")
-    assert Message.of(told, "").body == "Rejected after 12.3 s: no such revision. Pushed by alice."
+    rejection = digest("rejected", reason="no such revision", output="tinyci: no such revision")
+    assert Message.of(rejection, "").body == "Rejected after 12.3 s: no such revision. Pushed by alice."
 
 
 def test_a_job_that_named_no_repo_is_told_as_such() -> None:
-    found = JobEvent.parse({"job": "x\n", "repo": "no/name", "ref": "x" * 1000, "state": "rejected", "reason": "wrong"})
-    assert found
-    message = Message.of(Digest.of(found, "failure", 0.0), URL)
+    parsed_event = JobEvent.parse(
+        {"job": "x\n", "repo": "no/name", "ref": "x" * 1000, "state": "rejected", "reason": "wrong"}
+    )
+    assert parsed_event
+    message = Message.of(Digest.of(parsed_event, "failure", 0.0), URL)
     assert message.title.startswith("?: rejected \u2013 xxx")
     assert message.click == ""
 
 
 @given(st.text(), st.text(), st.text(max_size=5000))
 def test_no_message_is_too_long_or_holds_what_a_terminal_obeys(ref: str, reason: str, output: str) -> None:
-    found = JobEvent.parse({"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"})
-    assert found
-    message = Message.of(Digest.of(found.with_details({"output": output * 5}), "failure", 0.0), URL)
+    parsed_event = JobEvent.parse(
+        {"job": ID, "repo": "web", "ref": ref, "revision": ref, "reason": reason, "state": "failed"}
+    )
+    assert parsed_event
+    message = Message.of(Digest.of(parsed_event.with_details({"output": output * 5}), "failure", 0.0), URL)
     assert len(json.dumps(message.body)) <= MAX_BODY
     assert len(message.title) <= 200
     assert "\n" not in message.title
@@ -151,37 +155,37 @@ def test_megabytes_take_no_time(benchmark_seconds: float = 0.5) -> None:
 
 @pytest.mark.parametrize("text", ["@everyone", "<!channel>", "<@U123>", "<#C1>", "hey @here", "@&123", "<@&1>"])
 def test_nobody_is_mentioned(text: str) -> None:
-    told = without_mentions(text)
-    assert told.replace("\u2060", "") == text
-    assert not re.search(r"@\w|<[!@#]|@&", told)
+    harmless_text = without_mentions(text)
+    assert harmless_text.replace("\u2060", "") == text
+    assert not re.search(r"@\w|<[!@#]|@&", harmless_text)
 
 
 # -- whom to tell ------------------------------------------------------------------------------------------------
 
 
-def known(text: str) -> list[tuple[str, frozenset[str]]]:
-    return [(service.name, service.repos) for service in Recipients.parse(text, lambda _: "h").valid]
+def names_and_repos(text: str) -> list[tuple[str, frozenset[str]]]:
+    return [(recipient.name, recipient.repos) for recipient in Recipients.parse(text, lambda _: "h").valid]
 
 
 def test_lines_are_urls_with_repos_and_comments() -> None:
     text = "# mine\n\n ntfy://h/a \n; or\nweb, mail=ntfy://h/b?tags=x=y\napi=json://h\n"
-    assert known(text) == [
+    assert names_and_repos(text) == [
         ("ntfy://h (line 3)", frozenset()),
         ("ntfy://h (line 5)", frozenset({"web", "mail"})),
         ("json://h (line 6)", frozenset({"api"})),
     ]
-    services = Recipients.parse(text, lambda _: "h")
-    assert [service.wants("web") for service in services.valid] == [True, True, False]
-    assert services.repos() == ["api", "mail", "web"]
+    recipients = Recipients.parse(text, lambda _: "h")
+    assert [recipient.wants("web") for recipient in recipients.valid] == [True, True, False]
+    assert recipients.repos() == ["api", "mail", "web"]
 
 
-def test_the_same_url_twice_is_one_service() -> None:
-    assert known("web=json://h\nmail=json://h") == [("json://h (line 1)", frozenset({"web", "mail"}))]
-    assert known("web=json://h\njson://h") == [("json://h (line 1)", frozenset())]
+def test_the_same_url_twice_is_one_recipient() -> None:
+    assert names_and_repos("web=json://h\nmail=json://h") == [("json://h (line 1)", frozenset({"web", "mail"}))]
+    assert names_and_repos("web=json://h\njson://h") == [("json://h (line 1)", frozenset())]
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "clause"),
     [
         ("include=/etc/secret", "expected a URL such as ntfy://HOST/TOPIC, or REPO=URL"),
         ("tk_secret", "expected a URL"),
@@ -190,19 +194,19 @@ def test_the_same_url_twice_is_one_service() -> None:
         ("web=json://tk_secret", "json:// is wrong"),
     ],
 )
-def test_a_wrong_line_is_named_without_what_is_in_it_and_stops_no_other(line: str, said: str) -> None:
-    def host_of(url: str) -> str:
+def test_a_wrong_line_is_named_without_what_is_in_it_and_stops_no_other(line: str, clause: str) -> None:
+    def public_host(url: str) -> str:
         if "secret" in url:
             raise UrlError("is wrong")
         return "h"
 
-    services = Recipients.parse(f"ntfy://h/a\n{line}\nntfy://h/b", host_of)
-    assert [service.name for service in services.valid] == ["ntfy://h (line 1)", "ntfy://h (line 3)"]
-    (sentence,) = services.errors
-    assert sentence.startswith(f"line 2: {said}")
+    recipients = Recipients.parse(f"ntfy://h/a\n{line}\nntfy://h/b", public_host)
+    assert [recipient.name for recipient in recipients.valid] == ["ntfy://h (line 1)", "ntfy://h (line 3)"]
+    (sentence,) = recipients.errors
+    assert sentence.startswith(f"line 2: {clause}")
     assert "secret" not in sentence
 
 
-def test_a_service_does_not_show_its_url() -> None:
-    (service,) = Recipients.parse("json://user:secret@h/token", lambda _: "h").valid
-    assert "secret" not in f"{service!r} {service} {service.name} {service.key}"
+def test_a_recipient_does_not_show_its_url() -> None:
+    (recipient,) = Recipients.parse("json://user:secret@h/token", lambda _: "h").valid
+    assert "secret" not in f"{recipient!r} {recipient} {recipient.name} {recipient.key}"
