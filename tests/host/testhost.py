@@ -5,15 +5,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyci.model.state import FINAL
+
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
 HOST = str(HERE / "host")
-FINAL = ("succeeded", "failed", "cancelled", "timed-out", "superseded", "rejected", "rolled-back")
 
 _REDIS = (
     "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user daemon "
@@ -153,7 +154,7 @@ class TestHost:
         assert isinstance(entries, list)
         return [entry[1][1] for entry in entries]
 
-    def wait(self, job_id: str, states: tuple[str, ...] = FINAL, limit: float = 90) -> dict[str, str]:
+    def wait(self, job_id: str, states: Collection[str] = FINAL, limit: float = 90) -> dict[str, str]:
         """Return the job's hash as soon as its state is one of those. The event stream wakes us: no polling."""
         end = time.monotonic() + limit
         while True:
