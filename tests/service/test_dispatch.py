@@ -11,6 +11,7 @@ import pytest_asyncio
 from servers import Redis
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.hostaccess import HostAccess
+from tinyci.daemon.listener import Listener
 from tinyci.model import settings
 from tinyci.model.repos import Repos
 from tinyci.store.writer import StoreWriter
@@ -47,7 +48,7 @@ async def running(
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
     configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, configured, Repos(), lambda *_: None, lambda: None, HostAccess(job_files=tmp_path))
+    made = Dispatch(store, managers, configured, Repos(), Listener(), HostAccess(job_files=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:

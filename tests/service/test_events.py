@@ -19,15 +19,26 @@ from tinyci.api.eventreader import EventReader
 from tinyci.api.jobsource import JobSource
 from tinyci.api.longpoll import PositionError
 from tinyci.api.objects import ObjectServer
+from tinyci.store.listener import StoreListener
 from tinyci.store.writer import StoreWriter
+
+
+class Waker(StoreListener):
+    """Wakes a reader for each event, as the daemon does."""
+
+    reader: EventReader
+
+    def event_added(self) -> None:
+        self.reader.wake()
 
 
 @pytest_asyncio.fixture
 async def reader_and_store(redis: Redis) -> AsyncIterator[tuple[EventReader, StoreWriter]]:
     """A reader of a real Redis, and the store that wakes it."""
-    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_event=lambda: reader.wake())
-    reader = EventReader(JobSource(store))
-    yield reader, store
+    waker = Waker()
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon", waker)
+    waker.reader = EventReader(JobSource(store))
+    yield waker.reader, store
     await store.close()
 
 

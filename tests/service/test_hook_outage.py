@@ -25,14 +25,14 @@ def host(tmp_path: Path) -> HookHost:
     return HookHost(tmp_path, Redis(tmp_path / "redis"))
 
 
-def spooled_jobs(host: HookHost) -> list[spool.Spooled]:
+def spooled_jobs(host: HookHost) -> list[spool.SpoolFile]:
     """Return the jobs that the daemon finds in the spool."""
-    jobs = list(spool.jobs(str(host.spool)))
+    jobs = list(spool.read(str(host.spool)))
     assert not [job.problem for job in jobs if job.problem]
     return jobs
 
 
-def the_spooled_job(host: HookHost, lines: list[str]) -> tuple[spool.Spooled, str]:
+def the_spooled_job(host: HookHost, lines: list[str]) -> tuple[spool.SpoolFile, str]:
     """Return the only job in the spool, and the reason that the hook's only line gives for it."""
     assert len(lines) == 1, lines[-5:]
     (job,) = spooled_jobs(host)
@@ -50,7 +50,7 @@ def test_a_push_without_redis_is_kept_and_told(host: HookHost) -> None:
     assert "No such file or directory" in reason
     assert re.fullmatch(UUID, job.id)
     created = datetime.fromisoformat(job.fields.pop("created"))
-    assert abs(job.created - created.timestamp()) < 1e-5
+    assert abs(job.time - created.timestamp()) < 1e-5
     assert job.fields == {
         "repo": "web",
         "ref": "refs/heads/main",

@@ -11,6 +11,7 @@ import pytest_asyncio
 from servers import Redis
 from tinyci.model.state import FINAL, State
 from tinyci.store import writer as store_module
+from tinyci.store.listener import StoreListener
 from tinyci.store.writer import StoreError, StoreWriter
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "created": "2026-01-02T03:04:05.000006Z"}
@@ -313,11 +314,16 @@ async def test_bytes_that_are_not_utf8_are_written_as_they_were(redis: Redis, st
 
 
 async def test_output_is_read_from_a_line_on_and_who_reads_is_told_of_more(redis: Redis) -> None:
-    told: list[str] = []
-    store = StoreWriter(redis.socket, "daemon", "secret-daemon", on_log=told.append)
+    job_ids: list[str] = []
+
+    class Logs(StoreListener):
+        def log_grew(self, job_id: str) -> None:
+            job_ids.append(job_id)
+
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon", Logs())
     assert await store.lines("x", 0, 10) == []
     await store.add_lines("x", 1, ["one", "", "three"])
-    assert told == ["x"]
+    assert job_ids == ["x"]
     assert await store.lines("x", 0, 2) == [(1, "one"), (2, "")]
     assert await store.lines("x", 2, 10) == [(3, "three")]
     assert await store.lines("x", 3, 10) == []

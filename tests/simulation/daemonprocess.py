@@ -8,6 +8,7 @@ from fakeredis import FakeStore
 from hostmodel import HostModel
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.hostaccess import HostAccess
+from tinyci.daemon.listener import Listener
 from tinyci.daemon.requests import RequestHandler
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
@@ -22,7 +23,7 @@ class KilledError(BaseException):
     """Raised in tasks of a killed process, wherever they would reach anything outside it."""
 
 
-class DaemonProcess:
+class DaemonProcess(Listener):
     """The daemon from its start until it is killed; nothing that its tasks do after that has an effect."""
 
     def __init__(self, host: HostModel, config: Settings, repos: Repos, number: int) -> None:
@@ -32,7 +33,7 @@ class DaemonProcess:
         # The process's own way to the directories, removed when it is killed.
         self._root = host.directory / f"daemon-{number}"
         self._root.symlink_to(host.directory, target_is_directory=True)
-        store = FakeStore(host.redis, self._travel, self._on_outage)
+        store = FakeStore(host.redis, self._travel, self)
         self._managers = Managers(connect=self._connect)
         host_access = HostAccess(
             job_files=self._root / "run" / "jobs",
@@ -45,8 +46,7 @@ class DaemonProcess:
             self._managers,
             config,
             repos,
-            lambda *_: None,
-            lambda: None,
+            self,
             host_access,  # type: ignore[arg-type]
         )
         self.requests = RequestHandler(store, self.dispatch)  # type: ignore[arg-type]
@@ -120,9 +120,8 @@ class DaemonProcess:
     def _schedule(self, act: Callable[[], None]) -> None:
         self.host.schedule(lambda: act() if self._alive else None)
 
-    def _on_outage(self, error: str | None) -> None:
-        if error is None:
-            self.dispatch.mark_stale()
+    def redis_back(self) -> None:
+        self.dispatch.mark_stale()
 
     async def _connect(self, user: str) -> Manager:
         await self._travel()

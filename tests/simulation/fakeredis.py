@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL
+from tinyci.store.listener import StoreListener
 
 T = TypeVar("T")
 
@@ -65,11 +66,11 @@ class FakeStore:
         self,
         redis: FakeRedis,
         travel: Callable[[], Awaitable[None]],
-        on_outage: Callable[[str | None], None] = lambda _: None,
+        listener: StoreListener | None = None,
     ) -> None:
         self._redis = redis
         self._travel = travel
-        self._on_outage = on_outage
+        self._listener = listener or StoreListener()
         self._away = False
 
     async def close(self) -> None:
@@ -202,9 +203,9 @@ class FakeStore:
                 if self._redis.crashes == crashes:
                     if self._away:
                         self._away = False
-                        self._on_outage(None)
+                        self._listener.redis_back()
                     return answer
             if not self._away:
                 self._away = True
-                self._on_outage("it crashed")
+                self._listener.redis_away("it crashed")
             await self._redis.up.wait()

@@ -147,8 +147,7 @@ class SimulatedServer:
         if not self.repos[name].refs:
             del self.repos[name]
         if self.daemon:
-            self.daemon.dispatch.repos = Repos(by_name=dict(self.repos))
-            self.daemon.dispatch.wake()
+            self.daemon.dispatch.configure(self.daemon.dispatch.settings, Repos(by_name=dict(self.repos)))
 
     def cancel(self, job_id: str) -> None:
         if self.daemon and self.daemon.is_ready:
@@ -262,7 +261,7 @@ class SimulatedServer:
             assert daemon
             is_spooled = any((self.directory / "spool").glob("*.json"))
             busy = self.redis.queue or self.redis.accepted or is_spooled or self.host.activities()
-            return not (busy or daemon.dispatch.queued or daemon.dispatch.running or daemon.has_open_calls())
+            return not (busy or daemon.dispatch.queue_length or daemon.dispatch.deploys or daemon.has_open_calls())
 
         self.loop.run_until(is_quiet, QUIET)
         self.loop.sleep(31.0)  # for what is swept every half a minute
@@ -342,5 +341,5 @@ class SimulatedServer:
         return job_id, {"repo": name, "ref": ref, "revision": f"{number:040x}"}
 
     def _repo_of_deploy(self, job_id: str) -> Repo | None:
-        running = self.daemon.dispatch.running if self.daemon else []
+        running = self.daemon.dispatch.deploys if self.daemon else []
         return next((deploy.repo for deploy in running if deploy.job.id == job_id), None)

@@ -182,7 +182,7 @@ def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_an
 
 def test_an_outage_before_a_build_is_not_of_its_time(server: SimulatedServer) -> None:
     job_id = server.push("library")
-    while not server.daemon.dispatch.running:
+    while not server.daemon.dispatch.deploys:
         server.loop.turn()
     server.toggle_redis()
     server.sleep(130.0)

@@ -21,18 +21,18 @@ def test_kept_jobs_come_in_push_order(tmp_path: Path) -> None:
     keep(tmp_path, 2, "b")
     keep(tmp_path, 10, "z")
     path = keep(tmp_path, 1, "a")
-    found = list(spool.jobs(str(tmp_path)))
+    found = list(spool.read(str(tmp_path)))
     assert [each.id for each in found] == ["a", "b", "z", "c"]
     assert found[0] == (path, "a", FIELDS, 1_700_000_000.0, "")
 
 
 def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     keep(tmp_path, 1, "a").rename(tmp_path / "1700000000000000-0001-a.json.new")
-    assert list(spool.jobs(str(tmp_path))) == []
+    assert list(spool.read(str(tmp_path))) == []
 
 
 def test_a_directory_that_is_not_there_holds_no_jobs(tmp_path: Path) -> None:
-    assert list(spool.jobs(str(tmp_path / "none"))) == []
+    assert list(spool.read(str(tmp_path / "none"))) == []
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b"null", b"{}", b'{"id"', b"\xff\xfe", b'{"repo": "x"}'])
@@ -40,7 +40,7 @@ def test_a_file_that_holds_no_job_is_named_and_stops_no_other(tmp_path: Path, te
     bad = tmp_path / "1600000000000000-0001-bad.json"
     bad.write_bytes(text)
     keep(tmp_path, 1, "a")
-    wrong, good = spool.jobs(str(tmp_path))
+    wrong, good = spool.read(str(tmp_path))
     assert (wrong.path, wrong.id) == (bad, "")
     assert wrong.problem.startswith(f"{bad} is not a kept job: ")
     assert (good.id, good.problem) == ("a", "")
@@ -48,25 +48,25 @@ def test_a_file_that_holds_no_job_is_named_and_stops_no_other(tmp_path: Path, te
 
 def test_a_name_without_a_time_is_no_kept_job(tmp_path: Path) -> None:
     keep(tmp_path, 1, "a").rename(tmp_path / "job.json")
-    (found,) = spool.jobs(str(tmp_path))
+    (found,) = spool.read(str(tmp_path))
     assert found.problem
 
 
 def test_a_directory_that_is_named_like_a_job_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "1600000000000000-0001-d.json").mkdir()
     keep(tmp_path, 1, "a")
-    wrong, good = spool.jobs(str(tmp_path))
+    wrong, good = spool.read(str(tmp_path))
     assert wrong.problem
     assert good.id == "a"
 
 
 def test_every_field_is_text(tmp_path: Path) -> None:
     (tmp_path / "1600000000000000-0001-a.json").write_text('{"id": "a", "repo": 5, "ref": null}')
-    (found,) = spool.jobs(str(tmp_path))
+    (found,) = spool.read(str(tmp_path))
     assert found.fields == {"repo": "5", "ref": "None"}
 
 
 def test_a_pipe_in_the_spool_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0000000000000001-0001-x.json")
-    (kept,) = spool.jobs(str(tmp_path))
+    (kept,) = spool.read(str(tmp_path))
     assert "not a regular file" in kept.problem

@@ -1,9 +1,8 @@
 """org.tinyci1.Manager: the jobs and repos, requests of callers, and the queue as a whole."""
 
-from typing import TYPE_CHECKING
-
 from tinyci import __version__
 from tinyci.api import values
+from tinyci.api.checks import Examiner
 from tinyci.api.eventreader import EventReader
 from tinyci.api.jobobject import path_of
 from tinyci.api.jobregistry import JobRegistry
@@ -15,9 +14,6 @@ from tinyci.dbus.interface import method, prop, signal
 from tinyci.dbus.names import Action
 from tinyci.model.state import State, is_final
 
-if TYPE_CHECKING:  # who only reads of a job need not wait for what a diagnosis imports
-    from tinyci.daemon.diagnosis import Diagnosis
-
 
 class ManagerObject(ServiceInterface):  # type: ignore[misc]
     """The object of tinyci itself."""
@@ -28,14 +24,14 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
         requests: Requests,
         authority: Authority,
         events: EventReader,
-        diagnosis: "Diagnosis | None",
+        examiner: Examiner | None,
     ) -> None:
         super().__init__(names.MANAGER)
         self._jobs = jobs
         self._requests = requests
         self._authority = authority
         self._events = events
-        self._diagnosis = diagnosis
+        self._examiner = examiner
 
     @method("jobs")
     def ListJobs(self) -> "a(sssso)":
@@ -125,9 +121,10 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
     async def Diagnose(self, repo: "s") -> "a(sbs)":
         """Check all that the deploys of a repo need, or with an empty name those of all repos, as the daemon sees it:
         name of the check, True if it holds, and a sentence. `tinyci doctor` sees more."""
-        if self._diagnosis is None:
+        if self._examiner is None:
             return []
-        return [list(row) for row in await carry_out(self._diagnosis.of(repo, self._authority.bus))]
+        checks = await carry_out(self._examiner.examine(repo, self._authority.bus))
+        return [list(check) for check in checks]
 
     def repos_changed(self) -> None:
         """Announce the repos after a reload."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from tinyci.api.checks import Examiner
 from tinyci.api.eventreader import EventReader
 from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.jobregistry import JobRegistry
@@ -10,7 +11,6 @@ from tinyci.api.managerobject import ManagerObject
 from tinyci.api.outputreader import OutputReader
 from tinyci.api.polkit import Authority
 from tinyci.api.requests import Requests
-from tinyci.daemon.diagnosis import Diagnosis
 from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.model.job import is_id
@@ -21,14 +21,14 @@ from tinyci.runtime.backoff import Backoff
 class ObjectServer:
     """The manager and the jobs, exported on one connection after another."""
 
-    def __init__(self, requests: Requests, store: JobStore, diagnosis: Diagnosis | None = None) -> None:
+    def __init__(self, requests: Requests, store: JobStore, examiner: Examiner | None = None) -> None:
         self._requests = requests
         source = JobSource(store)
         self._output = OutputReader(source)
         self._events = EventReader(source)
         self._authority = Authority()
         self._jobs = JobRegistry(source, self._create)
-        self._manager = ManagerObject(self._jobs, requests, self._authority, self._events, diagnosis)
+        self._manager = ManagerObject(self._jobs, requests, self._authority, self._events, examiner)
         self._bus: Bus | None = None
 
     async def connect(self) -> None:

@@ -1,4 +1,4 @@
-"""The build stage of a job, as the daemon sees it: started once an attempt, recorded, timed, judged."""
+"""The daemon's side of a build: starts the unit once an attempt, records its output, limits its time, judges it."""
 
 import asyncio
 from contextlib import suppress
@@ -39,12 +39,12 @@ class Build:
 
     @property
     def output(self) -> str:
-        """The tail of what it has printed."""
+        """The tail of its output."""
         return self._output.text()
 
     async def run(self) -> str:
-        """See the build through to its success; a remark on it, or empty. A build that had ended before this process
-        began is looked at, and its output read again."""
+        """Run the build to its success; return a remark on it, or empty. A build that ended before this process began
+        is judged, and its output read again."""
         while True:
             unit = await self._managers.ask(self._repo.user, lambda manager: manager.unit(self._unit.name))
             if unit.is_unused:
@@ -55,24 +55,23 @@ class Build:
                 await self._begin(unit)
             unit = await self._follow(has_begun=not unit.is_unused)
             if not unit.is_unused:
-                break  # else it was cut off: another attempt
+                break  # else a reboot cut it off: another attempt
         if outcome := self.stop_outcome():
             await self._unit.stop()
             raise StoppedError(outcome)
-        # In a later state the build was good, and the deploy resumes after it.
-        if self._record.job.state is State.BUILDING and (why := failure_reason(unit)):
-            raise StoppedError(_failure(unit, why))
+        if self._record.job.state is State.BUILDING and (reason := failure_reason(unit)):  # in later states it was good
+            raise StoppedError(_failure(unit, reason))
         return verdict_sentence(unit, Verdict.REMARK)
 
     async def stop(self, state: State) -> None:
-        """Stop the build, and remember what for: of the unit itself systemd says only that it was killed."""
+        """Stop the build, and remember the state to end in: systemd says of the unit only that it was killed."""
         if self._record.job.intent or self._record.job.state not in (State.QUEUED, State.BUILDING):
             return
         await self._record.write({"intent": state})
         await self._unit.stop()
 
     def stop_outcome(self) -> Outcome | None:
-        """How the job ends because its build was stopped; None when it was not."""
+        """Return the end of a job whose build was stopped; None when it was not."""
         match self._record.job.intent:
             case "":
                 return None
@@ -83,31 +82,31 @@ class Build:
                 return Outcome(State(intent), f"{intent} while it was building; the build was stopped")
 
     def duration(self) -> dict[str, str]:
-        """The field of how long the build took until now."""
-        return {"build_duration": self._host.since(self._record.job.build_started)}
+        """Return the field with the time that the build has taken."""
+        return {"build_duration": self._host.seconds_since(self._record.job.build_started)}
 
     async def _begin(self, unit: Unit) -> None:
-        """Begin one more attempt: the first, or one after a reboot (or the end of the user's manager) cut one off."""
+        """Begin the first attempt, or one after a reboot or the end of the user's manager cut one off."""
         if not unit.is_loaded:
             raise missing_template_error(self._repo.user, unit.name)
-        attempt, started = self._record.job.attempt + 1, self._host.now()
+        attempt, begin = self._record.job.attempt + 1, self._host.now()
         if attempt > ATTEMPTS:
             reason = f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager"
             raise StoppedError(Outcome(State.FAILED, reason))
         fields = {
             "attempt": str(attempt),
-            "build_started": started,
+            "build_started": begin,
             "unit": unit.name,
             "user": self._repo.user,
             "log_from": str(await self._store.line_count(self._record.job.id)),
-            **({"started": started} if attempt == 1 else {}),
+            **({"started": begin} if attempt == 1 else {}),
         }
         self._output = Output(self._store, self._limits)
         await self._record.enter(State.BUILDING, fields)
 
     async def _follow(self, *, has_begun: bool) -> Unit:
-        """Start the build unit unless that was done already; record its output; return it when it is over."""
-        ended = asyncio.Event()
+        """Start the build unit unless it has begun; record its output; return it at its end."""
+        end = asyncio.Event()
         invocation: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
 
         def is_over(unit: Unit) -> bool:
@@ -119,7 +118,7 @@ class Build:
             nonlocal has_begun
             unit = await manager.unit(self._unit.name)
             if unit.is_unused:
-                if has_begun or self._record.job.intent:  # that manager is gone, and the build with it
+                if has_begun or self._record.job.intent:  # its manager has ended, and the build with it
                     return unit
                 has_begun = True
                 await manager.start(self._unit.name)
@@ -127,30 +126,30 @@ class Build:
 
         result: Unit | ManagerError
         async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._record_output(invocation, ended))
+            recorder = group.create_task(self._record_output(invocation, end))
             clock = group.create_task(self._stop_in_time(invocation))
             try:
                 result = await self._managers.ask(self._repo.user, build)
             except ManagerError as error:
                 result = error
             clock.cancel()
-            ended.set()
+            end.set()
             if not invocation.done():
                 recorder.cancel()
         if isinstance(result, ManagerError):
             raise result
         return result
 
-    async def _record_output(self, invocation: "asyncio.Future[Unit]", ended: asyncio.Event) -> None:
-        """Record the output as it comes: into the log of the job, and its tail for `output`."""
+    async def _record_output(self, invocation: "asyncio.Future[Unit]", end: asyncio.Event) -> None:
+        """Record the output as it comes: in the log of the job, and its tail for `output`."""
         invocation_id = (await invocation).invocation_id
         await self._record.write({"invocation_id": invocation_id})
         lines = self._host.build_output(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
         job = self._record.job
-        await self._output.record(lines, ended, job.id, job.log_from, self._read_tip)
+        await self._output.record(lines, end, job.id, job.log_from, self._read_tip)
 
     async def _read_tip(self, line: str) -> None:
-        """Take the revision from the build's first line, when the stage had to find out what the ref is at."""
+        """Take the revision from the build's line, when the stage had to find it out."""
         job = self._record.job
         revision = line.removeprefix(tip_line(job.ref, ""))
         if job.revision == TIP and is_revision(revision):
@@ -158,7 +157,7 @@ class Build:
             self._host.write_job_file(self._record.job)  # another attempt is of the same revision
 
     async def _stop_in_time(self, invocation: "asyncio.Future[Unit]") -> None:
-        """Stop the build when its time is up, counted from its begin, however long it was in coming."""
+        """Stop the build when its time is up, counted from its begin, or from now while it does not begin."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._repo.timeout):
                 unit = await asyncio.shield(invocation)
@@ -167,7 +166,7 @@ class Build:
 
 
 def _failure(unit: Unit, reason: str) -> Outcome:
-    """How a job ends whose build unit is over without success."""
+    """Return the end of a job whose build unit ended without success."""
     has_exited = unit.exit_code == 1
     fields = {"exit_status": str(unit.exit_status)} if has_exited else {}
     if verdict_sentence(unit, Verdict.REJECTED):

@@ -1,17 +1,19 @@
-"""One job through its stages: build, restart, verify, and roll back when that failed.
+"""The deploy of one job: build, restart, verify, and roll back after a failure.
 
 Everything that must survive this process is in the job's hash or in systemd, so that a deploy can be resumed at any
-line: it asks what is, and goes on from there.
+line: it looks at the state of things, and goes on from there.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from tinyci.daemon import leftovers
 from tinyci.daemon.build import Build
 from tinyci.daemon.hostaccess import HostAccess
-from tinyci.daemon.jobrecord import JobRecord, OnChange
+from tinyci.daemon.jobrecord import JobRecord
+from tinyci.daemon.listener import Listener
 from tinyci.daemon.outcome import AlreadyEndedError, Outcome, StoppedError, failed
 from tinyci.daemon.output import Limits
 from tinyci.model import timespan
@@ -28,19 +30,19 @@ from tinyci.systemd.stageunit import StageUnit, failure_reason, verdict_sentence
 from tinyci.systemd.unit import Unit
 from tinyci.systemd.useraccount import uid_of
 
-_MARGIN = 30.0
-"""Seconds beyond its own limit after which a stage is stopped that does not end by itself."""
+_STAGE_MARGIN = 30.0
+"""Seconds beyond its own limit after which a stage that does not end is stopped."""
 _ROLLBACK_LIMIT = 300.0
-"""Seconds that giving images their names again may take."""
-_WATCHES = 3
-"""How often the units are watched anew because somebody else restarted one meanwhile."""
+"""Seconds that the rollback stage may take."""
+_WATCH_ATTEMPTS = 3
+"""Number of times that the units are watched, when somebody else restarts one meanwhile."""
 UNIT_SAID = "[tinyci: what the unit said last]\n"
 
 _STAGE_ERRORS = (StoppedError, UnitDownError, ManagerError)
 
 
 class Deploy:
-    """One job on its way."""
+    """One job from its begin to its end."""
 
     def __init__(
         self,
@@ -49,16 +51,16 @@ class Deploy:
         store: StoreWriter,
         managers: Managers,
         limits: Limits,
-        on_change: OnChange,
+        listener: Listener,
         host: HostAccess,
         *,
         predecessors: Sequence[Job] = (),
         abandon_reason: str = "",
     ) -> None:
-        """`predecessors`: ended jobs of the same repo and user whose stages may still run. `abandon_reason`: why
-        nothing can become of a job that is on its way, or empty."""
+        """`predecessors`: ended jobs of the same repo and user whose stages may still run. `abandon_reason`: the reason
+        why a job that is on its way cannot go on, or empty."""
         self.repo = repo
-        self._record = JobRecord(job, store, on_change)
+        self._record = JobRecord(job, store, listener)
         self._store = store
         self._managers = managers
         self._host = host
@@ -74,13 +76,13 @@ class Deploy:
         return self._record.job
 
     async def wait_for_end(self) -> State:
-        """Await the final state."""
+        """Wait for the end, and return the final state."""
         await self._end.wait()
         return self.job.state
 
     async def cancel(self) -> bool:
-        """Stop the build, so that the job ends as `cancelled`. False when it is past its build: a restart is not cut
-        off in the middle."""
+        """Stop the build, so that the job ends as `cancelled`. Returns False when the job is past its build: a restart
+        is not cut off in the middle."""
         if self.job.state not in (State.QUEUED, State.BUILDING):
             return bool(self.job.intent)
         with suppress(AlreadyEndedError):
@@ -88,8 +90,8 @@ class Deploy:
         return True
 
     async def run(self) -> bool:
-        """The whole deploy, from wherever the job stands to its final state. Idempotent. Returns False when something
-        of it may be left: see leftovers.clear()."""
+        """Run the whole deploy, from the job's state to its final state. Idempotent. Returns False when something of it
+        may be left: see leftovers.clear()."""
         self._host.write_job_file(self.job)
         try:
             with suppress(AlreadyEndedError):
@@ -112,17 +114,17 @@ class Deploy:
             outcome = await self._outcome(error)
             if outcome.state is not State.FAILED or self.job.state not in (State.RESTARTING, State.VERIFYING):
                 return outcome
-            # The first restart is done with, whatever came of it; what is issued from now on is the second.
+            # The first restart is over, whatever its result; restarts from now on are those of the rollback.
             await self._record.enter(
                 State.ROLLING_BACK, {**outcome.fields, "failure": outcome.reason, "restarting": ""}
             )
         return await self._run_rollback()
 
     async def _run_rollback(self) -> Outcome:
-        """Go back to what ran before."""
+        """Go back to the images that ran before."""
         failure = self.job.failure
         try:
-            # A restart that was issued since says that the images have their names again.
+            # After a restart of the rollback the images have their names again.
             if not self.job.restarting and (nothing := await self._restore_images()):
                 return Outcome(State.FAILED, f"{failure}; not rolled back: {nothing}")
             await self._restart()
@@ -132,7 +134,7 @@ class Deploy:
         return Outcome(State.ROLLED_BACK, f"{failure}; rolled back to what ran before")
 
     async def _abandon(self) -> Outcome:
-        """Begin nothing any more; and no other deploy either, while a restart that was issued goes on."""
+        """End the job without another step; not before a restart that goes on, so that no other deploy begins."""
         if name := self.job.restarting.partition(" ")[0]:
             with suppress(UnitDownError, ManagerError):
                 await self._units.wait_idle(name)
@@ -141,7 +143,7 @@ class Deploy:
     # -- restart -----------------------------------------------------------------------------------------------
 
     async def _restart(self) -> None:
-        """Restart each unit in its order, and start what depends on them and was up."""
+        """Restart each unit in its order, and start the dependents that were up."""
         if self.job.state is State.VERIFYING:
             return
         if self.job.state is State.BUILDING:
@@ -153,46 +155,47 @@ class Deploy:
                 "dependents": " ".join(await self._units.active_dependents()),
             }
             await self._record.enter(State.RESTARTING, fields)
-        issued, _, before = self.job.restarting.partition(" ")
+        unit_in_progress, _, invocation_before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
-        if issued in names:
-            names = names[names.index(issued) :]
+        if unit_in_progress in names:
+            names = names[names.index(unit_in_progress) :]
         for name in names:
-            await self._units.restart(
-                name,
-                before if name == issued else None,
-                lambda invocation, name=name: self._record.write(  # type: ignore[misc]
-                    {"restarting": f"{name} {invocation}"}
-                ),
-            )
+            before = invocation_before if name == unit_in_progress else None
+            await self._units.restart(name, before, partial(self._note_restart, name))
         for name in self.job.dependents:
             await self._units.start_dependent(name)
         if self.job.state is State.RESTARTING:
-            await self._record.enter(State.VERIFYING, {"restart_duration": self._host.since(self.job.restart_started)})
+            await self._record.enter(
+                State.VERIFYING, {"restart_duration": self._host.seconds_since(self.job.restart_started)}
+            )
+
+    async def _note_restart(self, name: str, invocation: str) -> None:
+        """Note the unit that is restarted, and the invocation that it had before."""
+        await self._record.write({"restarting": f"{name} {invocation}"})
 
     # -- verify ------------------------------------------------------------------------------------------------
 
     async def _verify(self) -> None:
-        """See that the units stay up, and that what runs in them is what was built, and well."""
+        """Check that the units stay up, and that their containers are of the new images and healthy."""
         if not self.repo.units:
             return
-        began = self._host.now()
-        for turn in range(1, _WATCHES + 1):
+        begin = self._host.now()
+        for attempt in range(1, _WATCH_ATTEMPTS + 1):
             try:
                 async with self._watched_units() as invocations:
                     await asyncio.sleep(self.repo.settle)
                     await self._check_what_runs(invocations)
                 break
             except RestartedByOthersError as error:
-                if turn == _WATCHES:
-                    raise failed(f"{error}, {turn} times; who restarts it?") from None
+                if attempt == _WATCH_ATTEMPTS:
+                    raise failed(f"{error}, {attempt} times; who restarts it?") from None
         for name in self.job.dependents:
             await self._units.start_dependent(name)
-        await self._record.write({"verify_duration": self._host.since(began)})
+        await self._record.write({"verify_duration": self._host.seconds_since(begin)})
 
     @asynccontextmanager
     async def _watched_units(self) -> AsyncIterator[Mapping[str, str]]:
-        """Every unit, by name with its InvocationID, stays up while the block runs; a fall ends the block."""
+        """Watch all units while the block runs; one that falls ends the block. Yields their InvocationIDs by name."""
         invocations = {name: await self._units.invocation(name) for name in self.repo.units}
         try:
             async with asyncio.TaskGroup() as group:
@@ -205,39 +208,40 @@ class Deploy:
         await self._check_all(invocations)
 
     async def _check_all(self, invocations: Mapping[str, str]) -> None:
-        """Take a last look at the units that are watched."""
+        """Look at the watched units once more."""
         for name, invocation in invocations.items():
             await self._units.check(name, invocation)
 
     async def _check_what_runs(self, invocations: Mapping[str, str]) -> None:
         """Run the verify stage, as the repo's user: images, healthchecks, the health URL."""
-        unit = await self._run_stage("verify", self.repo.verify_timeout + _MARGIN)
-        if why := failure_reason(unit):
-            await self._check_all(invocations)  # it says nothing of those if it looked at another invocation
-            raise failed(why)
+        unit = await self._run_stage("verify", self.repo.verify_timeout + _STAGE_MARGIN)
+        if reason := failure_reason(unit):
+            await self._check_all(invocations)  # if one was restarted, the stage looked at another invocation
+            raise failed(reason)
         images = verdict_sentence(unit, Verdict.VERIFIED)
         await self._record.write({"image": images, "running_image": images})
 
     # -- roll back ---------------------------------------------------------------------------------------------
 
     async def _restore_images(self) -> str:
-        """Run the rollback stage, as the repo's user: images have the names again that they had before. Returns why
-        there are none."""
-        await self._stage("verify").clear_or_raise()  # a unit fell meanwhile; two stages would write over each other
+        """Run the rollback stage, as the repo's user: give images the names again that they had before. Returns the
+        reason why there are none, or empty."""
+        # The verify stage may still run when a unit fell; two stages would write over each other.
+        await self._stage("verify").clear_or_raise()
         unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
         nothing = verdict_sentence(unit, Verdict.NOTHING)
-        if not nothing and (why := failure_reason(unit)):
-            raise failed(why)
+        if not nothing and (reason := failure_reason(unit)):
+            raise failed(reason)
         return nothing
 
     # -- the end -----------------------------------------------------------------------------------------------
 
     async def _outcome(self, error: Exception) -> Outcome:
-        """How the job would end, with the last words of a unit that is down."""
+        """Return the end of the job after this error, with the last lines of a unit that is down."""
         if isinstance(error, StoppedError):
             return error.outcome
-        if self.job.state in (State.QUEUED, State.BUILDING) and (stopped := self._build_stage.stop_outcome()):
-            return stopped
+        if self.job.state in (State.QUEUED, State.BUILDING) and (stop_outcome := self._build_stage.stop_outcome()):
+            return stop_outcome
         fields = {}
         if isinstance(error, UnitDownError):
             since = seconds(self.job.restart_started) or self._host.time()
@@ -265,7 +269,7 @@ class Deploy:
         return StageUnit(stage, self.job, self.repo.user, self._managers)
 
     async def _run_stage(self, stage: str, limit: float) -> Unit:
-        """Run a stage that may run twice, and return its unit when it is over."""
+        """Run a stage that may run twice, and return its unit at its end."""
         unit = self._stage(stage)
         try:
             async with asyncio.timeout(limit):

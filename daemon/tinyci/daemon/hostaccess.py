@@ -16,24 +16,24 @@ from tinyci.systemd.unitjournal import last_lines
 
 @dataclass(frozen=True)
 class HostAccess:
-    """The host that we run on, unless said otherwise."""
+    """The real host, unless a test gives other parts."""
 
     job_files: Path = Path(JOB_FILES)
     spool: str = SPOOL
     build_output: Callable[[str, str, int], BuildOutput] = BuildOutput
     """Follows the output of a build: its first line, its last line, the uid that prints them."""
     last_lines: Callable[[str, int, float], Awaitable[list[str]]] = last_lines
-    """Reads the last lines of a unit: its name, the uid whose manager runs it, since when."""
+    """Reads the last lines of a unit: its name, the uid whose manager runs it, seconds since the epoch to begin at."""
     time: Callable[[], float] = time.time
     """Seconds since the epoch."""
 
     def now(self) -> str:
         return stamp(self.time())
 
-    def since(self, timestamp: str) -> str:
-        """Seconds that have passed since a timestamp, as the hash has durations; empty for none."""
-        began = seconds(timestamp)
-        return "" if began is None else f"{max(0.0, self.time() - began):.6f}"
+    def seconds_since(self, timestamp: str) -> str:
+        """Seconds since a timestamp, in the form of the hash's durations; empty for no timestamp."""
+        begin = seconds(timestamp)
+        return "" if begin is None else f"{max(0.0, self.time() - begin):.6f}"
 
     def job_file(self, job: Job) -> Path:
         return self.job_files / f"{job.hex}.json"

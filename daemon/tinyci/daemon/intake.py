@@ -1,4 +1,4 @@
-"""Jobs on their way in: from the queue, from the spool, and from the daemon that ran before.
+"""The intake of jobs: from the queue, from the spool, and from the daemon that ran before.
 
 An id stays in `tinyci:accepted` from the moment it is taken until nothing of its job is left; whatever is killed, the
 next sweep finds it there.
@@ -15,15 +15,15 @@ from tinyci import catalog
 from tinyci.daemon import spool
 from tinyci.daemon.closing import Closing
 from tinyci.daemon.hostaccess import HostAccess
-from tinyci.daemon.jobrecord import OnChange
 from tinyci.daemon.jobtable import JobTable
+from tinyci.daemon.listener import Listener
 from tinyci.log import fields
 from tinyci.model.job import Job, JobError
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
 
 SWEEP = 30.0
-"""Seconds between two looks for accepted jobs that nobody knows of."""
+"""Seconds between two looks for accepted ids that are not in the table."""
 
 log = logging.getLogger(__name__)
 
@@ -36,26 +36,23 @@ class Intake:
         store: StoreWriter,
         table: JobTable,
         closing: Closing,
-        on_change: OnChange,
+        listener: Listener,
         host: HostAccess,
-        on_entry: Callable[[], None],
         resume: Callable[[Job, str], None],
     ) -> None:
-        """`on_entry`: called when jobs were queued. `resume`: takes a job that was on its way, and the user it was
-        begun for, if its hash names one."""
+        """`resume`: takes a job that was on its way, and the user in its hash, who may be missing."""
         self._store = store
         self._table = table
         self._closing = closing
-        self._on_change = on_change
+        self._listener = listener
         self._host = host
-        self._on_entry = on_entry
         self._resume = resume
         self._is_stale = True
         self.is_sweeping = False
-        """Nothing begins before what may have to come before it is known."""
+        """No job begins meanwhile: one that must come first may not be known yet."""
 
     def mark_stale(self) -> None:
-        """Redis was away: ids may be in `tinyci:accepted` whose taking was not acknowledged."""
+        """Sweep next time: Redis was away, and may have moved an id to `tinyci:accepted` without our seeing it."""
         self._is_stale = True
 
     async def run(self) -> None:
@@ -70,104 +67,103 @@ class Intake:
                 last_sweep = loop.time()
             elif job_id:
                 await self._accept(job_id)
-                self._on_entry()
+                self._table.needs_schedule.set()
 
     async def sweep(self) -> None:
-        """Know of every accepted job, and of those in the spool."""
+        """Put every accepted job, and those in the spool, into the table."""
         self._is_stale, self.is_sweeping = False, True
         try:
             if not spool.is_empty(self._host.spool):
-                while (
-                    await self._store.queue_length()
-                ):  # pushes from before the outage come before what is in the spool
+                # Pushes from before the outage come before those in the spool.
+                while await self._store.queue_length():
                     await self._store.take()
-                for spooled in spool.jobs(self._host.spool):
-                    await self._import_spooled(spooled)
+                for spool_file in spool.read(self._host.spool):
+                    await self._import_spooled(spool_file)
             for job_id in await self._store.accepted_ids():
                 await self._accept(job_id)
         finally:
             self.is_sweeping = False
-            self._on_entry()
+            self._table.needs_schedule.set()
 
-    async def add(self, like: Mapping[str, str], pusher: str, more: Mapping[str, str]) -> str:
-        """Add a new job for what another one was for; its id. Who asked finds it on the bus when this returns."""
-        new, created = str(uuid.uuid4()), self._host.now()
-        copied = {name: like.get(name, "") for name in ("repo", "ref", "revision", "previous")}
-        copied |= {"pusher": pusher, "created": created, **more}
-        self._table.accepting.add(new)
+    async def add(self, template: Mapping[str, str], pusher: str, extra: Mapping[str, str]) -> str:
+        """Add a job like another one, with extra fields; return its id. It is on the bus when this returns."""
+        job_id, now = str(uuid.uuid4()), self._host.now()
+        fields = {name: template.get(name, "") for name in ("repo", "ref", "revision", "previous")}
+        fields |= {"pusher": pusher, "created": now, **extra}
+        self._table.accepting.add(job_id)
         try:
-            await self._store.add(new, copied, datetime.fromisoformat(created).timestamp())
-            await self._enter(new, copied)
+            await self._store.add(job_id, fields, datetime.fromisoformat(now).timestamp())
+            await self._enter(job_id, fields)
         finally:
-            self._table.accepting.discard(new)
-        self._on_entry()
-        return new
+            self._table.accepting.discard(job_id)
+        self._table.needs_schedule.set()
+        return job_id
 
-    async def _import_spooled(self, spooled: spool.Spooled) -> None:
-        problem = spooled.problem
+    async def _import_spooled(self, spool_file: spool.SpoolFile) -> None:
+        problem = spool_file.problem
         if not problem:
             try:
-                if await self._store.add(spooled.id, {**spooled.fields, "spooled": "true"}, spooled.created):
-                    about = fields(job=spooled.id, message_id=catalog.SPOOLED_JOB)
-                    log.info("job %s: taken in from the spool", spooled.id, extra=about)
+                if await self._store.add(spool_file.id, {**spool_file.fields, "spooled": "true"}, spool_file.time):
+                    about = fields(job=spool_file.id, message_id=catalog.SPOOLED_JOB)
+                    log.info("job %s: taken in from the spool", spool_file.id, extra=about)
             except StoreError as error:
-                problem = f"{spooled.path}: {error}"
+                problem = f"{spool_file.path}: {error}"
         if problem:
             log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.WRONG_SPOOL_FILE))
-            spooled.path.rename(spooled.path.with_suffix(".bad"))
+            spool_file.path.rename(spool_file.path.with_suffix(".bad"))
         else:
-            spooled.path.unlink(missing_ok=True)
+            spool_file.path.unlink(missing_ok=True)
 
     async def _accept(self, job_id: str) -> None:
-        """Take an id up where it stands, unless it is known. One whose key holds something else is dropped."""
-        if self._table.knows(job_id):
+        """Put the job of an id into the table, unless it is there. An id whose key holds no job is dropped."""
+        if self._table.has(job_id):
             return
         try:
-            values = await self._store.job(job_id)
+            fields = await self._store.job(job_id)
         except StoreError as error:
             await self._closing.drop(job_id, error)
             return
-        if self._table.knows(job_id):  # somebody added it while Redis answered
+        if self._table.has(job_id):  # added while Redis answered
             return
         self._table.accepting.add(job_id)
         try:
-            await self._enter(job_id, values)
+            await self._enter(job_id, fields)
         finally:
             self._table.accepting.discard(job_id)
 
-    async def _enter(self, job_id: str, values: Mapping[str, str]) -> None:
-        """Queue a job, go on with it, or have cleared away what its end left."""
+    async def _enter(self, job_id: str, fields: Mapping[str, str]) -> None:
+        """Queue a job, resume it, or have its leftovers cleared away."""
         try:
-            job = Job.parse(job_id, values)
+            job = Job.parse(job_id, fields)
         except JobError as error:
-            self._on_change(job_id, values.get("repo", ""), {**values, "state": State.QUEUED})
-            await self._closing.end(job_id, values.get("repo", ""), State.REJECTED, str(error))
+            self._listener.job_changed(job_id, fields.get("repo", ""), {**fields, "state": State.QUEUED})
+            await self._closing.end(job_id, fields.get("repo", ""), State.REJECTED, str(error))
             return
-        user = values.get("user", "")
+        user = fields.get("user", "")
         if job.state.is_final:
-            self._table.leave(job, user)
+            self._table.add_leftover(job, user)
         elif job.state is State.QUEUED:
-            await self._queue(job, values)
+            await self._enqueue(job, fields)
         else:
-            self._on_change(job.id, job.repo, {**values, "state": job.state})
+            self._listener.job_changed(job.id, job.repo, {**fields, "state": job.state})
             self._resume(job, user)
 
-    async def _queue(self, job: Job, values: Mapping[str, str]) -> None:
-        """Queue a job, and write so with its event, unless that was done before."""
-        # A shell script that made it did not say when.
-        queued = {"state": State.QUEUED, "created": job.created or self._host.now()}
+    async def _enqueue(self, job: Job, fields: Mapping[str, str]) -> None:
+        """Queue a job, and write its state unless Redis has it."""
+        # A shell script that made the job wrote no time.
+        changes = {"state": State.QUEUED, "created": job.created or self._host.now()}
         try:
-            if not await self._store.update(job.id, queued):
-                return  # no such job any more: the next sweep looks at it anew
+            if not await self._store.update(job.id, changes):
+                return  # it has ended meanwhile: the next sweep looks at it anew
         except StoreError as error:
             await self._closing.drop(job.id, error)
             return
-        job = replace(job, created=queued["created"])
-        self._on_change(job.id, job.repo, {**values, **queued})
-        if not values.get("spooled"):
-            self._table.queue(job)
+        job = replace(job, created=changes["created"])
+        self._listener.job_changed(job.id, job.repo, {**fields, **changes})
+        if not fields.get("spooled"):
+            self._table.enqueue(job)
         elif self._table.is_outdated(job):
             reason = f"a newer push of {job.ref} began before it"
             await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
         else:
-            self._table.queue_late(job)
+            self._table.enqueue_spooled(job)

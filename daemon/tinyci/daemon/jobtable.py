@@ -1,4 +1,4 @@
-"""The jobs that the daemon has, in memory: each in one place at a time."""
+"""The table of the daemon's jobs in memory: each in one place at a time."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,64 +20,68 @@ class JobTable:
     """Accepted jobs. Every id here is in `tinyci:accepted`, or is being put there or taken out."""
 
     def __init__(self) -> None:
-        self.queued: list[Job] = []
-        """In push order, none begun. Changed by queue(), queue_late() and unqueue() alone."""
+        self.queue: list[Job] = []
+        """In push order, none begun. Changed by enqueue(), enqueue_spooled() and dequeue() alone."""
         self._queued_ids: set[str] = set()
-        """Of exactly the jobs in `queued`: a sweep asks for each of them."""
-        self.running: dict[str, Deploy] = {}
-        """At most one of a repo."""
+        """Of exactly the jobs in `queue`: a sweep asks for each of them."""
+        self.deploys: dict[str, Deploy] = {}
+        """By job id; at most one of a repo."""
         self.leftovers: dict[str, Leftover] = {}
-        """Ended in Redis, not yet cleared away."""
+        """By job id; ended in Redis, not yet cleared away."""
         self.accepting: set[str] = set()
-        """Redis does not know yet that they are queued, so a sweep would find them too."""
+        """Ids whose state is not in Redis yet, so that a sweep would find them too."""
         self.ending: set[str] = set()
-        """End without a deploy; Redis does not know all of it yet."""
+        """Ids that end without a deploy; not all of the end is in Redis yet."""
         self.has_leftovers = asyncio.Event()
         """Set when one is added."""
-        self._newest: dict[tuple[str, str], str] = {}
-        """By repo and ref, when the newest push that has begun was made."""
+        self.needs_schedule = asyncio.Event()
+        """Set when a job was queued, or may begin that could not before."""
+        self._newest_begin: dict[tuple[str, str], str] = {}
+        """By repo and ref: the time of the newest push that has begun."""
 
-    def knows(self, job_id: str) -> bool:
+    def has(self, job_id: str) -> bool:
         return any(
-            job_id in ids for ids in (self._queued_ids, self.running, self.leftovers, self.ending, self.accepting)
+            job_id in ids for ids in (self._queued_ids, self.deploys, self.leftovers, self.ending, self.accepting)
         )
 
-    def queue(self, job: Job) -> None:
+    def enqueue(self, job: Job) -> None:
         """Put a job behind all others."""
-        self.queued.append(job)
+        self.queue.append(job)
         self._queued_ids.add(job.id)
 
-    def queue_late(self, job: Job) -> None:
-        """Put a job out of the spool where its time belongs among those of its repo that went past it. Only spooled
+    def enqueue_spooled(self, job: Job) -> None:
+        """Put a job from the spool where its time belongs among the jobs of its repo, which overtook it. Only spooled
         jobs are placed by their time: the others come in push order, whatever the clock does."""
-        of_repo = [place for place, each in enumerate(self.queued) if each.repo == job.repo]
+        places = [place for place, other in enumerate(self.queue) if other.repo == job.repo]
         # Behind the last older one, and not before the first newer one: the times need not be in order.
-        after = max((place for place in of_repo if self.queued[place].created <= job.created), default=-1)
-        newer = (place for place in of_repo if place > after)
-        self.queued.insert(next(newer, len(self.queued)), job)
+        last_older = max((place for place in places if self.queue[place].created <= job.created), default=-1)
+        newer_places = (place for place in places if place > last_older)
+        self.queue.insert(next(newer_places, len(self.queue)), job)
         self._queued_ids.add(job.id)
 
-    def unqueue(self, job: Job) -> None:
-        self.queued.remove(job)
+    def dequeue(self, job: Job) -> None:
+        self.queue.remove(job)
         self._queued_ids.discard(job.id)
 
-    def leave(self, job: Job, user: str) -> None:
-        """Have an ended job cleared away when its manager is there for it."""
+    def add_leftover(self, job: Job, user: str) -> None:
+        """Add an ended job that is to be cleared away when its manager is there."""
         self.leftovers[job.id] = Leftover(job, user)
         self.has_leftovers.set()
 
     def leftovers_of(self, repo: str, user: str) -> list[Job]:
-        return [left.job for left in self.leftovers.values() if (left.job.repo, left.user) == (repo, user)]
+        return [
+            leftover.job for leftover in self.leftovers.values() if (leftover.job.repo, leftover.user) == (repo, user)
+        ]
 
     def note_begin(self, repo: str, ref: str, created: str) -> None:
-        """Remember that a push has begun, so that no older one out of the spool begins after it."""
-        self._newest[repo, ref] = max(created, self._newest.get((repo, ref), ""))
+        """Remember that a push has begun, so that no older one from the spool begins after it."""
+        self._newest_begin[repo, ref] = max(created, self._newest_begin.get((repo, ref), ""))
 
     def is_outdated(self, job: Job) -> bool:
-        """Whether a newer push of its ref has begun."""
-        return job.created < self._newest.get((job.repo, job.ref), "")
+        """True if a newer push of its ref has begun."""
+        return job.created < self._newest_begin.get((job.repo, job.ref), "")
 
-    def forget_refs_but(self, refs: Iterable[tuple[str, str]]) -> None:
-        """Forget the begins of refs that no kept job is of."""
-        kept = {*refs, *((deploy.job.repo, deploy.job.ref) for deploy in self.running.values())}
-        self._newest = {ref: created for ref, created in self._newest.items() if ref in kept}
+    def keep_refs(self, refs: Iterable[tuple[str, str]]) -> None:
+        """Forget the begins of all refs but these and those that deploy."""
+        live_refs = {*refs, *((deploy.job.repo, deploy.job.ref) for deploy in self.deploys.values())}
+        self._newest_begin = {ref: time for ref, time in self._newest_begin.items() if ref in live_refs}

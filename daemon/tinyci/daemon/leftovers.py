@@ -1,4 +1,4 @@
-"""What an ended job leaves in systemd, in /run and in Redis, and clearing it away."""
+"""The leftovers of an ended job in systemd, in /run and in Redis."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ from tinyci.systemd.stageunit import StageUnit
 
 
 async def clear(job: Job, user: str, store: StoreWriter, managers: Managers, host: HostAccess) -> bool:
-    """Leave nothing of an ended job in systemd, in /run or in `tinyci:accepted`. `user`: as in the repo's file.
+    """Clear away all that an ended job left in systemd, in /run and in `tinyci:accepted`. `user`: of its repo.
 
-    Returns False when the manager stays away: the job stays accepted until it is known that nothing of it runs.
+    Returns False when the manager stays away: the job stays accepted until it is certain that nothing of it runs.
     """
     if job.attempt:
-        async with asyncio.TaskGroup() as group:  # at once: a manager that is away is waited for once
+        async with asyncio.TaskGroup() as group:  # in parallel, so that a manager that is away is waited for once
             clearings = [group.create_task(StageUnit(stage, job, user, managers).clear()) for stage in STAGES]
         if not all(clearing.result() for clearing in clearings):
             return False
@@ -26,7 +26,7 @@ async def clear(job: Job, user: str, store: StoreWriter, managers: Managers, hos
 
 
 async def stop_stages(job: Job, user: str, managers: Managers) -> None:
-    """End the stages of a job, however long their manager stays away: never two deploys of a repo at once, also when
-    the one before was given up on. Raises ManagerError."""
+    """Stop the stages of a job, however long their manager stays away: two deploys of a repo never run at the same
+    time, also when the one before was abandoned. Raises ManagerError."""
     for stage in STAGES:
         await StageUnit(stage, job, user, managers).clear_or_raise()

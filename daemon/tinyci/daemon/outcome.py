@@ -8,13 +8,13 @@ from tinyci.model.state import State
 
 
 class Outcome(NamedTuple):
-    """What becomes of a job."""
+    """The final state of a job, and the fields that are written with it."""
 
     state: State
     reason: str
     """One sentence for a person."""
     fields: Mapping[str, str] = MappingProxyType({})
-    """More fields of the hash that are written with it."""
+    """More fields of the hash."""
 
 
 class StoppedError(Exception):
@@ -30,4 +30,5 @@ class AlreadyEndedError(Exception):
 
 
 def failed(reason: str) -> StoppedError:
+    """The error that ends a job as `failed`."""
     return StoppedError(Outcome(State.FAILED, reason))

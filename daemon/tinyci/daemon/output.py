@@ -1,4 +1,4 @@
-"""What a build prints: into the job's log as it comes, its tail for the job's `output`."""
+"""The output of a build: into the job's log as it comes, its tail for the job's `output`."""
 
 import asyncio
 from collections import deque
@@ -29,24 +29,24 @@ class Output:
         self._tail = Tail(limits.output)
 
     def text(self) -> str:
-        """The tail of what was recorded."""
+        """The tail of the recorded output."""
         return self._tail.text()
 
     async def record(
         self,
         lines: BuildOutput,
-        built: asyncio.Event,
+        build_end: asyncio.Event,
         job_id: str,
         log_from: int,
         on_first: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Follow the lines to their end, some time after `built`. The first has the number `log_from` + 1 in the log,
-        and `on_first` is told it; those that are in it already, from before this process, are not added again."""
-        stored, number, size = await self._store.line_count(job_id), log_from, 0
-        async for batch in lines.follow(built, LAST_LINES):
+        """Follow the lines to their end, some time after `build_end`. The first one has the number `log_from` + 1 in
+        the log, and goes to `on_first`. Lines that are in the log, from before this process, are not added again."""
+        stored_count, number, size = await self._store.line_count(job_id), log_from, 0
+        async for batch in lines.follow(build_end, LAST_LINES):
             if number == log_from and batch:
                 await on_first(batch[0])
-            fresh: list[str] = []
+            new_lines: list[str] = []
             for line in batch:
                 self._tail.add(line)
                 if size > self._limits.log:
@@ -55,31 +55,31 @@ class Output:
                 size += len(line.encode()) + 1
                 if size > self._limits.log:
                     line = f"[tinyci: {self._limits.log} bytes are kept; the rest: journalctl -t tinyci-build]"
-                if number > stored:
-                    fresh.append(line)
-            if fresh:
-                await self._store.add_lines(job_id, number - len(fresh) + 1, fresh)
+                if number > stored_count:
+                    new_lines.append(line)
+            if new_lines:
+                await self._store.add_lines(job_id, number - len(new_lines) + 1, new_lines)
 
 
 class Tail:
-    """The last lines of a text, of at most so many bytes; says so when something was cut off before them."""
+    """The last lines of a text, at most `max_size` bytes, after a note when lines were cut off."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self._lines: deque[str] = deque()
         self._size = 0
-        self._cut = False
+        self._is_cut = False
 
     def add(self, line: str) -> None:
         self._lines.append(line)
         self._size += len(line.encode()) + 1
-        while self._size > self._most and len(self._lines) > 1:
+        while self._size > self._max_size and len(self._lines) > 1:
             self._size -= len(self._lines.popleft().encode()) + 1
-            self._cut = True
-        if self._size > self._most:  # one line longer than everything that is kept: its end
-            kept = line.encode()[1 - self._most :].decode("utf-8", "ignore") if self._most > 1 else ""
-            self._lines, self._size, self._cut = deque([kept]), len(kept.encode()) + 1, True
+            self._is_cut = True
+        if self._size > self._max_size:  # one line is longer than the whole tail: keep its end
+            end = line.encode()[1 - self._max_size :].decode("utf-8", "ignore") if self._max_size > 1 else ""
+            self._lines, self._size, self._is_cut = deque([end]), len(end.encode()) + 1, True
 
     def text(self) -> str:
-        head = ["[tinyci: cut; the whole output is in the job's log]"] if self._cut else []
+        head = ["[tinyci: cut; the whole output is in the job's log]"] if self._is_cut else []
         return "".join(f"{line}\n" for line in (*head, *self._lines))

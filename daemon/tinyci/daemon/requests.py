@@ -1,4 +1,4 @@
-"""What people ask for: jobs that nobody pushed, and an end or a rest for those that there are."""
+"""Requests of people: new jobs that nobody pushed, cancellations, a pause."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tinyci.store.writer import StoreError, StoreWriter
 
 
 class RequestHandler:
-    """Carries requests out (request.py). All methods raise RequestError."""
+    """Carries requests out (api/requests.py). All methods raise RequestError."""
 
     def __init__(self, store: StoreWriter, dispatch: Dispatch) -> None:
         self._store = store
@@ -20,7 +20,7 @@ class RequestHandler:
 
     @property
     def paused(self) -> bool:
-        return self._dispatch.paused
+        return self._dispatch.is_paused
 
     @property
     def repos(self) -> Mapping[str, Repo]:
@@ -31,57 +31,57 @@ class RequestHandler:
         await self._dispatch.cancel(job_id)
 
     async def pause(self, *, paused: bool) -> None:
-        """Begin nothing new, or go on."""
-        await self._dispatch.pause(paused=paused)
+        """Begin no job any more, or begin them again."""
+        await self._dispatch.set_paused(paused=paused)
 
     async def retry(self, job_id: str, pusher: str) -> str:
-        """A new job for the revision of an ended one. Returns its id."""
-        values = await self._fields(job_id)
-        kept = {"rollback_to": values["rollback_to"]} if values.get("rollback_to") else {}
-        return await self._dispatch.add(values, pusher, {"retry_of": job_id, **kept})
+        """Add a job for the revision of an ended one; return its id."""
+        fields = await self._fields(job_id)
+        rollback = {"rollback_to": fields["rollback_to"]} if fields.get("rollback_to") else {}
+        return await self._dispatch.add(fields, pusher, {"retry_of": job_id, **rollback})
 
     async def deploy(self, repo: str, ref: str, pusher: str) -> str:
-        """A new job for what a ref is at when its build begins. Returns its id."""
-        known = self._dispatch.repos.by_name.get(repo)
-        if known is None:
+        """Add a job for the revision that a ref has when its build begins; return its id."""
+        configured_repo = self._dispatch.repos.by_name.get(repo)
+        if configured_repo is None:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
         if not ref:
-            kept = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
-            used = [job.ref for job in kept if known.deploys(job.ref)]
-            ref = used[-1] if used else known.only_ref
-        deploys = f"the repo {repo} deploys {' '.join(known.refs)}"
+            jobs = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
+            refs = [job.ref for job in jobs if configured_repo.deploys(job.ref)]
+            ref = refs[-1] if refs else configured_repo.only_ref
+        deploys = f"the repo {repo} deploys {' '.join(configured_repo.refs)}"
         if not ref:
             raise RequestError("NoSuchRef", f"{deploys}, and none was deployed yet: say which")
-        if not known.deploys(ref):
+        if not configured_repo.deploys(ref):
             raise RequestError("NoSuchRef", f"{deploys}, not {ref}")
-        like = {"repo": repo, "ref": ref, "revision": TIP}
+        fields = {"repo": repo, "ref": ref, "revision": TIP}
         try:
-            Job.parse(str(uuid.uuid4()), like)
+            Job.parse(str(uuid.uuid4()), fields)
         except JobError as error:
             raise RequestError("NoSuchRef", str(error)) from None
-        return await self._dispatch.add(like, pusher, {})
+        return await self._dispatch.add(fields, pusher, {})
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
-        """A new job that deploys again what another one deployed. Returns its id."""
+        """Add a job that deploys again what another one deployed; return its id."""
         if repo not in self._dispatch.repos.by_name:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
-        good = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state == State.SUCCEEDED]
+        successes = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state == State.SUCCEEDED]
         if not job_id:
-            others = [job for job in good if job.image and job.image != good[-1].image]
+            others = [job for job in successes if job.image and job.image != successes[-1].image]
             if not others:
                 raise RequestError("NoSuchJob", f"no kept job of {repo} deployed another image than what runs now")
             job_id = others[-1].id
-        elif job_id not in [job.id for job in good]:
+        elif job_id not in [job.id for job in successes]:
             raise RequestError("NoSuchJob", f"{job_id} is no kept job of {repo} that succeeded")
-        values = await self._fields(job_id)
-        # What a rollback deployed is known by the job that it went back to.
-        return await self._dispatch.add(values, pusher, {"rollback_to": values.get("rollback_to") or job_id})
+        fields = await self._fields(job_id)
+        # A rollback is named after the job that it went back to.
+        return await self._dispatch.add(fields, pusher, {"rollback_to": fields.get("rollback_to") or job_id})
 
     async def _fields(self, job_id: str) -> dict[str, str]:
         try:
-            values = await self._store.job(job_id)
+            fields = await self._store.job(job_id)
         except StoreError:
-            values = {}
-        if not values:
+            fields = {}
+        if not fields:
             raise RequestError("NoSuchJob", f"there is no job {job_id}")
-        return values
+        return fields

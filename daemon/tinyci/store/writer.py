@@ -18,6 +18,7 @@ from tinyci.runtime.backoff import Backoff
 from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
+from tinyci.store.listener import StoreListener
 
 _EVENTS_MAX = 10_000
 _EVENT_TEXT_MAX = 512
@@ -44,24 +45,13 @@ class _MisplacedKeyError(Exception):
 
 
 class StoreWriter:
-    """tinyci's keys in one Redis. `on_outage` is told the error when Redis goes away, and None when it is back;
-    `on_log` the id of a job when lines were added to its log, and `on_event` that there is one more."""
+    """tinyci's keys in one Redis."""
 
-    def __init__(
-        self,
-        socket: str,
-        user: str,
-        password: str,
-        on_outage: Callable[[str | None], None] = lambda _: None,
-        on_log: Callable[[str], None] = lambda _: None,
-        on_event: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, socket: str, user: str, password: str, listener: StoreListener | None = None) -> None:
         self._client = client(socket, user, password, _TIMEOUT)
         self._taker = client(socket, user, password, _BLOCK + _TIMEOUT)
-        self._on_outage = on_outage
-        self._on_log = on_log
-        self._on_event = on_event
-        self._away = False
+        self._listener = listener or StoreListener()
+        self._is_away = False
 
     async def close(self) -> None:
         for each in (self._client, self._taker):
@@ -195,10 +185,10 @@ class StoreWriter:
 
         was_written = await self._retry(attempt, is_for_one_job=True)
         if "state" in fields:
-            self._on_event()
+            self._listener.event_added()
         return was_written
 
-    async def events(self, start: str, count: int, newest: bool) -> list[tuple[str, dict[str, str]]]:
+    async def events(self, start: str, count: int, *, newest: bool) -> list[tuple[str, dict[str, str]]]:
         """At most `count` entries of `tinyci:events`, oldest first: the first or the newest ones from an id on, which
         is inclusive unless it begins with `(` (XRANGE). Raises StoreError."""
         command = ("XREVRANGE", EVENTS, "+", start) if newest else ("XRANGE", EVENTS, start, "+")
@@ -236,7 +226,7 @@ class StoreWriter:
                         raise reply
 
         await self._retry(attempt, is_for_one_job=True)
-        self._on_log(job_id)
+        self._listener.log_grew(job_id)
 
     async def _execute(self, *command: Any) -> Any:
         return await self._client.execute_command(*command)
@@ -258,15 +248,15 @@ class StoreWriter:
             except (RedisError, OSError, TimeoutError, _MisplacedKeyError) as error:
                 if is_for_one_job and isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
                     raise StoreError(f"Redis has a key of another type where a job belongs: {error}") from None
-                if not self._away:
-                    self._away = True
-                    self._on_outage(str(error) or type(error).__name__)
+                if not self._is_away:
+                    self._is_away = True
+                    self._listener.redis_away(str(error) or type(error).__name__)
                 # A server that comes back sends no event to those it has no connection with.
                 await backoff.wait()
                 continue
-            if self._away:
-                self._away = False
-                self._on_outage(None)
+            if self._is_away:
+                self._is_away = False
+                self._listener.redis_back()
             if task and task.cancelling():
                 raise asyncio.CancelledError
             return result
