@@ -1,6 +1,6 @@
 """Sequences of events that once broke a promise; the simulation found them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from simulatedserver import MAIN, NEXT, SimulatedServer
@@ -335,3 +335,87 @@ def test_that_a_job_is_queued_is_told_once_however_often_it_is_accepted(server: 
     server.check_final_states()
     first = [state for job_id, state in server.redis.events if job_id == job_ids[0]]
     assert first == ["queued", "building", "restarting", "verifying", "succeeded"]
+
+
+# -- one job's end, and the others -------------------------------------------------------------------------------
+
+
+def state_or_none(server: SimulatedServer, job_id: str) -> str | None:
+    return server.redis.hashes.get(job_id, {}).get("state")
+
+
+def is_rolling_back(server: SimulatedServer, job_id: str) -> bool:
+    """Let stages succeed until the job is being rolled back."""
+    if state_or_none(server, job_id) == State.ROLLING_BACK:
+        return True
+    server.host.end_stages_well()
+    return False
+
+
+def crash_redis_at(server: SimulatedServer, final: State) -> None:
+    """Let Redis crash when the first job gets that state, before the daemon hears that it was written."""
+    check, crashes = server.redis.on_write, []
+
+    def on_write(job_id: str, fields: Mapping[str, str], changes: Mapping[str, str]) -> None:
+        check(job_id, fields, changes)
+        if changes.get("state") == final and not crashes:
+            crashes.append(job_id)
+            server.redis.crash()
+
+    server.redis.on_write = on_write
+
+
+def test_a_job_may_be_cancelled_while_others_are_superseded(server: SimulatedServer) -> None:
+    """Ends wait for Redis however long it is away, and people ask for other ends meanwhile."""
+    server.toggle_redis()
+    first, second, third = (server.push("web") for _ in range(3))
+    crash_redis_at(server, State.SUPERSEDED)
+    server.toggle_redis()
+    server.loop.run_until(lambda: not server.redis.up.is_set(), 60.0, 0.1)
+    server.cancel(second)
+    server.sleep(5.0)
+    server.toggle_redis()
+    server.wait_quiet()
+    assert [state(server, job) for job in (first, second)] == [State.SUPERSEDED, State.SUPERSEDED]
+    server.check_deployed(third)
+
+
+def test_a_job_may_be_cancelled_while_another_is_rejected(server: SimulatedServer) -> None:
+    server.reload("web", {"refs": ()})
+    server.toggle_redis()
+    rejected, cancelled = server.push("web"), server.push("api")
+    crash_redis_at(server, State.REJECTED)
+    server.toggle_redis()
+    server.loop.run_until(lambda: not server.redis.up.is_set(), 60.0, 0.1)
+    server.cancel(cancelled)
+    server.sleep(5.0)
+    server.toggle_redis()
+    server.wait_quiet()
+    assert state(server, rejected) == State.REJECTED
+    assert state(server, cancelled) in FINAL
+
+
+def test_the_reason_of_a_rollback_is_kept_when_its_manager_is_away(server: SimulatedServer) -> None:
+    server.plan_start("web.service", "fails")
+    job = server.push("web")
+    server.loop.run_until(lambda: is_rolling_back(server, job), 600.0, 0.1)
+    failure = server.redis.hashes[job]["failure"]
+    server.kill()
+    server.toggle_gate("daemon")
+    server.start()
+    server.wait_ready()
+    server.loop.run_until(lambda: state(server, job) in FINAL, 600.0)
+    assert reason(server, job).startswith(f"{failure}; the rollback failed too: ")
+
+
+def test_a_file_in_the_spool_that_cannot_be_put_aside_stops_nothing(server: SimulatedServer) -> None:
+    spool = server.directory / "spool"
+    (spool / "1790000000000000-0001-x.json").write_text("[" * 60_000)
+    (spool / "1790000000000000-0002-y.json").write_text("nonsense")
+    (spool / "1790000000000000-0002-y.bad").mkdir()
+    (spool / "1790000000000000-0002-y.bad" / "full").touch()
+    (spool / "1790000000000000-0003-z.json").mkdir()
+    job = server.push("web")
+    server.end_stages_well(60)
+    server.check()
+    server.check_deployed(job)

@@ -35,7 +35,15 @@ def test_a_directory_that_is_not_there_holds_no_jobs(tmp_path: Path) -> None:
     assert list(spool.read(str(tmp_path / "none"))) == []
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"5", b"null", b"{}", b'{"id"', b"\xff\xfe", b'{"repo": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"{", b"[]", b"5", b"null", b"{}", b'{"id"', b"\xff\xfe", b'{"repo": "x"}', b'{"id": ""}'),
+        *(b"[" * 60_000, b"[" * 200_000, b'{"id":' * 9_000, b"1" * 60_000, b'{"id": "' + b"x" * 65 + b'"}'),
+        b'{"id": "a", "repo": "' + b"x" * 70_000 + b'"}',
+    ],
+    ids=lambda text: text[:12],
+)
 def test_a_file_that_holds_no_job_is_named_and_stops_no_other(tmp_path: Path, text: bytes) -> None:
     bad = tmp_path / "1600000000000000-0001-bad.json"
     bad.write_bytes(text)
@@ -70,3 +78,18 @@ def test_a_pipe_in_the_spool_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0000000000000001-0001-x.json")
     (kept,) = spool.read(str(tmp_path))
     assert "not a regular file" in kept.problem
+
+
+def test_nothing_but_what_the_hook_writes_is_taken(tmp_path: Path) -> None:
+    path = keep(tmp_path, 1, "a")
+    path.write_text(json.dumps({"id": "a", **FIELDS, "state": "restarting", "dependents": "x.service", "user": "root"}))
+    (spool_file,) = spool.read(str(tmp_path))
+    assert spool_file.fields == FIELDS
+
+
+def test_a_link_leads_nowhere(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(json.dumps({"id": "a", **FIELDS}))
+    (tmp_path / "1700000000000000-0001-a.json").symlink_to(secret)
+    (spool_file,) = spool.read(str(tmp_path))
+    assert spool_file.problem and not spool_file.id

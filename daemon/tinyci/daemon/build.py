@@ -12,6 +12,7 @@ from tinyci.model.job import TIP, is_revision
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
 from tinyci.model.state import State
+from tinyci.runtime.waiting import leaf_of
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import Manager, ManagerError
 from tinyci.systemd.managers import Managers
@@ -48,10 +49,10 @@ class Build:
         while True:
             unit = await self._managers.ask(self._repo.user, lambda manager: manager.unit(self._unit.name))
             if unit.is_unused:
-                if self._record.job.intent:
-                    break
                 if self._record.job.state not in (State.QUEUED, State.BUILDING):
                     return ""  # built, and cleared away by a reboot since
+                if self._record.job.intent:
+                    break
                 await self._begin(unit)
             unit = await self._follow(has_begun=not unit.is_unused)
             if not unit.is_unused:
@@ -71,7 +72,9 @@ class Build:
         await self._unit.stop()
 
     def stop_outcome(self) -> Outcome | None:
-        """Return the end of a job whose build was stopped; None when it was not."""
+        """Return the end of a job whose build was stopped; None when it was not, or when the job is past its build."""
+        if self._record.job.state not in (State.QUEUED, State.BUILDING):
+            return None
         match self._record.job.intent:
             case "":
                 return None
@@ -125,17 +128,20 @@ class Build:
             return await manager.wait_until(self._unit.name, is_over)
 
         result: Unit | ManagerError
-        async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._record_output(invocation, end))
-            clock = group.create_task(self._stop_in_time(invocation))
-            try:
-                result = await self._managers.ask(self._repo.user, build)
-            except ManagerError as error:
-                result = error
-            clock.cancel()
-            end.set()
-            if not invocation.done():
-                recorder.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                recorder = group.create_task(self._record_output(invocation, end))
+                clock = group.create_task(self._stop_in_time(invocation))
+                try:
+                    result = await self._managers.ask(self._repo.user, build)
+                except ManagerError as error:
+                    result = error
+                clock.cancel()
+                end.set()
+                if not invocation.done():
+                    recorder.cancel()
+        except BaseExceptionGroup as errors:
+            raise leaf_of(errors) from None
         if isinstance(result, ManagerError):
             raise result
         return result

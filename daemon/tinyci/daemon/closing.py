@@ -1,16 +1,26 @@
 """The end of jobs without a deploy: rejected, superseded, cancelled before they began, or stopped by a defect."""
 
 import logging
+from typing import NamedTuple
 
 from tinyci import catalog
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobtable import JobTable
 from tinyci.daemon.listener import Listener
 from tinyci.log import fields
+from tinyci.model.job import Job
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
 
 log = logging.getLogger(__name__)
+
+
+class JobEnd(NamedTuple):
+    """The end of a job that never begins."""
+
+    job: Job
+    state: State
+    reason: str
 
 
 class Closing:

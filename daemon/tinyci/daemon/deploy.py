@@ -111,6 +111,8 @@ class Deploy:
                 await self._verify()
                 return Outcome(State.SUCCEEDED, self._remark)
         except _STAGE_ERRORS as error:
+            if self.job.state is State.ROLLING_BACK:  # resumed in it, and stopped before it went on
+                return Outcome(State.FAILED, f"{self.job.failure}; the rollback failed too: {error}")
             outcome = await self._outcome(error)
             if outcome.state is not State.FAILED or self.job.state not in (State.RESTARTING, State.VERIFYING):
                 return outcome
@@ -154,6 +156,8 @@ class Deploy:
                 "restart_started": self._host.now(),
                 "dependents": " ".join(await self._units.active_dependents()),
             }
+            if outcome := self._build_stage.stop_outcome():  # cancelled while the manager answered
+                raise StoppedError(outcome)
             await self._record.enter(State.RESTARTING, fields)
         unit_in_progress, _, invocation_before = self.job.restarting.partition(" ")
         names = list(self.repo.units)

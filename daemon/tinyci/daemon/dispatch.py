@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from tinyci import catalog
 from tinyci.api.requests import RequestError
 from tinyci.daemon import leftovers
-from tinyci.daemon.closing import Closing
+from tinyci.daemon.closing import Closing, JobEnd
 from tinyci.daemon.deploy import Deploy
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.intake import SWEEP, Intake
@@ -23,6 +23,7 @@ from tinyci.model.repos import Repos
 from tinyci.model.retention import KeptJob
 from tinyci.model.settings import Settings
 from tinyci.model.state import State
+from tinyci.runtime.waiting import leaf_of
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.managers import Managers
 
@@ -58,6 +59,8 @@ class Dispatch:
         self._closing = Closing(store, self._table, listener, self._host)
         self._intake = Intake(store, self._table, self._closing, listener, self._host, self._resume_deploy)
         self._prune_time = 0.0
+        self._uncleared_ids: set[str] = set()
+        """Leftovers of which the log has said why they are still there."""
 
     @property
     def queue_length(self) -> int:
@@ -104,11 +107,8 @@ class Dispatch:
         started_ids: set[str] = set()
         while True:
             self._table.needs_schedule.clear()
-            for job, newer in schedule.superseded_jobs(self._table.queue):
-                self._table.dequeue(job)
-                reason = f"job {newer.id} deploys a newer push of {job.ref}"
-                await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
-            await self._begin_runnable_jobs()
+            await self._end_all(self._superseded_jobs())
+            await self._end_all(self._begin_runnable_jobs())
             started_ids &= set(self._table.deploys)
             for job_id, deploy in self._table.deploys.items():
                 if job_id not in started_ids:
@@ -119,19 +119,37 @@ class Dispatch:
                 await self._prune()
             await self._table.needs_schedule.wait()
 
-    async def _begin_runnable_jobs(self) -> None:
+    def _superseded_jobs(self) -> list[JobEnd]:
+        """Take jobs out of the queue that a newer push makes needless; their ends."""
+        ends = []
+        for job, newer in schedule.superseded_jobs(self._table.queue):
+            self._table.dequeue_to_end(job)
+            ends.append(JobEnd(job, State.SUPERSEDED, f"job {newer.id} deploys a newer push of {job.ref}"))
+        return ends
+
+    def _begin_runnable_jobs(self) -> list[JobEnd]:
+        """Begin the jobs that may; the ends of those that never will, which are out of the queue."""
         if self.is_paused or self._intake.is_sweeping:
-            return
+            return []
+        ends = []
         busy_repos = {deploy.repo.name for deploy in self._table.deploys.values()}
         for job in schedule.runnable_jobs(self._table.queue, busy_repos, self.settings.parallel):
-            self._table.dequeue(job)
             repo = self.repos.by_name.get(job.repo)
             if repo and repo.deploys(job.ref):
+                self._table.dequeue(job)
                 self._start_deploy(job, repo)
                 continue
+            self._table.dequeue_to_end(job)
             self._table.needs_schedule.set()  # its place is free again
             reason = f"the repo {job.repo} deploys {' '.join(repo.refs)}, not {job.ref}" if repo else ""
-            await self._closing.end(job.id, job.repo, State.REJECTED, reason or self.repos.missing_reason(job.repo))
+            ends.append(JobEnd(job, State.REJECTED, reason or self.repos.missing_reason(job.repo)))
+        return ends
+
+    async def _end_all(self, ends: Sequence[JobEnd]) -> None:
+        """End jobs one after the other. None of them is in the queue any more, so whatever is asked meanwhile, which
+        may be long while Redis is away, changes neither these jobs nor what is looped over."""
+        for end in ends:
+            await self._closing.end(end.job.id, end.job.repo, end.state, end.reason)
 
     def _resume_deploy(self, job: Job, user: str) -> None:
         """Resume a job for the user for whom it was begun: its build is in that user's manager."""
@@ -192,9 +210,12 @@ class Dispatch:
         try:
             if await leftovers.clear(job, leftover.user, self._store, self._managers, self._host):
                 del self._table.leftovers[job.id]
-        except OSError as error:  # the id is still accepted, and this is tried again
-            about = fields(job=job.id, repo=job.repo, message_id=catalog.LEFTOVER_FILE)
-            log.error("job %s cannot be cleared away: %s", job.id, error, extra=about)
+                self._uncleared_ids.discard(job.id)
+        except Exception as error:  # whatever a manager answers: the id is still accepted, and this is tried again
+            if job.id not in self._uncleared_ids:
+                self._uncleared_ids.add(job.id)
+                about = fields(job=job.id, repo=job.repo, message_id=catalog.LEFTOVER_FILE)
+                log.error("job %s cannot be cleared away: %s", job.id, leaf_of(error), extra=about)
 
     async def _prune(self) -> list[KeptJob]:
         """Forget expired jobs. Returns all jobs that were kept before."""

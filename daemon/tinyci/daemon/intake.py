@@ -48,6 +48,8 @@ class Intake:
         self._host = host
         self._resume = resume
         self._is_stale = True
+        self._stuck_names: set[str] = set()
+        """Names of files in the spool that are done with and can neither be removed nor renamed."""
         self.is_sweeping = False
         """No job begins meanwhile: one that must come first may not be known yet."""
 
@@ -62,7 +64,7 @@ class Intake:
         last_sweep = loop.time()
         while True:
             job_id = await self._store.take()
-            if self._is_stale or loop.time() > last_sweep + SWEEP or not spool.is_empty(self._host.spool):
+            if self._is_stale or loop.time() > last_sweep + SWEEP or self._spool_names():
                 await self.sweep()  # finds job_id too
                 last_sweep = loop.time()
             elif job_id:
@@ -73,11 +75,11 @@ class Intake:
         """Put every accepted job, and those in the spool, into the table."""
         self._is_stale, self.is_sweeping = False, True
         try:
-            if not spool.is_empty(self._host.spool):
+            if self._spool_names():
                 # Pushes from before the outage come before those in the spool.
                 while await self._store.queue_length():
                     await self._store.take()
-                for spool_file in spool.read(self._host.spool):
+                for spool_file in spool.read(self._host.spool, self._stuck_names):
                     await self._import_spooled(spool_file)
             for job_id in await self._store.accepted_ids():
                 await self._accept(job_id)
@@ -108,11 +110,19 @@ class Intake:
                     log.info("job %s: taken in from the spool", spool_file.id, extra=about)
             except StoreError as error:
                 problem = f"{spool_file.path}: {error}"
-        if problem:
-            log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.WRONG_SPOOL_FILE))
-            spool_file.path.rename(spool_file.path.with_suffix(".bad"))
-        else:
-            spool_file.path.unlink(missing_ok=True)
+        try:
+            if problem:
+                log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.WRONG_SPOOL_FILE))
+                spool_file.path.rename(spool_file.path.with_suffix(".bad"))
+            else:
+                spool_file.path.unlink(missing_ok=True)
+        except OSError as error:  # such as a directory with the name of the .bad file
+            self._stuck_names.add(spool_file.path.name)
+            about = fields(message_id=catalog.WRONG_SPOOL_FILE)
+            log.error("%s cannot be moved (%s): it is left there, remove it", spool_file.path, error, extra=about)
+
+    def _spool_names(self) -> list[str]:
+        return spool.names(self._host.spool, self._stuck_names)
 
     async def _accept(self, job_id: str) -> None:
         """Put the job of an id into the table, unless it is there. An id whose key holds no job is dropped."""

@@ -63,6 +63,11 @@ class JobTable:
         self.queue.remove(job)
         self._queued_ids.discard(job.id)
 
+    def dequeue_to_end(self, job: Job) -> None:
+        """Take a job out of the queue that ends without a deploy: Closing.end() is the next that happens to it."""
+        self.dequeue(job)
+        self.ending.add(job.id)
+
     def add_leftover(self, job: Job, user: str) -> None:
         """Add an ended job that is to be cleared away when its manager is there."""
         self.leftovers[job.id] = Leftover(job, user)

@@ -23,6 +23,7 @@ from tinyci.model.repos import Repos
 from tinyci.model.state import is_final
 from tinyci.model.toml import ConfigError
 from tinyci.runtime import service
+from tinyci.runtime.waiting import leaf_of
 from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
@@ -167,18 +168,27 @@ class Daemon(Listener):
             if settings.redis_socket != self._dispatch.settings.redis_socket:
                 about = fields(message_id=catalog.WRONG_CONFIG)
                 log.warning("redis.socket was changed: restart tinyci.service for that", extra=about)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             about = fields(message_id=catalog.WRONG_CONFIG)
             log.error("%s; the configuration before is kept", error, extra=about)
-        repos = self._load_repos()
-        log.info("reloaded, %d repos", len(repos.by_name), extra=fields(message_id=catalog.RELOADED))
-        self._dispatch.configure(settings, repos)
-        self._api.repos_changed()
-        self._notify("READY=1", self._status())
+        try:
+            repos = self._load_repos()
+            self._dispatch.configure(settings, repos)
+            self._api.repos_changed()
+            log.info("reloaded, %d repos", len(repos.by_name), extra=fields(message_id=catalog.RELOADED))
+        except OSError as error:
+            about = fields(message_id=catalog.WRONG_CONFIG)
+            log.error("%s; the repos of before are kept", error, extra=about)
+        finally:  # else the unit would be `reloading` for ever
+            self._notify("READY=1", self._status())
 
     def _load_repos(self) -> Repos:
-        """Read the files of all repos, and log the errors of wrong ones."""
-        repos = Repos.read(f"{self._etc}/repos.d")
+        """Read the files of all repos, and log the errors of wrong ones. Raises OSError when there is a directory that
+        cannot be read: that is not the same as no repos."""
+        directory = self._etc / "repos.d"
+        with suppress(FileNotFoundError):
+            os.listdir(directory)
+        repos = Repos.read(str(directory))
         for name, error in repos.errors.items():
             log.error("%s", error, extra=fields(repo=name, message_id=catalog.WRONG_REPO))
         return repos
@@ -200,8 +210,13 @@ def main() -> None:
         asyncio.run(_main(service.etc(), password))
     except OSError as error:
         sys.exit(f"tinyci-daemon: {error.filename}: {error.strerror}; it runs as tinyci.service")
-    except (ConfigError, BusGoneError, BusError) as error:
+    except ConfigError as error:
         sys.exit(f"tinyci-daemon: {error}")
+    except BaseExceptionGroup as errors:  # the daemon's tasks are in groups
+        leaf = leaf_of(errors)
+        if not isinstance(leaf, BusGoneError | BusError):
+            raise
+        sys.exit(f"tinyci-daemon: {leaf}: is there a system bus, and does no other tinyci-daemon run?")
 
 
 async def _main(etc: Path, password: str) -> None:

@@ -1,13 +1,21 @@
-"""The spool: files of jobs that the hook kept while Redis did not take them."""
+"""The spool: files of jobs that the hook kept while Redis did not take them.
+
+Whoever may push may write anything there, so nothing in a file is believed beyond what the hook writes.
+"""
 
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.settings import SPOOL
+
+_ID_MAX = 64
+_SIZE_MAX = 64 * 1024
+"""Bytes of a file; the hook writes some hundred."""
 
 
 class SpoolFile(NamedTuple):
@@ -21,31 +29,41 @@ class SpoolFile(NamedTuple):
     problem: str
 
 
-def is_empty(directory: str = SPOOL) -> bool:
-    """True if no job is kept. Quick, since this comes before every job."""
+def names(directory: str = SPOOL, ignore: Collection[str] = ()) -> list[str]:
+    """Names of the files in push order, but those to ignore. A file that is still being written has another name."""
     try:
-        return not any(name.endswith(".json") for name in os.listdir(directory))
+        return sorted(name for name in os.listdir(directory) if name.endswith(".json") and name not in ignore)
     except OSError:
-        return True
+        return []
 
 
-def read(directory: str = SPOOL) -> Iterator[SpoolFile]:
-    """Read the files in push order. A file that is still being written has another name."""
-    try:
-        paths = sorted(Path(directory).glob("*.json"))
-    except OSError:
-        return
-    for path in paths:
+def read(directory: str = SPOOL, ignore: Collection[str] = ()) -> Iterator[SpoolFile]:
+    """Read the files in push order. One that vanishes meanwhile is left out."""
+    for name in names(directory, ignore):
+        path = Path(directory) / name
         try:
-            if not stat.S_ISREG(path.lstat().st_mode):  # reading a pipe would block the daemon
-                raise ValueError("not a regular file")
-            fields = {str(key): str(value) for key, value in json.loads(path.read_bytes()).items()}
-            "".join(fields.values()).encode(
-                "utf-8", "surrogateescape"
-            )  # raises for half characters, which stand for no bytes
+            fields = _load(path)
             job_id = fields.pop("id")
-            yield SpoolFile(path, job_id, fields, int(path.name.split("-")[0]) / 1_000_000, "")
+            if not 0 < len(job_id) <= _ID_MAX:
+                raise ValueError("its id is no UUID")
+            yield SpoolFile(path, job_id, fields, int(name.split("-")[0]) / 1_000_000, "")
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, AttributeError, KeyError) as error:
-            yield SpoolFile(path, "", {}, 0.0, f"{path} is not a kept job: {error!r}")
+        except Exception as error:  # whatever somebody wrote there, no more than that file is lost
+            yield SpoolFile(path, "", {}, 0.0, f"{path} is not a kept job: {str(error)[:200] or type(error).__name__}")
+
+
+def _load(path: Path) -> dict[str, str]:
+    """The fields that the hook writes. Raises OSError, and many errors for a file that is not the hook's."""
+    # A link could lead anywhere, and a pipe would block the daemon.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        if status.st_size > _SIZE_MAX:
+            raise ValueError(f"longer than {_SIZE_MAX} bytes")
+        values = json.loads(file.read(_SIZE_MAX))
+    fields = {name: str(values[name]) for name in ("id", *HOOK_FIELDS) if name in values}
+    "".join(fields.values()).encode("utf-8", "surrogateescape")  # raises for half characters, which stand for no bytes
+    return fields

@@ -128,6 +128,8 @@ FIELDS = (
     Field("retry_of", "The job that this one repeats.", in_json=False),
     Field("spooled", "Whether the hook kept it in the spool.", _T.FLAG, in_json=False),
 )
+HOOK_FIELDS = ("repo", "ref", "revision", "previous", "pusher", "created")
+"""Fields that the hook writes. All others are the daemon's: from anybody else they are not believed."""
 BY_NAME = {field.name: field for field in FIELDS}
 PROPERTIES = tuple(field for field in FIELDS if field.property_name)
 """Fields that are properties of org.tinyci1.Job."""

@@ -17,3 +17,11 @@ async def first_of(*awaitables: Awaitable[Any], timeout: float | None = None) ->
     finally:
         for each in futures:
             each.cancel()
+
+
+def leaf_of(error: BaseException) -> BaseException:
+    """The first error in a group, and in a group in that; any other error is its own. A TaskGroup raises groups, while
+    people and `except` clauses want the error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
