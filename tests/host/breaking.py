@@ -38,9 +38,10 @@ PACKAGES = "python3-sdnotify python3-systemd redis-server polkitd podman uidmap 
 
 
 class Broken(NamedTuple):
-    """The check that has to name it, words of what it says, and shell scripts, in which $uid is the user's."""
+    """A problem, words of the sentence on it, and shell scripts, in which $uid is the user's."""
 
-    check: str
+    problem: str
+    """Its key: `CHECK/WORD`."""
     says: str
     do: str = ":"
     undo: str = ":"

@@ -33,46 +33,51 @@ ARCHIVE = "/opt/tinyci/release/server.tar"
 DECISIONS: Mapping[str, Round] = {
     "while all runs": Round(
         (
-            Broken("configuration", "correct it, then 'systemctl reload", *append(MAIN, "parallell = 3")),
-            Broken("daemon-configuration", "goes by an earlier configuration", by="configuration"),
-            Broken("redis-memory", "raise maxmemory and restart it", *append(CONFIG, "maxmemory 600kb", AGAIN)),
+            Broken("configuration/invalid", "correct it, then 'systemctl reload", *append(MAIN, "parallell = 3")),
+            Broken("daemon-configuration/invalid", "goes by an earlier configuration", by="configuration"),
+            Broken("redis-memory/full", "raise maxmemory and restart it", *append(CONFIG, "maxmemory 600kb", AGAIN)),
             Broken(
-                "polkit-rules",
+                "polkit-rules/overruled",
                 "as good as root",
                 'echo \'polkit.addRule(function (action, subject) { if (subject.user === "tinyci") '
                 f"return polkit.Result.YES; }});' >{RULES}/05-doctor.rules && {{ {POLKIT}; }}",
                 f"rm -f {RULES}/05-doctor.rules; {POLKIT}",
             ),
-            Broken("repository", "is no bare git repository", *file(f"{REPOSITORY}/HEAD", "rm")),
+            Broken("repository/broken", "is no bare git repository", *file(f"{REPOSITORY}/HEAD", "rm")),
             Broken(
-                "space",
+                "space/bytes",
                 " MiB left for ",
                 "findmnt -no SIZE -b /run/user/$uid >/run/doctor-size && mount -o remount,size=1M /run/user/$uid",
                 "mount -o remount,size=$(cat /run/doctor-size) /run/user/$uid; rm /run/doctor-size",
                 about="/run/user/",
             ),
             Broken(
-                "space",
+                "space/bytes",
                 " MiB left for ",
                 *small(f"~{USER}/.local/share/containers", "size=500M,uid=$uid,gid=$uid"),
                 about="images and containers",
             ),
-            Broken("space", "files only", *small(f"~{USER}/.cache/tinyci", "size=80M,nr_inodes=500,uid=$uid")),
+            Broken("space/inodes", "files only", *small(f"~{USER}/.cache/tinyci", "size=80M,nr_inodes=500,uid=$uid")),
             Broken(
-                "space",
+                "space/bytes",
                 " MiB left for ",
                 *small("/var/spool/tinyci", "size=8M,mode=1730,uid=tinyci,gid=tinyci-push"),
                 about="/var/spool/tinyci",
             ),
-            Broken("spool-backlog", "were no jobs", "touch /var/spool/tinyci/x.bad", "rm -f /var/spool/tinyci/x.bad"),
             Broken(
-                "podman",
+                "spool-backlog/no-jobs",
+                "were no jobs",
+                "touch /var/spool/tinyci/x.bad",
+                "rm -f /var/spool/tinyci/x.bad",
+            ),
+            Broken(
+                "podman/fails",
                 "podman does not work for",
                 f"mkdir -p ~{USER}/.config/containers && echo 'driver = ' >~{USER}/.config/containers/storage.conf",
                 f"rm ~{USER}/.config/containers/storage.conf",
             ),
             Broken(
-                "templates",
+                "templates/misconfigured",
                 "' shows, then",
                 *drop_in("tinyci-rollback@.service", "[Service]\\nExecStart=\\n", where="user"),
             ),
@@ -81,21 +86,26 @@ DECISIONS: Mapping[str, Round] = {
     "while much does not": Round(
         (
             Broken(
-                "daemon", "fails at every start", *append(MAIN, "parallell = 3", "systemctl restart tinyci || true")
+                "daemon/crashes",
+                "fails at every start",
+                *append(MAIN, "parallell = 3", "systemctl restart tinyci || true"),
             ),
-            Broken("redis", "correct what 'systemctl cat", *drop_in(REDIS, "[Service]\\nExecStart=\\n")),
+            Broken("redis/misconfigured", "correct what 'systemctl cat", *drop_in(REDIS, "[Service]\\nExecStart=\\n")),
             Broken(
-                "push-shell", "is missing, so that", "usermod -s /bin/fish git", "usermod -s /usr/bin/git-shell git"
+                "push-shell/missing",
+                "is missing, so that",
+                "usermod -s /bin/fish git",
+                "usermod -s /usr/bin/git-shell git",
             ),
             Broken(
-                "files",
+                "files/missing",
                 "of tinyci's own files are missing",
                 f"rm /etc/tmpfiles.d/tinyci.conf && mv {ARCHIVE} {ARCHIVE}.kept",
                 f"mv {ARCHIVE}.kept {ARCHIVE} && tar -C / -xf {ARCHIVE}",
                 f"mv {ARCHIVE}.kept {ARCHIVE} && tar -C / -xf {ARCHIVE}",
             ),
             Broken(
-                "home",
+                "home/no-directory",
                 "cannot keep images",
                 f"mkdir -p {KEPT} && mv ~{USER} {KEPT}/home && touch ~{USER}",
                 f"[ ! -e {KEPT}/home ] || {{ rm -f ~{USER} && mv {KEPT}/home ~{USER}; }}",
@@ -105,7 +115,7 @@ DECISIONS: Mapping[str, Round] = {
     "while Redis' disk is full": Round(
         (
             Broken(
-                "redis-persistence",
+                "redis-persistence/full",
                 "make room there",
                 f"systemctl stop {REDIS} && mkdir -p {KEPT} && cp -a {CONFIG} {KEPT} && "
                 f"sed -i 's/^appendfsync .*/appendfsync everysec/' {CONFIG} && "
@@ -115,10 +125,16 @@ DECISIONS: Mapping[str, Round] = {
                 f"[ ! -e {KEPT}/redis-tinyci.conf ] || mv {KEPT}/redis-tinyci.conf {CONFIG}\n"
                 f"! findmnt -n {DATA} >/dev/null || {{ systemctl stop {REDIS}; umount {DATA}; {AGAIN}; }}",
             ),
-            Broken("space", " MiB left for ", about=DATA),
+            Broken("space/bytes", " MiB left for ", about=DATA),
         )
     ),
     "about another Redis": Round(
-        (Broken("redis", "Redis does not answer at", *append(MAIN, '[redis]\nsocket = "/run/redis-other/redis.sock"')),)
+        (
+            Broken(
+                "redis/unreachable",
+                "Redis does not answer at",
+                *append(MAIN, '[redis]\nsocket = "/run/redis-other/redis.sock"'),
+            ),
+        )
     ),
 }

@@ -33,7 +33,7 @@ LOSSES: Mapping[str, Round] = {
     "files are gone": Round(
         (
             Broken(
-                "files",
+                "files/missing",
                 "of tinyci's own files are missing",
                 "rm /opt/tinyci/hooks/post-receive /etc/tmpfiles.d/tinyci.conf /etc/sysusers.d/tinyci.conf "
                 f"{ACTIONS} {USER_UNITS}/tinyci-verify@.service {UNITS}/tinyci.service {GATE_UNIT} {RATE}\n"
@@ -41,37 +41,39 @@ LOSSES: Mapping[str, Round] = {
                 f"tar -C / -xf /opt/tinyci/release/server.tar; systemctl daemon-reload; {POLKIT}; "
                 f"{MINE} daemon-reload; systemctl start {GATE}",
             ),
-            Broken("daemon", "is not installed"),
-            Broken("gate", "is not installed"),
-            Broken("polkit-actions", "does not know tinyci's action"),
-            Broken("journal-rate", "journald drops what a build of"),
-            Broken("templates", "does not know"),
-            Broken("hook-runs", "is missing: no job comes"),
-            Broken("redis-password-hook", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-hook", "rm")),
-            Broken("redis-acl-hook", "Redis does not let in", *file(ACL, ":", AGAIN)),
+            Broken("daemon/not-installed", "is not installed"),
+            Broken("gate/not-installed", "is not installed"),
+            Broken("polkit-actions/unknown", "does not know tinyci's action"),
+            Broken("journal-rate/low", "journald drops what a build of"),
+            Broken("templates/unknown", "does not know"),
+            Broken("hook-runs/missing", "is missing: no job comes"),
+            Broken("redis-password-hook/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-hook", "rm")),
+            Broken("redis-acl-hook/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
         )
     ),
     "policies are gone": Round(
         (
-            Broken("polkit-rules", "does not let the daemon", *file(f"{RULES}/50-tinyci.rules", "echo >")),
+            Broken("polkit-rules/deny", "does not let the daemon", *file(f"{RULES}/50-tinyci.rules", "echo >")),
             Broken(
-                "polkit-actions",
+                "polkit-actions/unknown",
                 "does not know tinyci's action",
                 *file(ACTIONS, "sed -i s/unix-user:tinyci/unix-user:nobody/", POLKIT),
             ),
-            Broken("bus", "is missing or not loaded", *file(POLICY, "rm", "systemctl reload dbus")),
-            Broken("spool", "is missing: a push", *file("/var/spool/tinyci", "rm -r")),
-            Broken("gate-filter", "does not pass what", *file(GATE_UNIT, "sed -i /Manager.LoadUnit@/d", GATE_AGAIN)),
-            Broken("gate-tried", "does not come through"),
+            Broken("bus/denied", "is missing or not loaded", *file(POLICY, "rm", "systemctl reload dbus")),
+            Broken("spool/missing", "is missing: a push", *file("/var/spool/tinyci", "rm -r")),
             Broken(
-                "podman",
+                "gate-filter/narrow", "does not pass what", *file(GATE_UNIT, "sed -i /Manager.LoadUnit@/d", GATE_AGAIN)
+            ),
+            Broken("gate-tried/denies", "does not come through"),
+            Broken(
+                "podman/no-id-maps",
                 "newuidmap or newgidmap",
                 f"chmod u-s /usr/bin/newuidmap; ! [ -s {PAUSE} ] || kill -KILL $(cat {PAUSE})",
                 "chmod u+s /usr/bin/newuidmap",
             ),
             # Its manager has the file in its memory only while it has an instance.
             Broken(
-                "templates",
+                "templates/changed",
                 "has changed on disk",
                 f"! {MINE} start {VERIFY} && touch -d '+1 minute' {USER_UNITS}/tinyci-verify@.service",
                 f"touch {USER_UNITS}/tinyci-verify@.service; {MINE} daemon-reload; {MINE} reset-failed {VERIFY}",
@@ -81,19 +83,23 @@ LOSSES: Mapping[str, Round] = {
     "things are gone": Round(
         (
             Broken(
-                "accounts",
+                "accounts/missing",
                 "tinyci runs as these",
                 f"mkdir -p {KEPT} && cp -a /etc/group {KEPT} && sed -i /^tinyci-push:/d /etc/group",
                 # The group that the mend makes has another id.
                 f"[ ! -e {KEPT}/group ] || mv {KEPT}/group /etc/group\n"
                 f"chgrp tinyci-push {CREDENTIALS}/redis-hook /var/spool/tinyci && chmod 1730 /var/spool/tinyci",
             ),
-            Broken("push-groups", "cannot make jobs", *file("/etc/gshadow", "sed -i /^tinyci-push:/d")),
-            Broken("redis-password-daemon", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-daemon", "rm")),
-            Broken("redis-acl-daemon", "Redis does not let in", *file(ACL, ":", AGAIN)),
-            Broken("redis-password-notify", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-notify", "rm")),
+            Broken("push-groups/missing", "cannot make jobs", *file("/etc/gshadow", "sed -i /^tinyci-push:/d")),
             Broken(
-                "home",
+                "redis-password-daemon/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-daemon", "rm")
+            ),
+            Broken("redis-acl-daemon/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
+            Broken(
+                "redis-password-notify/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-notify", "rm")
+            ),
+            Broken(
+                "home/missing",
                 "is missing",
                 f"mv ~{USER} {KEPT}/home",
                 f"[ ! -e {KEPT}/home ] || {{ rm -rf ~{USER} && mv {KEPT}/home ~{USER}; }}",
@@ -103,22 +109,24 @@ LOSSES: Mapping[str, Round] = {
     "packages are gone": Round(
         (
             Broken(
-                "redis",
+                "redis/not-installed",
                 "is not installed",
                 f"apt-get remove -qq --yes {PACKAGES} && systemctl stop {REDIS} polkit\n"
                 "systemctl restart user@$uid.service",
                 f"apt-get install -qq --yes --no-install-recommends {PACKAGES}; {MANAGER_AGAIN}",
             ),
-            Broken("libraries", "imports what is not installed"),
-            Broken("polkit", "is not installed"),
-            Broken("daemon-polkit", "polkit does not answer the daemon"),
-            Broken("runtime-directory", "dbus-user-session is not installed"),
-            Broken("podman", "podman is not installed"),
-            Broken("gate", "xdg-dbus-proxy is not installed"),
-            Broken("git", "git is not installed"),
+            Broken("libraries/missing", "imports what is not installed"),
+            Broken("polkit/not-installed", "is not installed"),
+            Broken("daemon-polkit/silent", "polkit does not answer the daemon"),
+            Broken("runtime-directory/no-package", "dbus-user-session is not installed"),
+            Broken("podman/not-installed", "podman is not installed"),
+            Broken("gate/no-proxy", "xdg-dbus-proxy is not installed"),
+            Broken("git/not-installed", "git is not installed"),
         )
     ),
     "no repo is known": Round(
-        (Broken("configuration-rights", "tinyci knows no repo", *file("/etc/tinyci/repos.d", "rm -r")),), USER, ""
+        (Broken("configuration-rights/no-repos", "tinyci knows no repo", *file("/etc/tinyci/repos.d", "rm -r")),),
+        USER,
+        "",
     ),
 }

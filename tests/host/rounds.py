@@ -51,48 +51,61 @@ def failed(unit: str) -> tuple[str, str]:
 ROUNDS: Mapping[str, Round] = {
     "what a person let slip": Round(
         (
-            Broken("configuration-rights", "cannot read it", *file(TOML, "chmod 600")),
-            Broken("redis-enabled", "is not enabled", f"systemctl disable -q {REDIS}", f"systemctl enable -q {REDIS}"),
-            Broken("redis-password-web", ", expected ", *file(f"{CREDENTIALS}/redis-web", "chmod 644")),
-            Broken("redis-password-notify", ", expected ", *file(f"{CREDENTIALS}/redis-notify", "chmod 644")),
-            Broken("redis-password-hook", ", expected ", *file(f"{CREDENTIALS}/redis-hook", "chgrp root")),
-            Broken("daemon-enabled", "is not enabled", "systemctl disable -q tinyci", "systemctl enable -q tinyci"),
+            Broken("configuration-rights/unreadable", "cannot read it", *file(TOML, "chmod 600")),
             Broken(
-                "queue",
+                "redis-enabled/disabled",
+                "is not enabled",
+                f"systemctl disable -q {REDIS}",
+                f"systemctl enable -q {REDIS}",
+            ),
+            Broken("redis-password-web/rights", ", expected ", *file(f"{CREDENTIALS}/redis-web", "chmod 644")),
+            Broken("redis-password-notify/rights", ", expected ", *file(f"{CREDENTIALS}/redis-notify", "chmod 644")),
+            Broken("redis-password-hook/rights", ", expected ", *file(f"{CREDENTIALS}/redis-hook", "chgrp root")),
+            Broken(
+                "daemon-enabled/disabled", "is not enabled", "systemctl disable -q tinyci", "systemctl enable -q tinyci"
+            ),
+            Broken(
+                "queue/paused",
                 "the queue is paused",
                 "busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager Pause",
                 "busctl call org.tinyci1 /org/tinyci1 org.tinyci1.Manager Resume",
             ),
-            Broken("gate-enabled", "is not enabled", f"systemctl disable -q {GATE}", f"systemctl enable -q {GATE}"),
             Broken(
-                "templates",
+                "gate-enabled/disabled", "is not enabled", f"systemctl disable -q {GATE}", f"systemctl enable -q {GATE}"
+            ),
+            Broken(
+                "templates/masked",
                 "is masked in the manager of",
                 f"{MINE} mask -q tinyci-build@.service",
                 f"{MINE} unmask -q tinyci-build@.service",
             ),
-            Broken("daemon-unit", "cannot run", by="templates"),
+            Broken("daemon-unit/unusable", "cannot run", by="templates"),
             Broken(
-                "build-limit",
+                "build-limit/short",
                 "ends a build after",
                 *drop_in("tinyci-build@.service", "[Service]\\nTimeoutStartSec=1min\\n", where="user"),
             ),
-            Broken("repository-private", "is open to more", f"chmod o+rx {REPOSITORY}", f"chmod 2750 {REPOSITORY}"),
             Broken(
-                "repository-owned",
+                "repository-private/open", "is open to more", f"chmod o+rx {REPOSITORY}", f"chmod 2750 {REPOSITORY}"
+            ),
+            Broken(
+                "repository-owned/foreign",
                 "git fails in a push that has to change it",
                 f"install -d -o root -g {USER} -m 2750 {REPOSITORY}/objects/00",
                 f"rmdir {REPOSITORY}/objects/00 2>/dev/null || true",
             ),
-            Broken("push-groups", "cannot make jobs", "gpasswd -d git tinyci-push", "gpasswd -a git tinyci-push"),
             Broken(
-                "push-shell",
+                "push-groups/missing", "cannot make jobs", "gpasswd -d git tinyci-push", "gpasswd -a git tinyci-push"
+            ),
+            Broken(
+                "push-shell/refuses",
                 "has the shell",
                 "usermod -s /usr/sbin/nologin git",
                 "usermod -s /usr/bin/git-shell git",
             ),
-            Broken("hook", "not tinyci's hook", *file(f"{REPOSITORY}/config", "sed -i /hooksPath/d")),
+            Broken("hook/foreign", "not tinyci's hook", *file(f"{REPOSITORY}/config", "sed -i /hooksPath/d")),
             Broken(
-                "hook-runs",
+                "hook-runs/not-executable",
                 "is not executable",
                 "chmod 644 /opt/tinyci/hooks/post-receive",
                 "chmod 755 /opt/tinyci/hooks/post-receive",
@@ -102,7 +115,7 @@ ROUNDS: Mapping[str, Round] = {
     "the daemon is stopped": Round(
         (
             Broken(
-                "spool-backlog",
+                "spool-backlog/late",
                 "wait in",
                 "systemctl stop tinyci\n"
                 "cd /var/spool/tinyci && id=$(cat /proc/sys/kernel/random/uuid) && f=0000000000000001-0001-$id.json && "
@@ -110,54 +123,58 @@ ROUNDS: Mapping[str, Round] = {
                 '\\"revision\\": \\"$(printf %040d 1)\\"}" >$f && chmod 644 $f && touch -d "5 minutes ago" $f',
                 "rm -f /var/spool/tinyci/0000000000000001-0001-*",
             ),
-            Broken("daemon", "is not up", "systemctl stop tinyci"),
-            Broken("configuration-rights", "who may write it", *file(TOML, f"chmod 600 {TOML} && chown {USER}:")),
-            Broken("hook-runs", "the hook fails when", by="configuration-rights"),
-            Broken("home", "cannot keep images", f"chown root: ~{USER}", f"chown {USER}: ~{USER}"),
-            Broken("subordinate-ids", "subordinate ids in", *file("/etc/subuid", f"sed -i /^{USER}:/d")),
+            Broken("daemon/down", "is not up", "systemctl stop tinyci"),
             Broken(
-                "repository-readable",
+                "configuration-rights/writable", "who may write it", *file(TOML, f"chmod 600 {TOML} && chown {USER}:")
+            ),
+            Broken("hook-runs/complains", "the hook fails when", by="configuration-rights"),
+            Broken("home/rights", "cannot keep images", f"chown root: ~{USER}", f"chown {USER}: ~{USER}"),
+            Broken("subordinate-ids/missing", "subordinate ids in", *file("/etc/subuid", f"sed -i /^{USER}:/d")),
+            Broken(
+                "repository-readable/unreadable",
                 "its builds check out from there",
                 f"chmod -R g-rwx {REPOSITORY}",
                 f"chmod -R g+rX {REPOSITORY}",
             ),
-            Broken("gate", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}"),
+            Broken("gate/down", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}"),
             Broken(
-                "push-options", "takes no push options", *file(f"{REPOSITORY}/config", "sed -i /advertisePushOptions/d")
+                "push-options/off",
+                "takes no push options",
+                *file(f"{REPOSITORY}/config", "sed -i /advertisePushOptions/d"),
             ),
         )
     ),
     "all is masked": Round(
         (
             Broken(
-                "redis",
+                "redis/masked",
                 "is masked",
                 f"systemctl stop {REDIS}; systemctl mask -q {REDIS}",
                 f"systemctl unmask -q {REDIS}",
             ),
             Broken(
-                "daemon",
+                "daemon/starts",
                 "look again in a moment",
                 "systemctl stop tinyci && systemctl start --no-block tinyci\n"
                 "timeout 20 sh -c 'until systemctl show -P StatusText tinyci | grep Redis; do sleep 0.05; done'",
                 by="redis",
             ),
             Broken(
-                "polkit",
+                "polkit/masked",
                 "is masked",
                 "systemctl mask -q polkit && systemctl stop polkit",
                 f"systemctl unmask -q polkit; {POLKIT}",
             ),
             Broken(
-                "gate",
+                "gate/masked",
                 "is masked",
                 f"systemctl stop {GATE} && systemctl mask -q {GATE}",
                 f"systemctl unmask -q {GATE}; systemctl start {GATE}",
             ),
-            Broken("files-rights", "can run what is there", "chmod 700 /opt/tinyci", "chmod 755 /opt/tinyci"),
-            Broken("stages", "cannot run tinyci's stages"),
+            Broken("files-rights/closed", "can run what is there", "chmod 700 /opt/tinyci", "chmod 755 /opt/tinyci"),
+            Broken("stages/closed", "cannot run tinyci's stages"),
             Broken(
-                "repository",
+                "repository/missing",
                 "there is nothing to push to",
                 f"mv {REPOSITORY} /srv/git/kept.git",
                 f"[ ! -e /srv/git/kept.git ] || {{ rm -rf {REPOSITORY} && mv /srv/git/kept.git {REPOSITORY}; }}",
@@ -166,30 +183,33 @@ ROUNDS: Mapping[str, Round] = {
     ),
     "Redis is stopped": Round(
         (
-            Broken("redis", "is not up", f"systemctl stop {REDIS}", f"systemctl start {REDIS}"),
-            Broken("daemon-redis", "Redis does not answer the daemon"),
+            Broken("redis/down", "is not up", f"systemctl stop {REDIS}", f"systemctl start {REDIS}"),
+            Broken("daemon-redis/silent", "Redis does not answer the daemon"),
             Broken(
-                "spool",
+                "spool/rights",
                 "the hook writes there",
                 "chmod 755 /var/spool/tinyci && chown root: /var/spool/tinyci",
                 TMPFILES,
             ),
             Broken(
-                "podman",
+                "podman/foreign-storage",
                 "podman cannot use its storage",
                 f"install -d -o root -m 700 ~{USER}/.local/share/containers/storage/doctor && "
                 f"chown root: ~{USER}/.local/share/containers/storage",
                 f"chown {USER}: ~{USER}/.local/share/containers/storage; "
                 f"rm -rf ~{USER}/.local/share/containers/storage/doctor",
             ),
-            Broken("push-shell", "is missing, so that", *file("/usr/bin/git-shell", "rm")),
+            Broken("push-shell/missing", "is missing, so that", *file("/usr/bin/git-shell", "rm")),
+            Broken(
+                "hook-runs/closed", "the hook fails when", "chmod 700 /opt/tinyci/hooks", "chmod 755 /opt/tinyci/hooks"
+            ),
         )
     ),
     "Redis lets everybody do everything, and keeps nothing": Round(
         (
             # The daemon read the file while it was wrong.
             Broken(
-                "daemon-configuration",
+                "daemon-configuration/repo-invalid",
                 "the repo's file is wrong",
                 f"mkdir -p {KEPT} && cp -a {TOML} {KEPT}/toml && echo wrong >>{TOML} && systemctl reload tinyci\n"
                 f"timeout 20 sh -c 'until systemctl show -P StatusText tinyci | grep wrong; do sleep 0.05; done'\n"
@@ -197,7 +217,7 @@ ROUNDS: Mapping[str, Round] = {
                 f"[ ! -e {KEPT}/toml ] || mv {KEPT}/toml {TOML}",
             ),
             Broken(
-                "redis-persistence",
+                "redis-persistence/off",
                 "keeps nothing on disk",
                 f"systemctl stop {REDIS} && mkdir -p {KEPT} && cp -a {DATA} {CONFIG} {KEPT} && "
                 f"sed -i 's/^appendonly yes/appendonly no/' {CONFIG} && echo 'maxmemory 100mb' >>{CONFIG} && "
@@ -205,9 +225,9 @@ ROUNDS: Mapping[str, Round] = {
                 f"[ ! -e {KEPT}/redis-tinyci.conf ] || {{ systemctl stop {REDIS} && rm -rf {DATA} && "
                 f"mv {KEPT}/redis-tinyci {DATA} && mv {KEPT}/redis-tinyci.conf {CONFIG}; }}\n{AGAIN}",
             ),
-            Broken("redis-memory", "throws jobs away"),
+            Broken("redis-memory/evicts", "throws jobs away"),
             Broken(
-                "redis-acl-hook",
+                "redis-acl-hook/grants",
                 "do more than it should",
                 *file(
                     ACL,
@@ -216,15 +236,15 @@ ROUNDS: Mapping[str, Round] = {
                     AGAIN,
                 ),
             ),
-            Broken("redis-acl-notify", "Redis does not let in"),
-            Broken("redis-acl-web", "Redis does not let in"),
-            Broken("redis-acl-daemon", "do what it has to"),
+            Broken("redis-acl-notify/login", "Redis does not let in"),
+            Broken("redis-acl-web/login", "Redis does not let in"),
+            Broken("redis-acl-daemon/denies", "do what it has to"),
         )
     ),
     "the daemon is let do everything": Round(
         (
             Broken(
-                "polkit-rules",
+                "polkit-rules/grant",
                 "do more than it should",
                 *append(
                     f"{RULES}/50-tinyci.rules",
@@ -234,7 +254,7 @@ ROUNDS: Mapping[str, Round] = {
                 ),
             ),
             Broken(
-                "gate-filter",
+                "gate-filter/none",
                 "passes everything",
                 *drop_in(
                     "tinyci-gate@.service",
@@ -243,9 +263,9 @@ ROUNDS: Mapping[str, Round] = {
                     f"systemctl restart {GATE}",
                 ),
             ),
-            Broken("gate-tried", "passed StartTransientUnit"),
+            Broken("gate-tried/grants", "passed StartTransientUnit"),
             Broken(
-                "daemon-journal",
+                "daemon-journal/unreadable",
                 "jobs have no output",
                 *drop_in(
                     "tinyci.service",
@@ -253,9 +273,9 @@ ROUNDS: Mapping[str, Round] = {
                     "systemctl restart tinyci; gpasswd -d tinyci systemd-journal || true",
                 ),
             ),
-            Broken("daemon-configuration", "have changed since", *append(TOML, 'timeout = "31min"')),
+            Broken("daemon-configuration/changed", "have changed since", *append(TOML, 'timeout = "31min"')),
             Broken(
-                "podman",
+                "podman/pause-process",
                 "takes a process of",
                 f"systemd-run -q --uid={USER} --unit=doctor-sleep sleep 600\n"
                 f"install -d -o {USER} /run/user/$uid/libpod /run/user/$uid/libpod/tmp\n"
@@ -263,7 +283,7 @@ ROUNDS: Mapping[str, Round] = {
                 f"systemctl stop doctor-sleep; rm -f {PAUSE}",
             ),
             Broken(
-                "templates",
+                "templates/unloadable",
                 "cannot load",
                 *file(f"{USER_UNITS}/tinyci-verify@.service", "sed -i /^ExecStart=/d", f"{MINE} daemon-reload"),
             ),
@@ -272,18 +292,18 @@ ROUNDS: Mapping[str, Round] = {
     "the system bus is down": Round(
         (
             Broken(
-                "system-bus",
+                "system-bus/unreachable",
                 "cannot be reached",
                 "systemctl stop tinyci dbus.socket dbus.service",
                 "systemctl start dbus.socket dbus.service; systemctl try-restart systemd-logind polkit",
             ),
-            Broken("daemon", "is not up"),
+            Broken("daemon/down", "is not up"),
         )
     ),
     "the system bus came back without the daemon": Round(
         (
             Broken(
-                "bus",
+                "bus/not-owned",
                 "does not own",
                 *file(
                     POLICY,
@@ -292,10 +312,10 @@ ROUNDS: Mapping[str, Round] = {
                     "systemctl restart systemd-logind polkit",
                 ),
             ),
-            Broken("redis", "is up and does not answer", "rm /run/redis-tinyci/redis.sock"),
+            Broken("redis/silent", "is up and does not answer", "rm /run/redis-tinyci/redis.sock"),
             # Running as the file was for a while.
             Broken(
-                "gate-filter",
+                "gate-filter/wide",
                 "passes more than",
                 *file(
                     GATE_UNIT,
@@ -305,17 +325,20 @@ ROUNDS: Mapping[str, Round] = {
                 ),
             ),
             Broken(
-                "gate-tried", "does not let anybody in", "rm /run/tinyci-gate/$uid/bus", f"systemctl restart {GATE}"
+                "gate-tried/closed",
+                "does not let anybody in",
+                "rm /run/tinyci-gate/$uid/bus",
+                f"systemctl restart {GATE}",
             ),
         )
     ),
     "services have failed": Round(
         (
-            Broken("daemon", "has failed", *failed("tinyci.service")),
-            Broken("redis", "has failed", *failed(REDIS)),
-            Broken("gate", "has failed", *failed(GATE)),
+            Broken("daemon/failed", "has failed", *failed("tinyci.service")),
+            Broken("redis/failed", "has failed", *failed(REDIS)),
+            Broken("gate/failed", "has failed", *failed(GATE)),
             Broken(
-                "polkit",
+                "polkit/failed",
                 "has failed",
                 *drop_in(
                     "polkit.service",
@@ -324,55 +347,57 @@ ROUNDS: Mapping[str, Round] = {
                 ),
             ),
             Broken(
-                "spool",
+                "spool/no-directory",
                 "is no directory",
                 *file("/var/spool/tinyci", "rm -r", "[ -e /var/spool/tinyci ] || touch /var/spool/tinyci"),
             ),
             Broken(
-                "code",
+                "code/missing",
                 "of tinyci's own code",
                 f"rm -r /opt/tinyci/bin/tinyci-build {CODE}/stage",
                 f"[ -e {CODE}/stage ] || {INSTALL}",
             ),
-            Broken("stages", "cannot run tinyci's stages"),
-            Broken("hook-runs", "the hook fails when", *append(f"$(echo {CODE})/hook/post_receive.py", "no Python")),
+            Broken("stages/fail", "cannot run tinyci's stages"),
+            Broken(
+                "hook-runs/fails", "the hook fails when", *append(f"$(echo {CODE})/hook/post_receive.py", "no Python")
+            ),
         )
     ),
     "services hang": Round(
         (
             Broken(
-                "bus",
+                "bus/silent",
                 "does not answer on the system bus",
                 "systemctl kill -s STOP tinyci polkit",
                 f"systemctl kill -s CONT tinyci polkit; {POLKIT}",
             ),
-            Broken("polkit", "polkit does not answer"),
+            Broken("polkit/silent", "polkit does not answer"),
             Broken(
-                "manager",
+                "manager/hangs",
                 "is up and hangs",
                 "kill -STOP $(systemctl show -P MainPID user@$uid.service)",
                 f"kill -CONT $(systemctl show -P MainPID user@$uid.service); {UP}",
             ),
-            Broken("gate-tried", "no answer comes through the gate"),
+            Broken("gate-tried/silent", "no answer comes through the gate"),
         )
     ),
     "the user's manager is not as it should be": Round(
         (
             Broken(
-                "journal-rate",
+                "journal-rate/low",
                 "journald drops what a build of",
                 *drop_in(
                     "user@.service", "[Service]\\nLogRateLimitIntervalSec=30s\\nLogRateLimitBurst=100\\n", MANAGER_AGAIN
                 ),
             ),
             Broken(
-                "runtime-directory",
+                "runtime-directory/no-bus",
                 "its manager cannot be asked",
                 "rm /run/user/$uid/bus",
                 MANAGER_AGAIN,
             ),
             Broken(
-                "daemon",
+                "daemon/unloadable",
                 "systemd cannot load",
                 *file(f"{UNITS}/tinyci.service", "sed -i /^ExecStart=/d", "systemctl daemon-reload"),
             ),
@@ -381,7 +406,7 @@ ROUNDS: Mapping[str, Round] = {
     "the user's manager runs as it was set before": Round(
         (
             Broken(
-                "journal-rate",
+                "journal-rate/not-applied",
                 "journald drops what a build of",
                 *drop_in(
                     "user@.service",
@@ -389,23 +414,25 @@ ROUNDS: Mapping[str, Round] = {
                     f"{MANAGER_AGAIN}; rm -f /etc/systemd/system/user@.service.d/doctor.conf; systemctl daemon-reload",
                 ),
             ),
-            Broken("runtime-directory", "is not there for", "umount -l /run/user/$uid", MANAGER_AGAIN),
+            Broken("runtime-directory/missing", "is not there for", "umount -l /run/user/$uid", MANAGER_AGAIN),
         )
     ),
     "the user's manager is down": Round(
         (
             Broken(
-                "manager",
+                "manager/down",
                 "is not up",
                 "systemctl stop user@$uid.service",
                 f"systemctl start user@$uid.service; {UP}",
             ),
-            Broken("gate", "is not up", f"systemctl disable -q {GATE}", f"systemctl enable -q --now {GATE}"),
+            Broken("gate/down", "is not up", f"systemctl disable -q {GATE}", f"systemctl enable -q --now {GATE}"),
             # Here, since a manager that does not linger ends by itself some seconds after the last look into it.
-            Broken("linger", "does not linger", f"rm /var/lib/systemd/linger/{USER}", f"loginctl enable-linger {USER}"),
-            Broken("daemon-manager", "has no gate", by="manager"),
             Broken(
-                "daemon-spool",
+                "linger/off", "does not linger", f"rm /var/lib/systemd/linger/{USER}", f"loginctl enable-linger {USER}"
+            ),
+            Broken("daemon-manager/unreachable", "has no gate", by="manager"),
+            Broken(
+                "daemon-spool/closed",
                 "cannot take in",
                 "chown root: /var/spool/tinyci && chmod 700 /var/spool/tinyci",
                 TMPFILES,
@@ -415,12 +442,12 @@ ROUNDS: Mapping[str, Round] = {
     "what root's builds need": Round(
         (
             Broken(
-                "journal-rate",
+                "journal-rate/root-low",
                 "sets too low a",
                 *drop_in("tinyci-build@.service", "[Service]\\nLogRateLimitIntervalSec=30s\\nLogRateLimitBurst=100\\n"),
             ),
             Broken(
-                "templates",
+                "templates/unknown",
                 "does not know",
                 *file(f"{UNITS}/tinyci-rollback@.service", "rm", "systemctl daemon-reload"),
             ),
@@ -433,10 +460,10 @@ ROUNDS: Mapping[str, Round] = {
 
 # A repo's file alone, and all else by what doctor prints (test_an_app_is_set_up_by_what_doctor_prints).
 SET_UP = (
-    Broken("daemon-configuration", "does not know of it yet"),
-    Broken("user", "there is no user"),
-    Broken("linger", "does not linger"),
-    Broken("subordinate-ids", "subordinate ids in"),
-    Broken("gate", "is not up"),
-    Broken("repository", "there is nothing to push to"),
+    Broken("daemon-configuration/repo-unknown", "does not know of it yet"),
+    Broken("user/missing", "there is no user"),
+    Broken("linger/off", "does not linger"),
+    Broken("subordinate-ids/missing", "subordinate ids in"),
+    Broken("gate/down", "is not up"),
+    Broken("repository/missing", "there is nothing to push to"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from breaking import ALL_UP, GATE, REPO, USER, Broken, broken
 from decisions import DECISIONS
-from examined import Seen, doctor, mend, named, wrong
+from examined import SeenFinding, doctor, mend, named, wrong
 from rounds import ROUNDS, SET_UP
 from testhost import HOST, TestHost, Work
 
@@ -76,7 +76,7 @@ def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable
         stdin=f'repository = "/srv/git/{name}.git"\nuser = "{name}"\n',
     )
     try:
-        told: list[Seen] = []
+        told: list[SeenFinding] = []
         for _ in range(4):
             seen = doctor(server, name)
             told += wrong(seen)
@@ -104,7 +104,7 @@ def test_who_is_not_root_gets_no_false_alarm(server: TestHost, user: str) -> Non
 
 
 def test_who_is_not_root_sees_what_the_daemon_sees(server: TestHost) -> None:
-    with broken(server, [Broken("gate", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}")]):
+    with broken(server, [Broken("gate/down", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}")]):
         found = {each.check: each for each in wrong(doctor(server, REPO, "nobody"))}
         assert found["gate"].mend.startswith("systemctl start tinyci-gate@")
         assert USER in found["daemon-manager"].sentence

@@ -25,6 +25,7 @@ from tinyci.doctor import (
 )
 from tinyci.doctor.examination import NoSuchSubjectError, subjects
 from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
+from tinyci.doctor.problems import REDIS_USERS, Problem
 from tinyci.doctor.service import judge_enabled, judge_service
 from tinyci.doctor.system import File, Ran, parse_properties
 from tinyci.model import repo
@@ -75,6 +76,7 @@ def test_the_gate_passes_what_its_unit_says() -> None:
 def test_redis_users_may_do_what_the_role_writes() -> None:
     text = (TREE / "ansible/roles/redis/templates/users-tinyci.acl.j2").read_text()
     assert dict(re.findall(r"^user (\w+) on #{{[^}]*}} (.*)$", text, re.M)) == redis.RULES
+    assert set(redis.RULES) == set(REDIS_USERS)
 
 
 def test_every_file_that_can_be_missing_is_in_the_tree() -> None:
@@ -274,6 +276,12 @@ def test_what_the_daemon_says_has_a_mend_where_nothing_else_tells_it() -> None:
     fine, mended, told = daemon.judge_rows(rows)
     assert (fine.verdict, mended.verdict, told.verdict) == (Verdict.OK, Verdict.WRONG, Verdict.WRONG)
     assert "systemd-journal" in mended.mend and not told.mend
+    assert (mended.problem, told.problem) == ("daemon-journal/unreadable", "daemon-manager/unreachable")
+
+
+def test_a_problem_that_only_another_version_of_the_daemon_knows_has_a_key_too() -> None:
+    rows = [("daemon-configuration", False, "the moon is wrong"), ("daemon-moon", False, "is wrong")]
+    assert [each.problem for each in daemon.judge_rows(rows)] == ["daemon-configuration/other", "daemon-moon/other"]
 
 
 def test_code_that_is_missing() -> None:
@@ -517,7 +525,9 @@ def test_subjects() -> None:
 
 FINDINGS = [
     *of("host", [ok("a", "is so"), unchecked("b")]),
-    *of("user web", [wrong("c", "is not\nso", "mend it"), wrong("d", "decide")]),
+    *of(
+        "user web", [wrong(Problem.REDIS_MEMORY_EVICTS, "is not\nso", "mend it"), wrong(Problem.USER_MISSING, "decide")]
+    ),
 ]
 
 
@@ -525,8 +535,8 @@ def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
     assert list(doctorreport.plain(FINDINGS)) == [
         "ok\thost\ta\tis so\t",
         "unchecked\thost\tb\tneeds root\t",
-        "wrong\tuser web\tc\tis not so\tmend it",
-        "wrong\tuser web\td\tdecide\t",
+        "wrong\tuser web\tredis-memory\tis not so\tmend it",
+        "wrong\tuser web\tuser\tdecide\t",
     ]
 
 
@@ -535,7 +545,8 @@ def test_a_report_as_json() -> None:
     assert told["healthy"] is False
     assert told["findings"][2] == {
         "about": "user web",
-        "check": "c",
+        "check": "redis-memory",
+        "problem": "redis-memory/evicts",
         "verdict": "wrong",
         "sentence": "is not\nso",
         "mend": "mend it",
@@ -546,7 +557,7 @@ def test_a_report_for_a_person_has_each_mend_on_a_line_of_its_own() -> None:
     lines = list(doctorreport.table(FINDINGS, everything=False, colours=True))
     assert "    mend it" in lines
     assert any("for a person to decide" in line for line in lines)
-    assert any("\x1b[31mc\x1b[0m (user web): is not so." in line for line in lines)
+    assert any("\x1b[31mredis-memory\x1b[0m (user web): is not so." in line for line in lines)
     assert "1 checks need root" in lines[-1]
     assert list(doctorreport.table(FINDINGS[:1], everything=False, colours=False))[-1] == "All is well."
 
@@ -561,8 +572,8 @@ def test_properties() -> None:
 
 
 def test_what_a_program_said_reaches_no_terminal_as_it_is() -> None:
-    (line,) = doctorreport.plain([wrong("a", "it said \x1b]0;x\x07")])
+    (line,) = doctorreport.plain([wrong(Problem.USER_MISSING, "it said \x1b]0;x\x07")])
     assert "\x1b" not in line and "\\x1b" in line
     assert "\x1b" not in "\n".join(
-        doctorreport.table([wrong("a", "it said \x1b]0;x\x07")], everything=True, colours=False)
+        doctorreport.table([wrong(Problem.USER_MISSING, "it said \x1b]0;x\x07")], everything=True, colours=False)
     )

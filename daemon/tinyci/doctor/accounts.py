@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.problems import Problem
 
 _USERS = ("tinyci",)
 _GROUPS = ("tinyci", "tinyci-redis", "tinyci-push")
@@ -16,7 +17,7 @@ def judge_accounts(users: Collection[str], groups: Collection[str]) -> Finding:
     missing += [f"group {name}" for name in _GROUPS if name not in groups]
     if missing:
         text = f"there is no {' and no '.join(missing)}, and tinyci runs as these"
-        return wrong("accounts", text, f"systemd-sysusers {files.SYSUSERS}")
+        return wrong(Problem.ACCOUNTS_MISSING, text, f"systemd-sysusers {files.SYSUSERS}")
     return ok("accounts", "tinyci's users and groups are there")
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from tinyci.doctor import files, packages
 from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.problems import Problem
 
 # As the role tinyci installs them (tests/unit/test_doctor.py holds them together).
 LIBRARIES = {
@@ -22,14 +23,14 @@ def judge_code(missing: list[str]) -> Finding:
     if missing:
         names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         text = f"of tinyci's own code are missing: {names}; what has to run it fails"
-        return wrong("code", text, files.reinstall())
+        return wrong(Problem.CODE_MISSING, text, files.reinstall())
     return ok("code", "tinyci's own code is there")
 
 
 def judge_libraries(missing: Collection[str]) -> Finding:
     if missing:
         text = f"tinyci's code imports what is not installed: {', '.join(sorted(missing))}"
-        return wrong("libraries", text, packages.install(*sorted(LIBRARIES[name] for name in missing)))
+        return wrong(Problem.LIBRARIES_MISSING, text, packages.install(*sorted(LIBRARIES[name] for name in missing)))
     return ok("libraries", "what tinyci's code imports is installed")
 
 

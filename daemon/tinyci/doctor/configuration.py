@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 
 from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import File, System
 from tinyci.model import repo, settings, toml
 from tinyci.model.repo import Repo
@@ -47,7 +48,7 @@ def judge_files(wrong_files: Mapping[str, str], known: int) -> list[Finding]:
     if not wrong_files:
         return [ok("configuration", f"what stands in {ETC} is in order: {known} repos")]
     return [
-        wrong("configuration", f"{text}; correct it, then 'systemctl reload tinyci.service'")
+        wrong(Problem.CONFIGURATION_INVALID, f"{text}; correct it, then 'systemctl reload tinyci.service'")
         for text in wrong_files.values()
     ]
 
@@ -59,16 +60,18 @@ def judge_rights(found: Mapping[str, File | None]) -> list[Finding]:
         quoted = shlex.quote(path)
         if file is None and path == f"{ETC}/repos.d":
             text = f"{path} is missing: tinyci knows no repo"
-            findings.append(wrong(check, text, f"install --directory --mode=0755 {quoted}"))
+            findings.append(wrong(Problem.CONFIGURATION_NO_REPOS, text, f"install --directory --mode=0755 {quoted}"))
         if file is None:
             continue
         readable = 0o005 if file.is_directory else 0o004
         if file.owner != "root" or file.mode & 0o022:
             text = f"{path} is {file.rights}: who may write it decides what is run, and that is root alone"
-            findings.append(wrong(check, text, f"chown root:root {quoted} && chmod a+rX,go-w {quoted}"))
+            findings.append(
+                wrong(Problem.CONFIGURATION_WRITABLE, text, f"chown root:root {quoted} && chmod a+rX,go-w {quoted}")
+            )
         elif file.mode & readable != readable:
             text = f"{path} is {file.rights}: the hook, the daemon and the users' builds cannot read it"
-            findings.append(wrong(check, text, f"chmod a+rX {quoted}"))
+            findings.append(wrong(Problem.CONFIGURATION_UNREADABLE, text, f"chmod a+rX {quoted}"))
     return findings or [ok(check, f"what stands in {ETC} is root's, and readable by all")]
 
 

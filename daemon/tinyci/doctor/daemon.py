@@ -6,14 +6,27 @@ from typing import Any
 from tinyci.dbus import names
 from tinyci.dbus.names import MANAGER, NAME, PATH
 from tinyci.doctor import files, service
-from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem, check_of
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"
 
-# What mends what the daemon says is wrong. Not in it: what the checks beside it find and mend.
+# The daemon tells a check and a sentence: problems of its checks, by the beginning of the sentence.
+SENTENCES = {
+    Problem.DAEMON_REDIS_SILENT: "",
+    Problem.DAEMON_JOURNAL_UNREADABLE: "",
+    Problem.DAEMON_POLKIT_SILENT: "",
+    Problem.DAEMON_SPOOL_CLOSED: "",
+    Problem.DAEMON_CONFIGURATION_INVALID: "the daemon goes by an earlier configuration",
+    Problem.DAEMON_CONFIGURATION_CHANGED: "the files in /etc/tinyci have changed",
+    Problem.DAEMON_CONFIGURATION_REPO_INVALID: "the repo's file is wrong",
+    Problem.DAEMON_MANAGER_UNREACHABLE: "",
+    Problem.DAEMON_UNIT_UNUSABLE: "",
+}
+# Mends of those checks. Without one: checks whose causes have checks of their own.
 _MENDS = {
     "daemon-redis": _RESTART,
     "daemon-journal": f"gpasswd --add tinyci systemd-journal && {_RESTART}",
@@ -29,7 +42,7 @@ def judge_system_bus(error: str) -> Finding:
         text = f"the system bus cannot be reached ({error}): neither the daemon nor polkit can be asked for anything"
         # logind does not come back to a bus that it has lost, and no session begins without it.
         start = "systemctl start dbus.socket dbus.service && systemctl restart systemd-logind.service"
-        return wrong("system-bus", text, start)
+        return wrong(Problem.SYSTEM_BUS_UNREACHABLE, text, start)
     return ok("system-bus", "the system bus can be reached")
 
 
@@ -39,26 +52,33 @@ def judge_bus(error: str, text: str) -> Finding:
         return ok("bus", f"the daemon answers as {NAME}")
     if error.endswith("AccessDenied"):
         what = "the system bus lets nobody talk to the daemon: its policy is missing or not loaded"
-        return wrong("bus", what, files.restore(files.POLICY))
+        return wrong(Problem.BUS_DENIED, what, files.restore(files.POLICY))
     if error.endswith("ServiceUnknown"):
         what = f"the daemon is up, and does not own {NAME} on the system bus"
-        return wrong("bus", what, files.restore(files.POLICY, then=_RESTART) or _RESTART)
-    return wrong("bus", f"the daemon does not answer on the system bus: {text}", _RESTART)
+        return wrong(Problem.BUS_NOT_OWNED, what, files.restore(files.POLICY, then=_RESTART) or _RESTART)
+    return wrong(Problem.BUS_SILENT, f"the daemon does not answer on the system bus: {text}", _RESTART)
 
 
 def judge_paused(paused: bool) -> Finding:
     if paused:
         text = "the queue is paused: pushes wait, and none is deployed"
-        return wrong("queue", text, f"busctl call {NAME} {PATH} {MANAGER} Resume")
+        return wrong(Problem.QUEUE_PAUSED, text, f"busctl call {NAME} {PATH} {MANAGER} Resume")
     return ok("queue", "the queue is not paused")
 
 
 def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
-    """What the daemon says: name of the check, whether it holds, a sentence."""
-    return [
-        ok(check, sentence) if holds else wrong(check, sentence, _MENDS.get(check, ""))
-        for check, holds, sentence in rows
-    ]
+    """`rows`: of Manager.Diagnose(): name of the check, whether it holds, a sentence."""
+    return [ok(check, sentence) if holds else _wrong(check, sentence) for check, holds, sentence in rows]
+
+
+def _wrong(check: str, sentence: str) -> Finding:
+    """A finding of the daemon's."""
+    mend = _MENDS.get(check, "")
+    for problem, beginning in SENTENCES.items():
+        if check_of(problem) == check and sentence.startswith(beginning):
+            return wrong(problem, sentence, mend)
+    # The daemon that runs is of another version.
+    return Finding(check, Verdict.WRONG, sentence, mend, f"{check}/other")
 
 
 async def look_at_bus(system: System) -> list[Finding]:
@@ -72,7 +92,7 @@ async def look_at_bus(system: System) -> list[Finding]:
 async def look(system: System) -> list[Finding]:
     install = files.restore(f"{files.UNITS}/{UNIT}", then=f"systemctl enable --now {UNIT}")
     up, unit = await service.look(system, "daemon", UNIT, "pushes wait, and none is deployed", install)
-    findings = [up, judge_enabled("daemon-enabled", UNIT, unit, "after the next boot nothing would be deployed")]
+    findings = [up, judge_enabled("daemon", UNIT, unit, "after the next boot nothing would be deployed")]
     if up.verdict != "ok":
         names = ("bus", "queue", *_MENDS)
         return findings + [unchecked(name, "the daemon is not up") for name in names]
@@ -99,8 +119,8 @@ async def _diagnose(system: System, name: str) -> list[Finding]:
         rows = (await system.ask(NAME, PATH, MANAGER, "Diagnose", "s", name))[0]
     except (BusError, BusGoneError) as error:
         if isinstance(error, BusError) and error.name == names.NO_SUCH_REPO:
-            check = "daemon-configuration"
-            return [wrong(check, f"the daemon does not know of it yet: {error}", _MENDS[check])]
+            text = f"the daemon does not know of it yet: {error}"
+            return [wrong(Problem.DAEMON_CONFIGURATION_REPO_UNKNOWN, text, _MENDS["daemon-configuration"])]
         return [unchecked("daemon-manager" if name else "daemon-redis", f"the daemon does not say: {error}")]
     return judge_rows([(str(check), bool(holds), str(sentence)) for check, holds, sentence in rows])
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from tinyci.doctor.finding import Finding, ok, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import File, System
 
 RELEASE = "/opt/tinyci/release"
@@ -64,7 +65,9 @@ def reinstall() -> str:
 def judge_files(missing: list[str]) -> Finding:
     if missing:
         names = ", ".join(missing)
-        return wrong("files", f"of tinyci's own files are missing: {names}; {_PLAYBOOK}", restore(*missing))
+        return wrong(
+            Problem.FILES_MISSING, f"of tinyci's own files are missing: {names}; {_PLAYBOOK}", restore(*missing)
+        )
     return ok("files", "tinyci's own files are there")
 
 
@@ -75,7 +78,7 @@ def judge_rights(found: Mapping[str, File | None]) -> Finding:
             text = (
                 f"{path} is {file.rights}: neither the daemon nor the hook nor the users' builds can run what is there"
             )
-            return wrong("files-rights", text, "chmod -R go+rX /opt/tinyci")
+            return wrong(Problem.FILES_CLOSED, text, "chmod -R go+rX /opt/tinyci")
     return ok("files-rights", "tinyci's programs can be run by those who have to")
 
 

@@ -1,11 +1,13 @@
 """The gate into a user's manager: up, and passing just what a deploy needs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tinyci.dbus import names
 from tinyci.dbus.bus import Bus
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import BusError, BusGoneError, System, UnitProperties, own_drop_ins, user_entry
 from tinyci.model.gate import socket_path, unit_name
@@ -39,12 +41,14 @@ def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
     more = [word for word in running if word not in (*head, *PASSES, "--log")]
     less = [word for word in (*head, *PASSES) if word not in running]
     if "--filter" not in running:  # without it the rest counts for nothing
-        return wrong("gate-filter", "the gate passes everything: the daemon could do as much as the user", mend)
+        return wrong(
+            Problem.GATE_FILTER_NONE, "the gate passes everything: the daemon could do as much as the user", mend
+        )
     if more:
         text = f"the gate passes more than a deploy needs ({more[0]}): the daemon could do as much as the user"
-        return wrong("gate-filter", text, mend)
+        return wrong(Problem.GATE_FILTER_WIDE, text, mend)
     if less:
-        return wrong("gate-filter", f"the gate does not pass what a deploy needs ({less[0]})", mend)
+        return wrong(Problem.GATE_FILTER_NARROW, f"the gate does not pass what a deploy needs ({less[0]})", mend)
     return ok("gate-filter", "the gate is told to pass what a deploy needs, and no more")
 
 
@@ -63,10 +67,14 @@ def judge_tried(uid: int, passed: str, refused: str) -> Finding:
     nothing when it was carried out."""
     restart = f"systemctl restart {unit_name(uid)}"
     if passed:
-        return wrong("gate-tried", f"a call that every deploy needs does not come through the gate: {passed}", restart)
+        return wrong(
+            Problem.GATE_TRIED_DENIES,
+            f"a call that every deploy needs does not come through the gate: {passed}",
+            restart,
+        )
     if refused != names.ACCESS_DENIED:
         text = f"the gate passed StartTransientUnit ({refused}), with which the daemon could run anything as the user"
-        return wrong("gate-tried", text, restart)
+        return wrong(Problem.GATE_TRIED_GRANTS, text, restart)
     return ok("gate-tried", "a call that deploys need came through the gate, and one that they do not was refused")
 
 
@@ -80,10 +88,10 @@ async def look(system: System, user: str) -> list[Finding]:
     up, unit = await service.look(system, "gate", name, why, install)
     if not system.exists(_PROXY):
         mend = f"{packages.install('xdg-dbus-proxy')} && systemctl restart {name}"
-        up = wrong("gate", f"xdg-dbus-proxy is not installed, and without a gate {why}", mend)
+        up = wrong(Problem.GATE_NO_PROXY, f"xdg-dbus-proxy is not installed, and without a gate {why}", mend)
     elif up.verdict == "wrong" and unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") == "disabled":
-        up = wrong("gate", up.sentence, f"systemctl enable --now {name}")
-    findings = [up, judge_enabled("gate-enabled", name, unit, f"after the next boot {why}")]
+        up = replace(up, mend=f"systemctl enable --now {name}")
+    findings = [up, judge_enabled("gate", name, unit, f"after the next boot {why}")]
     if up.verdict != "ok":
         return findings
     command = (system.read(f"/proc/{unit['MainPID']}/cmdline") or "").strip("\0").split("\0")
@@ -104,13 +112,13 @@ async def _try(uid: int) -> Finding:
     try:
         bus = await Bus.connect(f"unix:path={socket_path(uid)}", uid)
     except BusGoneError as error:
-        return wrong("gate-tried", f"the gate does not let anybody in: {error}", restart)
+        return wrong(Problem.GATE_TRIED_CLOSED, f"the gate does not let anybody in: {error}", restart)
     try:
         passed = await _call(bus, "LoadUnit", "s", "tinyci-build.slice")
         # Without a name for it nothing would be started, were it passed.
         refused = await _call(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", "", "fail", [], [])
     except BusGoneError as error:
-        return wrong("gate-tried", f"no answer comes through the gate: {error}", restart)
+        return wrong(Problem.GATE_TRIED_SILENT, f"no answer comes through the gate: {error}", restart)
     finally:
         await bus.close()
     return judge_tried(uid, passed, refused)

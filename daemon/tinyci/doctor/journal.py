@@ -2,6 +2,7 @@
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System, UnitProperties, own_drop_ins
 from tinyci.model import timespan
 
@@ -24,11 +25,13 @@ def judge_user(user: str, uid: int, running: float, configured: float, spoiled: 
     text = f"journald drops what a build of {user} prints beyond {running:.0f} lines a second"
     restart = f"systemctl restart {unit}"
     if configured >= LEAST:
-        return wrong("journal-rate", f"{text}; this mend restarts what {user} runs", restart)
+        return wrong(Problem.JOURNAL_RATE_NOT_APPLIED, f"{text}; this mend restarts what {user} runs", restart)
     parts = [f"rm {' '.join(spoiled)} && {files.RELOAD}"] if spoiled else []
     if not is_there or not spoiled:
         parts.append(files.restore(files.RATE))
-    return wrong("journal-rate", f"{text}; this mend restarts what {user} runs", " && ".join([*parts, restart]))
+    return wrong(
+        Problem.JOURNAL_RATE_LOW, f"{text}; this mend restarts what {user} runs", " && ".join([*parts, restart])
+    )
 
 
 def judge_root(unit: UnitProperties, spoiled: list[str]) -> Finding:
@@ -39,7 +42,7 @@ def judge_root(unit: UnitProperties, spoiled: list[str]) -> Finding:
         return ok("journal-rate", "journald keeps all that a build prints")
     mend = f"rm {' '.join(spoiled)} && systemctl daemon-reload" if spoiled else ""
     text = "journald drops what a build of root prints: tinyci-build@.service sets too low a LogRateLimitBurst="
-    return wrong("journal-rate", text, mend or files.restore(f"{files.UNITS}/{files.STAGES[0]}"))
+    return wrong(Problem.JOURNAL_RATE_ROOT_LOW, text, mend or files.restore(f"{files.UNITS}/{files.STAGES[0]}"))
 
 
 def _configured(unit: UnitProperties) -> float:

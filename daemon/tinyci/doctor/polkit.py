@@ -11,6 +11,7 @@ from tinyci.dbus import names
 from tinyci.dbus.bus import Variant
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES
@@ -41,7 +42,7 @@ def judge_actions(owners: Mapping[str, str]) -> Finding:
     missing = [action for action in ACTIONS if "unix-user:tinyci" not in owners.get(action, "")]
     if missing:
         text = f"polkit does not know tinyci's action {missing[0]}, so nobody but root may cancel, retry or roll back"
-        return wrong("polkit-actions", text, files.restore(files.ACTIONS))
+        return wrong(Problem.POLKIT_ACTIONS_UNKNOWN, text, files.restore(files.ACTIONS))
     return ok("polkit-actions", "polkit knows what people may ask of tinyci")
 
 
@@ -53,15 +54,17 @@ def judge_rules(answers: Mapping[Question, bool], is_ours: bool) -> Finding:
         text = f"polkit does not let the daemon {verb} {unit}, so what root runs cannot be deployed"
         if is_ours:
             text += "; when this mend does not help, another file in /etc/polkit-1/rules.d/ decides before it"
-        return wrong("polkit-rules", text, files.restore(files.RULES))
+        return wrong(Problem.POLKIT_RULES_DENY, text, files.restore(files.RULES))
     granted = [question for question in REFUSED if answers[question]]
     if granted:
         action, unit, verb = granted[0]
         what = f"{verb} {unit}" if verb else action.rpartition(".")[2]
         text = f"polkit lets the daemon do more than it should ({what}), which is as good as root"
         if is_ours:
-            return wrong("polkit-rules", f"{text}: look for the rule in /etc/polkit-1/rules.d/ and take it out")
-        return wrong("polkit-rules", text, files.restore(files.RULES))
+            return wrong(
+                Problem.POLKIT_RULES_OVERRULED, f"{text}: look for the rule in /etc/polkit-1/rules.d/ and take it out"
+            )
+        return wrong(Problem.POLKIT_RULES_GRANT, text, files.restore(files.RULES))
     return ok("polkit-rules", "polkit lets the daemon do just what it should")
 
 
@@ -76,7 +79,7 @@ def judge_listed(repo: Repo, refused: Collection[str], written: str) -> Finding:
     text = (
         f"polkit does not let the daemon restart {' '.join(sorted(refused))}: the units are not in polkit.tinyciUnits"
     )
-    return wrong("unit-listed", text, mend)
+    return wrong(Problem.UNIT_UNLISTED, text, mend)
 
 
 async def look(system: System) -> list[Finding]:
@@ -87,7 +90,11 @@ async def look(system: System) -> list[Finding]:
         down, unit = await service.look(system, "polkit", "polkit.service", "nothing of root's is deployed", install)
         if down.verdict is Verdict.WRONG or not unit:
             return [down]
-        return [wrong("polkit", f"polkit does not answer ({error}), and nothing of root's is deployed", _RESTART)]
+        return [
+            wrong(
+                Problem.POLKIT_SILENT, f"polkit does not answer ({error}), and nothing of root's is deployed", _RESTART
+            )
+        ]
     owners = {str(row[0]): str(row[9].get("org.freedesktop.policykit.owner", "")) for row in known[0]}
     findings = [ok("polkit", "polkit answers"), judge_actions(owners)]
     if not system.is_root:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tinyci.doctor import packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import System
 
@@ -108,19 +109,19 @@ class Connection:
 
 def judge_acl(user: str, login: str, replies: Mapping[str, str], restart: str) -> Finding:
     """`login`: the reply to AUTH. `replies`: those to what was tried, by command. `restart`: what reads the ACL."""
-    check = f"redis-acl-{user}"
     if login != "OK":
-        return wrong(
-            check, f"Redis does not let in '{user}' with {CREDENTIALS}/redis-{user}: {login}", _acl(user, restart)
-        )
+        text = f"Redis does not let in '{user}' with {CREDENTIALS}/redis-{user}: {login}"
+        return wrong(Problem.REDIS_ACL_LOGIN, text, _acl(user, restart), name=user)
     allowed, refused = TRIES[user]
     denied = [command for command in allowed if replies[command].startswith("NOPERM")]
     if denied:
-        return wrong(check, f"Redis does not let '{user}' do what it has to: {denied[0]}", _acl(user, restart))
+        text = f"Redis does not let '{user}' do what it has to: {denied[0]}"
+        return wrong(Problem.REDIS_ACL_DENIES, text, _acl(user, restart), name=user)
     granted = [command for command in refused if not replies[command].startswith("NOPERM")]
     if granted:
-        return wrong(check, f"Redis lets '{user}' do more than it should: {granted[0]}", _acl(user, restart))
-    return ok(check, f"Redis lets '{user}' do just what it should")
+        text = f"Redis lets '{user}' do more than it should: {granted[0]}"
+        return wrong(Problem.REDIS_ACL_GRANTS, text, _acl(user, restart), name=user)
+    return ok(f"redis-acl-{user}", f"Redis lets '{user}' do just what it should")
 
 
 def _acl(user: str, restart: str) -> str:
@@ -134,16 +135,18 @@ def _acl(user: str, restart: str) -> str:
 
 def judge_credential(user: str, rights: str, expected: str) -> Finding:
     """`rights` of the password's file, empty when there is none."""
-    check, path = f"redis-password-{user}", f"{CREDENTIALS}/redis-{user}"
+    path = f"{CREDENTIALS}/redis-{user}"
     if not rights:
         make = f"(umask 077; head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >{path})"
         again = " && systemctl restart tinyci.service" if user == "daemon" else ""
         mend = f"{make} && {_rights(path, expected)} && {_acl(user, _RESTART)}{again}"
-        return wrong(check, f"{path} is missing, so '{user}' cannot log in to Redis", mend)
+        text = f"{path} is missing, so '{user}' cannot log in to Redis"
+        return wrong(Problem.REDIS_PASSWORD_MISSING, text, mend, name=user)
     if rights != expected:
         why = "the hook could not read it" if user == "hook" else "it is for root's eyes"
-        return wrong(check, f"{path} is {rights}, expected {expected}: {why}", _rights(path, expected))
-    return ok(check, f"{path} is there, for the right ones to read")
+        text = f"{path} is {rights}, expected {expected}: {why}"
+        return wrong(Problem.REDIS_PASSWORD_RIGHTS, text, _rights(path, expected), name=user)
+    return ok(f"redis-password-{user}", f"{path} is there, for the right ones to read")
 
 
 def _rights(path: str, expected: str) -> str:
@@ -162,9 +165,10 @@ def judge_persistence(info: Mapping[str, str]) -> Finding:
             f"systemctl reset-failed {UNIT} && systemctl start {UNIT}"
         )
         text = "Redis keeps nothing on disk (appendonly no): its next restart, this mend's too, forgets every job"
-        return wrong("redis-persistence", f"{text}, so do it while none waits", mend)
+        return wrong(Problem.REDIS_PERSISTENCE_OFF, f"{text}, so do it while none waits", mend)
     if info.get("aof_last_write_status") != "ok":
-        return wrong("redis-persistence", "Redis cannot write to its disk, and refuses every job: make room there")
+        text = "Redis cannot write to its disk, and refuses every job: make room there"
+        return wrong(Problem.REDIS_PERSISTENCE_FULL, text)
     return ok("redis-persistence", "Redis writes every job to disk")
 
 
@@ -175,14 +179,13 @@ def judge_memory(info: Mapping[str, str]) -> Finding:
     policy, most, used = (info.get(key, "") for key in ("maxmemory_policy", "maxmemory", "used_memory"))
     if policy != "noeviction" and most != "0":
         mend = f"sed -i '/^maxmemory-policy /d' {CONFIG} && {_RESTART}"
-        return wrong(
-            "redis-memory", f"Redis throws jobs away when its memory is full (maxmemory-policy {policy})", mend
-        )
+        text = f"Redis throws jobs away when its memory is full (maxmemory-policy {policy})"
+        return wrong(Problem.REDIS_MEMORY_EVICTS, text, mend)
     if most.isdigit() and used.isdigit() and 0 < int(most) < int(used) * 1.1:
         text = (
             f"Redis has used {used} of {most} bytes, and refuses jobs beyond: raise maxmemory and restart it, or lower"
         )
-        return wrong("redis-memory", f"{text} [keep] in /etc/tinyci/tinyci.toml")
+        return wrong(Problem.REDIS_MEMORY_FULL, f"{text} [keep] in /etc/tinyci/tinyci.toml")
     return ok("redis-memory", "Redis never throws jobs away")
 
 
@@ -198,7 +201,7 @@ async def look(system: System, socket: str) -> list[Finding]:
         up, unit = await service.look(system, "redis", UNIT, _WITHOUT, install)
         findings = [
             up,
-            judge_enabled("redis-enabled", UNIT, unit, "after the next boot pushes would only be kept as files"),
+            judge_enabled("redis", UNIT, unit, "after the next boot pushes would only be kept as files"),
         ]
     names = [f"redis-acl-{user}" for user in RULES]
     if not system.is_root:
@@ -214,9 +217,12 @@ async def look(system: System, socket: str) -> list[Finding]:
     except RedisGoneError as error:
         seen = {each.check for each in findings}
         if not ours:
-            findings.append(wrong("redis", f"Redis does not answer at {shlex.quote(socket)}: {error}"))
+            findings.append(
+                wrong(Problem.REDIS_UNREACHABLE, f"Redis does not answer at {shlex.quote(socket)}: {error}")
+            )
         elif findings[0].verdict is Verdict.OK:
-            findings[0] = wrong("redis", f"{UNIT} is up and does not answer ({error}), and {_WITHOUT}", _RESTART)
+            text = f"{UNIT} is up and does not answer ({error}), and {_WITHOUT}"
+            findings[0] = wrong(Problem.REDIS_SILENT, text, _RESTART)
         rest = (*names, "redis-persistence", "redis-memory")
         findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in seen]
     # Where another Redis keeps its configuration, its admin knows.

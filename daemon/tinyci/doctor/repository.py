@@ -6,6 +6,7 @@ import shutil
 
 from tinyci.doctor import files, packages
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import TOO_LATE, File, Ran, System, group_of, user_entry
 from tinyci.model.repo import Repo
 
@@ -25,10 +26,10 @@ def judge_there(path: str, group: str, missing: list[str], directory: File | Non
         )
         mend = f"install --directory --owner=git --group={group} --mode=2750 {quoted} && "
         mend += f"runuser -u git -- sh -c {shlex.quote(make)}"
-        return wrong("repository", f"{path} is missing: there is nothing to push to", mend)
+        return wrong(Problem.REPOSITORY_MISSING, f"{path} is missing: there is nothing to push to", mend)
     if missing:
         text = f"{path} is no bare git repository, {missing[0]} is not in it: have it back from a backup, or move what"
-        return wrong("repository", f"{text} is there away, and a new one can be made")
+        return wrong(Problem.REPOSITORY_BROKEN, f"{text} is there away, and a new one can be made")
     return ok("repository", f"{path} is a bare git repository")
 
 
@@ -41,14 +42,14 @@ def judge_readable(path: str, user: str, group: str, done: Ran) -> Finding:
         quoted = shlex.quote(path)
         share = f"chgrp -R {group} {quoted} && chmod -R g+rX {quoted} && find {quoted} -type d -exec chmod g+s {{}} +"
         text = f"{user} cannot read {path} ({unreadable}), and its builds check out from there"
-        return wrong("repository-readable", text, share)
+        return wrong(Problem.REPOSITORY_UNREADABLE, text, share)
     return ok("repository-readable", f"{user} can read {path}")
 
 
 def judge_private(path: str, mode: int) -> Finding:
     if mode & 0o027:
         text = f"{path} is open to more than git and the repo's user ({mode:o})"
-        return wrong("repository-private", text, f"chmod g-w,o-rwx {shlex.quote(path)}")
+        return wrong(Problem.REPOSITORY_OPEN, text, f"chmod g-w,o-rwx {shlex.quote(path)}")
     return ok("repository-private", f"{path} is closed to others")
 
 
@@ -59,24 +60,24 @@ def judge_owned(path: str, owner: str, done: Ran) -> Finding:
     if foreign := done.out.strip():
         text = f"{foreign} is not {owner}'s, and git fails in a push that has to change it"
         mend = f"find {shlex.quote(path)} ! -user {owner} -exec chown --no-dereference {owner} {{}} +"
-        return wrong("repository-owned", text, mend)
+        return wrong(Problem.REPOSITORY_FOREIGN, text, mend)
     return ok("repository-owned", f"all in {path} is {owner}'s")
 
 
 def judge_groups(owner: str, missing: list[str]) -> Finding:
     if missing:
         text = f"user {owner} is not in {' and '.join(missing)}, and cannot make jobs of pushes"
-        return wrong("push-groups", text, f"usermod --append --groups {','.join(missing)} {owner}")
+        return wrong(Problem.PUSH_GROUPS_MISSING, text, f"usermod --append --groups {','.join(missing)} {owner}")
     return ok("push-groups", f"user {owner} may make jobs of pushes")
 
 
 def judge_shell(owner: str, shell: str, is_there: bool) -> Finding:
     if os.path.basename(shell) in _NO_SHELLS:
         text = f"user {owner} has the shell {shell}, so that SSH refuses every push"
-        return wrong("push-shell", text, f"usermod --shell /usr/bin/git-shell {owner}")
+        return wrong(Problem.PUSH_SHELL_REFUSES, text, f"usermod --shell /usr/bin/git-shell {owner}")
     if not is_there:
         text = f"the shell {shell} of user {owner} is missing, so that SSH refuses every push"
-        return wrong("push-shell", text, packages.again("git") if shell == "/usr/bin/git-shell" else "")
+        return wrong(Problem.PUSH_SHELL_MISSING, text, packages.again("git") if shell == "/usr/bin/git-shell" else "")
     return ok("push-shell", f"user {owner} has a shell that takes pushes")
 
 
@@ -84,7 +85,7 @@ def judge_git(path: str, is_installed: bool) -> Finding:
     if is_installed:
         return ok("git", f"git is installed, and can take what is pushed to {path}")
     text = f"git is not installed: nothing can be pushed to {path}, and no build checks out from there"
-    return wrong("git", text, packages.install("git"))
+    return wrong(Problem.GIT_NOT_INSTALLED, text, packages.install("git"))
 
 
 def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
@@ -92,29 +93,33 @@ def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
     if is_ours:
         return ok("hook", "git runs tinyci's hook after a push")
     mend = f"runuser -u {owner} -- git -C {shlex.quote(path)} config core.hooksPath {HOOKS}"
-    return wrong("hook", f"git runs {hook} after a push, not tinyci's hook: no job comes of it", mend)
+    return wrong(Problem.HOOK_FOREIGN, f"git runs {hook} after a push, not tinyci's hook: no job comes of it", mend)
 
 
 def judge_runs(owner: str, hook: File | None, done: Ran) -> Finding:
     """`done`: the hook, run as after a push that changed nothing."""
     if hook is None:
-        return wrong("hook-runs", f"{files.HOOK} is missing: no job comes of a push", files.restore(files.HOOK))
+        return wrong(
+            Problem.HOOK_MISSING, f"{files.HOOK} is missing: no job comes of a push", files.restore(files.HOOK)
+        )
     if not hook.mode & 0o001:
         text = f"{files.HOOK} is not executable ({hook.mode:o}), so that git passes it over: no job comes of a push"
-        return wrong("hook-runs", text, f"chmod 755 {files.HOOK}")
+        return wrong(Problem.HOOK_NOT_EXECUTABLE, text, f"chmod 755 {files.HOOK}")
     if done.status or done.out.strip():
         text = f"the hook fails when {owner} runs it, and no job comes of a push: {done.last}"
         if "Permission denied" in done.err:
-            return wrong("hook-runs", text, "chmod -R go+rX /opt/tinyci")
+            return wrong(Problem.HOOK_CLOSED, text, "chmod -R go+rX /opt/tinyci")
         # Whatever it finds wrong, it ends well, and says so: what fails is its code.
-        return wrong("hook-runs", text, files.reinstall() if done.status else "")
+        if done.status:
+            return wrong(Problem.HOOK_FAILS, text, files.reinstall())
+        return wrong(Problem.HOOK_COMPLAINS, text)
     return ok("hook-runs", f"{owner} can run the hook")
 
 
 def judge_options(path: str, owner: str, value: str) -> Finding:
     if value != "true":
         mend = f"runuser -u {owner} -- git -C {shlex.quote(path)} config receive.advertisePushOptions true"
-        return wrong("push-options", f"{path} takes no push options: 'git push -o' fails", mend)
+        return wrong(Problem.PUSH_OPTIONS_OFF, f"{path} takes no push options: 'git push -o' fails", mend)
     return ok("push-options", f"{path} takes push options")
 
 

@@ -2,6 +2,7 @@
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System, UnitProperties
 
 
@@ -13,25 +14,29 @@ def judge_service(check: str, name: str, unit: UnitProperties, why: str, install
     load, active = unit["LoadState"], unit["ActiveState"]
     said = f"; it said last: {last}" if last else ""
     if load == "masked":
-        return wrong(check, f"{name} is masked, and {why}", f"systemctl unmask {name} && systemctl restart {name}")
+        unmask = f"systemctl unmask {name} && systemctl restart {name}"
+        return wrong(Problem.SERVICE_MASKED, f"{name} is masked, and {why}", unmask, name=check)
     if load == "not-found":
-        return wrong(check, f"{name} is not installed, and {why}", install)
+        return wrong(Problem.SERVICE_NOT_INSTALLED, f"{name} is not installed, and {why}", install, name=check)
     if load != "loaded":
         text = f"systemd cannot load {name} ({last or unit['LoadError'] or load}), and {why}"
         if unit["DropInPaths"] or not unit["FragmentPath"].startswith(files.UNITS):  # what is ours is had back
-            install = ""
             text += f": correct what 'systemctl cat {name}' shows, then systemctl daemon-reload"
-        return wrong(check, text, install)
+            return wrong(Problem.SERVICE_MISCONFIGURED, text, name=check)
+        return wrong(Problem.SERVICE_UNLOADABLE, text, install, name=check)
     if active == "failed":
         restart = f"systemctl reset-failed {name} && systemctl restart {name}"
-        return wrong(check, f"{name} has failed ({unit['Result']}), and {why}{said}", restart)
+        text = f"{name} has failed ({unit['Result']}), and {why}{said}"
+        return wrong(Problem.SERVICE_FAILED, text, restart, name=check)
     if active == "inactive":
-        return wrong(check, f"{name} is not up, and {why}", f"systemctl start {name}")
+        return wrong(Problem.SERVICE_DOWN, f"{name} is not up, and {why}", f"systemctl start {name}", name=check)
     if _is_started_again(unit):
-        return wrong(check, f"{name} fails at every start, and {why}{said}: mend that first")
+        text = f"{name} fails at every start, and {why}{said}: mend that first"
+        return wrong(Problem.SERVICE_CRASHES, text, name=check)
     if active != "active":
         status = f": {unit['StatusText']}" if unit["StatusText"] else ""
-        return wrong(check, f"{name} is {active}{status}, and until it is up {why}: look again in a moment")
+        text = f"{name} is {active}{status}, and until it is up {why}: look again in a moment"
+        return wrong(Problem.SERVICE_STARTS, text, name=check)
     return ok(check, f"{name} is up")
 
 
@@ -40,12 +45,15 @@ def _is_started_again(unit: UnitProperties) -> bool:
     return unit["ActiveState"] == "activating" and (unit["SubState"] == "auto-restart" or unit["NRestarts"] != "0")
 
 
-def judge_enabled(check: str, name: str, unit: UnitProperties, why: str) -> Finding:
-    """Whether it comes by itself when the host boots."""
+def judge_enabled(service: str, name: str, unit: UnitProperties, why: str) -> Finding:
+    """Judge whether it comes by itself when the host boots. `service`: name of its check."""
+    check = f"{service}-enabled"
     if not unit:
         return unchecked(check, "the service manager does not answer")
     if unit["UnitFileState"] == "disabled":
-        return wrong(check, f"{name} is not enabled: {why}", f"systemctl enable {name}")
+        return wrong(
+            Problem.SERVICE_DISABLED, f"{name} is not enabled: {why}", f"systemctl enable {name}", name=service
+        )
     return ok(check, f"{name} is enabled")
 
 

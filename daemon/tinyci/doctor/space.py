@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tinyci.doctor import redis
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System
 from tinyci.model.settings import SPOOL
 
@@ -46,10 +47,15 @@ def judge(place: Place, free: int, files: int, mounted: str) -> Finding:
     """`free`: bytes; `files`: inodes, negative where there is no limit. `mounted`: of the file system."""
     if free < place.least:
         text = f"{mounted} has {free // _MIB} MiB left for {place.what} ({place.path}), expected {place.least // _MIB}"
-        return wrong("space", f"{text}: see 'du -xh {mounted} | sort -h | tail' and remove what is not needed")
+        return wrong(
+            Problem.SPACE_BYTES, f"{text}: see 'du -xh {mounted} | sort -h | tail' and remove what is not needed"
+        )
     if 0 <= files < _FILES:
         text = f"{mounted} has room for {files} files only, for {place.what} ({place.path})"
-        return wrong("space", f"{text}: see 'du -x --inodes {mounted} | sort -n | tail' and remove what is not needed")
+        return wrong(
+            Problem.SPACE_INODES,
+            f"{text}: see 'du -x --inodes {mounted} | sort -n | tail' and remove what is not needed",
+        )
     return ok("space", f"{mounted} has room for {place.what}")
 
 

@@ -5,6 +5,7 @@ import time
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import File, System
 from tinyci.model.settings import SPOOL
 
@@ -17,14 +18,14 @@ def judge_directory(directory: File | None) -> Finding:
     # The daemon's own view of the file system (ReadWritePaths=) has the directory that was there at its start.
     make = f"systemd-tmpfiles --create {files.TMPFILES} && systemctl try-restart tinyci.service"
     if directory is None:
-        return wrong("spool", f"{SPOOL} is missing: a push that finds no Redis would be lost", make)
+        return wrong(Problem.SPOOL_MISSING, f"{SPOOL} is missing: a push that finds no Redis would be lost", make)
     if not directory.is_directory:
         text = f"{SPOOL} is no directory: a push that finds no Redis would be lost"
-        return wrong("spool", text, f"rm {SPOOL} && {make}")
+        return wrong(Problem.SPOOL_NO_DIRECTORY, text, f"rm {SPOOL} && {make}")
     if directory.rights != RIGHTS:
         mend = f"chown tinyci:tinyci-push {SPOOL} && chmod 1730 {SPOOL}"
         text = f"{SPOOL} is {directory.rights}, expected {RIGHTS}: the hook writes there, and the daemon alone reads"
-        return wrong("spool", text, mend)
+        return wrong(Problem.SPOOL_RIGHTS, text, mend)
     return ok("spool", f"{SPOOL} is there for pushes that find no Redis")
 
 
@@ -33,13 +34,13 @@ def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
     late = [name for name, age in ages.items() if age > LATE]
     if late:
         text = f"{len(late)} pushes wait in {SPOOL} for the daemon, which takes them in when it and Redis are up"
-        return wrong("spool-backlog", text, "systemctl restart tinyci.service")
+        return wrong(Problem.SPOOL_LATE, text, "systemctl restart tinyci.service")
     if bad:
         names = " ".join(sorted(bad))
         text = (
             f"{len(bad)} files in {SPOOL} were no jobs, and whoever pushed them may wait: read them, then remove them"
         )
-        return wrong("spool-backlog", f"{text} ({names})")
+        return wrong(Problem.SPOOL_NO_JOBS, f"{text} ({names})")
     return ok("spool-backlog", "no push waits to be taken in")
 
 

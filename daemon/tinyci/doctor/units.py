@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import Ran, System, UnitProperties, user_entry
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
@@ -21,23 +22,26 @@ def judge_unit(user: str, name: str, unit: UnitProperties, quadlet: str, complai
     systemctl = command(user)
     load = unit["LoadState"]
     if load == "masked":
-        return wrong("unit", f"{name} is masked, and cannot be restarted", f"{systemctl} unmask {name}")
+        return wrong(Problem.UNIT_MASKED, f"{name} is masked, and cannot be restarted", f"{systemctl} unmask {name}")
     if load == "not-found" and not quadlet:
         where = "/etc/systemd/system" if user == "root" else "/etc/systemd/user"
         text = f"there is no unit {name} for {user}: install its file, say in {where}, or take it out of 'units'"
-        return wrong("unit", text)
+        return wrong(Problem.UNIT_MISSING, text)
     if load == "not-found" and complaint:
         text = f"no unit {name} comes of {quadlet}: {complaint}; correct it, then {systemctl} daemon-reload"
-        return wrong("unit", text)
+        return wrong(Problem.UNIT_NOT_GENERATED, text)
     if load == "not-found":
         text = f"{quadlet} was not read since it was written, so there is no unit {name}"
-        return wrong("unit", text, f"{systemctl} daemon-reload")
+        return wrong(Problem.UNIT_NOT_READ, text, f"{systemctl} daemon-reload")
     if load != "loaded":
         text = f"{name} cannot be loaded ({_reason(unit)}): correct what '{systemctl} cat {name}' shows"
-        return wrong("unit", f"{text}{f' (it comes of {quadlet})' if quadlet else ''}, then {systemctl} daemon-reload")
+        return wrong(
+            Problem.UNIT_UNLOADABLE,
+            f"{text}{f' (it comes of {quadlet})' if quadlet else ''}, then {systemctl} daemon-reload",
+        )
     if unit["NeedDaemonReload"] == "yes":
         text = f"{name} has changed on disk, and a deploy would restart it as it was before"
-        return wrong("unit", text, f"{systemctl} daemon-reload")
+        return wrong(Problem.UNIT_CHANGED, text, f"{systemctl} daemon-reload")
     return ok("unit", f"{name} is known to its manager")
 
 
@@ -51,21 +55,22 @@ def judge_stages(user: str, stages: Sequence[UnitProperties]) -> Finding:
     for template, unit in zip(files.STAGES, stages, strict=True):
         if unit["LoadState"] == "masked":
             text = f"{template} is masked in the manager of {user}: nothing can be deployed"
-            return wrong("templates", text, f"{systemctl} unmask {template}")
+            return wrong(Problem.TEMPLATES_MASKED, text, f"{systemctl} unmask {template}")
         if unit["LoadState"] != "loaded":
             reload = f"{systemctl} daemon-reload"
             restore = files.restore(f"{folder}/{template}", then=reload)
             if unit["LoadState"] == "not-found":
                 text = f"the manager of {user} does not know {template}: nothing can be deployed"
                 is_there = os.path.exists(f"{folder}/{template}")
-                return wrong("templates", text, reload if is_there else restore)
+                return wrong(Problem.TEMPLATES_UNKNOWN, text, reload if is_there else restore)
             text = f"the manager of {user} cannot load {template} ({_reason(unit)}): nothing can be deployed"
             if unit["DropInPaths"]:
                 text += f"; correct what '{systemctl} cat {template}' shows, then {reload}"
-            return wrong("templates", text, "" if unit["DropInPaths"] else restore)
+                return wrong(Problem.TEMPLATES_MISCONFIGURED, text)
+            return wrong(Problem.TEMPLATES_UNLOADABLE, text, restore)
         if unit["NeedDaemonReload"] == "yes":
             text = f"{template} has changed on disk, and the manager of {user} goes by what it was before"
-            return wrong("templates", text, f"{systemctl} daemon-reload")
+            return wrong(Problem.TEMPLATES_CHANGED, text, f"{systemctl} daemon-reload")
     return ok("templates", f"the manager of {user} knows tinyci's stages")
 
 
@@ -82,7 +87,7 @@ def judge_limit(repo: Repo, build: UnitProperties) -> Finding:
         text = f"tinyci-build@.service ends a build after {ends}, before the {timeout} of the"
         write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{needed}' >{directory}/zz-timeout.conf"
         mend = f"mkdir -p {directory} && {write} && {systemctl} daemon-reload"
-        return wrong("build-limit", f"{text} repo's 'timeout'", mend)
+        return wrong(Problem.BUILD_LIMIT_SHORT, f"{text} repo's 'timeout'", mend)
     return ok("build-limit", "nothing but the repo's own limit ends a build")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import PATIENCE, TOO_LATE, File, Ran, System, group_of, user_entry
 from tinyci.systemd.useraccount import is_lingering
 
@@ -23,24 +24,28 @@ for stage in ("build", "verify", "rollback"):
 def judge_exists(user: str, exists: bool) -> Finding:
     if not exists:
         make = f"useradd --system --create-home --home-dir /var/lib/{user} --shell /usr/sbin/nologin {user}"
-        return wrong("user", f"there is no user {user}: make one, or change 'user' in the repo's file", make)
+        return wrong(
+            Problem.USER_MISSING, f"there is no user {user}: make one, or change 'user' in the repo's file", make
+        )
     return ok("user", f"user {user} exists")
 
 
 def judge_home(user: str, group: str, home: str, found: File | None) -> Finding:
     make = f"install --directory --owner={user} --group={group} --mode=0700 {home}"
     if found is None:
-        return wrong("home", f"{home} is missing: {user}'s images and checkouts are kept there", make)
+        return wrong(Problem.HOME_MISSING, f"{home} is missing: {user}'s images and checkouts are kept there", make)
     if not found.is_directory or found.owner != user or found.mode & 0o700 != 0o700:
         text = f"{home} is {found.rights}, and {user} cannot keep images and checkouts there"
-        return wrong("home", text, make if found.is_directory else "")
+        if not found.is_directory:
+            return wrong(Problem.HOME_NO_DIRECTORY, text)
+        return wrong(Problem.HOME_RIGHTS, text, make)
     return ok("home", f"{home} is {user}'s")
 
 
 def judge_linger(user: str, lingers: bool) -> Finding:
     if not lingers:
         text = f"user {user} does not linger: nothing of it runs after a boot, nor its manager without a login"
-        return wrong("linger", text, f"loginctl enable-linger {user}")
+        return wrong(Problem.LINGER_OFF, text, f"loginctl enable-linger {user}")
     return ok("linger", f"user {user} lingers")
 
 
@@ -56,7 +61,7 @@ def judge_ids(user: str, uid: int, subuid: str, subgid: str) -> Finding:
     if missing:
         text = f"user {user} has no {COUNT} subordinate ids in {' and '.join(missing)}: podman builds no image without"
         migrate = f"runuser -u {user} -- env -C / XDG_RUNTIME_DIR=/run/user/{uid} podman system migrate"
-        return wrong("subordinate-ids", text, f"usermod {' '.join(adds)} {user} && {migrate}")
+        return wrong(Problem.SUBORDINATE_IDS_MISSING, text, f"usermod {' '.join(adds)} {user} && {migrate}")
     return ok("subordinate-ids", f"user {user} has subordinate ids")
 
 
@@ -79,7 +84,7 @@ def judge_answer(user: str, uid: int, done: Ran) -> Finding:
     unit = f"user@{uid}.service"
     if done.status == TOO_LATE:  # for what else it fails, there are checks of their own
         text = f"{unit} is up and hangs, and nothing of {user} is built or restarted; this mend restarts all of it"
-        return wrong("manager", text, f"systemctl restart {unit}")
+        return wrong(Problem.MANAGER_HANGS, text, f"systemctl restart {unit}")
     return ok("manager", f"{unit} is up")
 
 
@@ -88,35 +93,42 @@ def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus
     path, restart = f"/run/user/{uid}", f"systemctl restart user-runtime-dir@{uid}.service user@{uid}.service"
     remark = f"this mend restarts what {user} runs"
     if directory is None or directory.owner != user:
-        return wrong("runtime-directory", f"{path} is not there for {user}, and podman needs it; {remark}", restart)
+        return wrong(
+            Problem.RUNTIME_DIRECTORY_MISSING, f"{path} is not there for {user}, and podman needs it; {remark}", restart
+        )
     if has_bus:
         return ok("runtime-directory", f"{path} is there, with {user}'s bus")
     if not has_package:
         text = f"{user} has no bus at {path}/bus, since dbus-user-session is not installed; {remark}"
-        return wrong("runtime-directory", text, f"{packages.install('dbus-user-session')} && {restart}")
+        return wrong(
+            Problem.RUNTIME_DIRECTORY_NO_PACKAGE, text, f"{packages.install('dbus-user-session')} && {restart}"
+        )
     text = f"{user} has no bus at {path}/bus, so its manager cannot be asked for anything; {remark}"
-    return wrong("runtime-directory", text, f"systemctl restart user@{uid}.service")
+    return wrong(Problem.RUNTIME_DIRECTORY_NO_BUS, text, f"systemctl restart user@{uid}.service")
 
 
 def judge_podman(user: str, uid: int, home: str, done: Ran, is_installed: bool, foreign: str) -> Finding:
     """`done`: podman, run as the user's builds run it. `foreign`: something in its storage that is not the user's."""
     if not is_installed:
         text = "podman is not installed: no image can be built"
-        return wrong("podman", text, packages.install(*packages.PODMAN))
+        return wrong(Problem.PODMAN_NOT_INSTALLED, text, packages.install(*packages.PODMAN))
     if foreign:
         mend = f"chown -R --no-dereference {user}: {home}/.local/share/containers"
-        return wrong("podman", f"{foreign} is not {user}'s: podman cannot use its storage, of which it is a part", mend)
+        return wrong(
+            Problem.PODMAN_FOREIGN_STORAGE,
+            f"{foreign} is not {user}'s: podman cannot use its storage, of which it is a part",
+            mend,
+        )
     if done.status:
         text = f"podman does not work for {user}: {done.last}"
         if re.search("new[ug]idmap.*(executable file not found|should have setuid)", done.err):
-            return wrong(
-                "podman", f"newuidmap or newgidmap is missing or not privileged: {text}", packages.again("uidmap")
-            )
+            text = f"newuidmap or newgidmap is missing or not privileged: {text}"
+            return wrong(Problem.PODMAN_NO_ID_MAPS, text, packages.again("uidmap"))
         if "cannot set user namespace" in done.err:
             # The process that kept it has ended, and its number is another's now.
             text = f"podman takes a process of {user} for one that keeps its user namespace: {text}"
-            return wrong("podman", text, f"rm /run/user/{uid}/libpod/tmp/pause.pid")
-        return wrong("podman", f"{text}; 'podman info' as {user} says more")
+            return wrong(Problem.PODMAN_PAUSE_PROCESS, text, f"rm /run/user/{uid}/libpod/tmp/pause.pid")
+        return wrong(Problem.PODMAN_FAILS, f"{text}; 'podman info' as {user} says more")
     return ok("podman", f"podman works for {user}")
 
 
@@ -124,8 +136,9 @@ def judge_stages(user: str, done: Ran) -> Finding:
     """`done`: the stages' code, imported by the user."""
     if done.status:
         text = f"{user} cannot run tinyci's stages in /opt/tinyci: {done.last}"
-        denied = "Permission denied" in done.err or done.status in (126, 127)
-        return wrong("stages", text, "chmod -R go+rX /opt/tinyci" if denied else files.reinstall())
+        if "Permission denied" in done.err or done.status in (126, 127):
+            return wrong(Problem.STAGES_CLOSED, text, "chmod -R go+rX /opt/tinyci")
+        return wrong(Problem.STAGES_FAIL, text, files.reinstall())
     return ok("stages", f"{user} can run tinyci's stages")
 
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import pytest
 from app import App
 from breaking import Broken
-from examined import Seen, doctor, mend, named, wrong
+from examined import SeenFinding, doctor, mend, named, wrong
 from unitbreaks import DECIDED, LISTED, MENDED
 
 
 @contextmanager
-def broken(app: App, each: Broken) -> Iterator[list[Seen]]:
+def broken(app: App, each: Broken) -> Iterator[list[SeenFinding]]:
     """What doctor finds wrong meanwhile; afterwards it is as it was."""
     folder = "/etc/systemd/system" if app.user == "root" else "/etc/systemd/user"
     names = {

@@ -12,10 +12,10 @@ RELOAD = "$systemctl daemon-reload"
 
 # What a command mends.
 MENDED = (
-    Broken("unit", "is masked", "$systemctl mask -q $unit", f"$systemctl unmask -q $unit; {RELOAD}"),
-    Broken("unit", "has changed on disk", "touch -d '+1 minute' $quadlet", f"touch $quadlet; {RELOAD}"),
+    Broken("unit/masked", "is masked", "$systemctl mask -q $unit", f"$systemctl unmask -q $unit; {RELOAD}"),
+    Broken("unit/changed", "has changed on disk", "touch -d '+1 minute' $quadlet", f"touch $quadlet; {RELOAD}"),
     Broken(
-        "unit",
+        "unit/not-read",
         "was not read",
         f"$systemctl stop $unit; mv $quadlet /run/kept && {RELOAD}; mv /run/kept $quadlet",
         RELOAD,
@@ -24,20 +24,20 @@ MENDED = (
 # What a person has to correct.
 DECIDED = (
     Broken(
-        "unit",
+        "unit/not-generated",
         " comes of ",
         f"cp -a $quadlet /run/kept && sed -i 's/^Image=/Imagee=/' $quadlet && {RELOAD}",
         f"mv /run/kept $quadlet; {RELOAD}",
         about="unsupported key 'Imagee'",
     ),
     Broken(
-        "unit",
+        "unit/unloadable",
         "cannot be loaded",
         f"mkdir -p $drop_ins && printf '[Service]\\nExecStart=\\n' >$drop_ins/doctor.conf && {RELOAD}",
         f"rm -r $drop_ins; {RELOAD}",
     ),
     Broken(
-        "unit",
+        "unit/missing",
         "there is no unit",
         f"cp -a {TOML} /run/kept && sed -i 's/^units = .*/units = [\"no-such.service\"]/' {TOML}",
         f"mv /run/kept {TOML}",
@@ -47,5 +47,8 @@ DECIDED = (
 UNITS = (*MENDED, *DECIDED)
 # Of root's alone.
 LISTED = Broken(
-    "unit-listed", "are not in polkit.tinyciUnits", f"mv {RULES} /run/kept; {POLKIT}", f"mv /run/kept {RULES}; {POLKIT}"
+    "unit-listed/unlisted",
+    "are not in polkit.tinyciUnits",
+    f"mv {RULES} /run/kept; {POLKIT}",
+    f"mv /run/kept {RULES}; {POLKIT}",
 )
