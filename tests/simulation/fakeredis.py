@@ -174,6 +174,13 @@ class FakeStore:
 
         return await self._do(command)
 
+    async def accept(self, job_id: str) -> None:
+        def command() -> None:
+            if job_id not in self._redis.accepted:
+                self._redis.accepted.append(job_id)
+
+        await self._do(command)
+
     async def release(self, job_id: str) -> None:
         def command() -> None:
             self._redis.accepted = [each for each in self._redis.accepted if each != job_id]

@@ -419,3 +419,31 @@ def test_a_file_in_the_spool_that_cannot_be_put_aside_stops_nothing(server: Simu
     server.end_stages_well(60)
     server.check()
     server.check_deployed(job)
+
+
+# -- lists that somebody deleted ---------------------------------------------------------------------------------
+
+
+def test_a_push_whose_queue_was_deleted_ends(server: SimulatedServer) -> None:
+    server.kill()
+    lost = server.push("web")
+    server.redis.queue.clear()
+    server.start()
+    server.wait_ready()
+    server.wait_quiet()
+    assert (state(server, lost), "removed from the queue" in reason(server, lost)) == (State.FAILED, True)
+    job = server.push("web")
+    server.wait_quiet()
+    server.check_deployed(job)
+
+
+def test_a_deploy_whose_id_was_removed_goes_on_after_a_restart(server: SimulatedServer) -> None:
+    job = server.push("web")
+    server.sleep(1.0)
+    server.kill()
+    server.redis.accepted.clear()
+    server.start()
+    server.wait_ready()
+    server.wait_quiet()
+    server.check_deployed(job)
+    server.check_final_states()

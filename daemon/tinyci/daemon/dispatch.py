@@ -22,9 +22,9 @@ from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
 from tinyci.model.retention import KeptJob
 from tinyci.model.settings import Settings
-from tinyci.model.state import State
+from tinyci.model.state import State, is_final
 from tinyci.runtime.waiting import leaf_of
-from tinyci.store.writer import StoreWriter
+from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd.managers import Managers
 
 PRUNE = 100
@@ -225,12 +225,28 @@ class Dispatch:
             jobs, self.settings.keep_jobs, self.settings.keep_age, self._host.time(), live_ids
         )
         await self._store.forget(expired_ids)
+        lost_jobs = [job for job in jobs if retention.is_lost(job) and job.id not in (*live_ids, *expired_ids)]
+        await self._end_lost(lost_jobs)
         self._table.keep_refs((job.repo, job.ref) for job in jobs)
         self._closing.end_count, self._prune_time = 0, asyncio.get_running_loop().time()
         if expired_ids:
             about = fields(message_id=catalog.JOBS_REMOVED)
             log.info("%d jobs were kept for long enough, and are forgotten", len(expired_ids), extra=about)
         return jobs
+
+    async def _end_lost(self, jobs: Sequence[KeptJob]) -> None:
+        """See to jobs that have not ended and are in no list, since somebody removed their ids there."""
+        for job in jobs:
+            with suppress(StoreError):
+                state = (await self._store.job(job.id)).get("state", "")
+                if is_final(state) or self._table.has(job.id):
+                    continue  # it has ended, or was taken, since its list was read
+                if state in ("", State.QUEUED):
+                    reason = "its id was removed from the queue in Redis, so it was never built: push again"
+                    await self._closing.end(job.id, job.repo, State.FAILED, reason)
+                else:
+                    await self._store.accept(job.id)
+                    self._intake.mark_stale()
 
     # -- requests -----------------------------------------------------------------------------------------
 

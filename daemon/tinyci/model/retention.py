@@ -20,6 +20,12 @@ class KeptJob(NamedTuple):
     """Seconds since the epoch, of the index."""
 
 
+def is_lost(job: KeptJob) -> bool:
+    """True if the job has not ended although it is in no list: given that it is not live. One without a repo is no more
+    than an entry of the index."""
+    return bool(job.repo) and job.state not in FINAL
+
+
 def expired_ids(
     jobs: Sequence[KeptJob], max_count: int, max_age: float, now: float, live_ids: Collection[str] = ()
 ) -> list[str]:

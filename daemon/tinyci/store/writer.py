@@ -195,6 +195,15 @@ class StoreWriter:
         entries = await self._retry(lambda: self._execute(*command, "COUNT", count), is_for_one_job=True)
         return list(reversed(entries)) if newest else list(entries)
 
+    async def accept(self, job_id: str) -> None:
+        """Put an id into `tinyci:accepted` whose job is on its way, and which somebody removed there."""
+
+        async def attempt() -> None:
+            if await self._execute("LPOS", ACCEPTED, job_id) is None:
+                await self._execute("LPUSH", ACCEPTED, job_id)
+
+        await self._retry(attempt)
+
     async def release(self, job_id: str) -> None:
         """Remove an id from `tinyci:accepted`: nothing is left of its job."""
         await self._retry(lambda: self._execute("LREM", ACCEPTED, 0, job_id))
