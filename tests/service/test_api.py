@@ -203,6 +203,18 @@ async def test_the_oldest_ended_jobs_leave_the_bus_and_no_live_one_does(
         await client.get(path_of(ids[0]), "org.tinyci1.Job", "State")
 
 
+async def test_the_newest_job_of_each_repo_stays_on_the_bus(tinyci: ObjectServer, client: BusClient) -> None:
+    """A repo's name means its newest job, however busy the other repos are."""
+    newest, gone = str(uuid.uuid4()), str(uuid.uuid4())
+    tinyci.add(newest, {**FIELDS, "repo": "web", "state": "failed"}, announce=False)
+    tinyci.add(gone, {**FIELDS, "repo": "gone", "state": "failed"}, announce=False)
+    for _ in range(EXPORTED + 5):
+        tinyci.add(str(uuid.uuid4()), {**FIELDS, "repo": "busy", "state": "failed"}, announce=False)
+    (jobs,) = await client.call(*MANAGER, "ListJobs")
+    assert jobs[0][0] == newest
+    assert gone not in [job[0] for job in jobs], "no repo is called so"
+
+
 async def test_a_job_that_is_only_kept_is_there_for_who_asks(
     tinyci: ObjectServer, client: BusClient, requests: FakeRequests
 ) -> None:

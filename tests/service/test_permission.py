@@ -142,3 +142,11 @@ async def test_reading_asks_nobody(polkit: FakePolkit, client: BusClient) -> Non
     await client.call(*MANAGER, "ListJobs")
     await client.get(JOB_PATH, "org.tinyci1.Job", "State")
     assert polkit.questions == []
+
+
+async def test_who_repeats_a_rollback_must_be_allowed_to_roll_back(
+    polkit: FakePolkit, client: BusClient, tinyci: ObjectServer
+) -> None:
+    tinyci.change(ID, {"rollback_to": NEW_ID})
+    await client.call(*MANAGER, "Retry", "s", ID)
+    assert polkit.questions == [("org.tinyci1.rollback", {"repo": "web"}, 0)]

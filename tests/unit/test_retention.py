@@ -69,3 +69,12 @@ def test_no_live_job_is_ever_forgotten_and_the_newest_ended_ones_are_kept(
         young_jobs = [job for job in final_jobs if NOW - job.time <= 10 * DAY]
         assert {job.id for job in final_jobs} - expired == {job.id for job in young_jobs[-most:]}
     assert not expired & {job.id for job in all_jobs if job.state in ("building", "rolling-back")}
+
+
+def test_what_can_be_rolled_back_to_is_kept_however_many_failed_since() -> None:
+    good = [job(number, days=90 + number)._replace(image=image) for number, image in ((1, "c"), (2, "b"), (3, "a"))]
+    bad = [job(10 + number, state="failed", days=1) for number in range(5)]
+    jobs = sorted([*good, *bad], key=lambda job: job.time)
+    expired = retention.expired_ids(jobs, 2, 10 * DAY, NOW, keep_successes={"web": 2})
+    assert sorted(expired) == ["10", "11", "12", "3"]
+    assert "1" in retention.expired_ids(jobs, 2, 10 * DAY, NOW, keep_successes={"mail": 2}), "of that repo alone"

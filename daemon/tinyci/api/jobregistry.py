@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.jobsource import JobSource
-from tinyci.api.requests import RequestError
+from tinyci.api.requests import RequestError, Requests
 from tinyci.dbus.bus import Bus
 from tinyci.model.job import is_id
 from tinyci.model.state import State, is_final
@@ -17,8 +17,11 @@ EXPORTED = 100
 class JobRegistry:
     """Jobs by id, exported on the bus as long as there is one."""
 
-    def __init__(self, source: JobSource, create: Callable[[str, Mapping[str, str]], JobObject]) -> None:
+    def __init__(
+        self, source: JobSource, requests: Requests, create: Callable[[str, Mapping[str, str]], JobObject]
+    ) -> None:
         self._source = source
+        self._requests = requests
         self._create = create
         self._bus: Bus | None = None
         self._recent: OrderedDict[str, JobObject] = OrderedDict()
@@ -42,12 +45,15 @@ class JobRegistry:
                 bus.export(path_of(job.id), job)
 
     def add(self, job_id: str, fields: Mapping[str, str]) -> None:
-        """Add a job, and drop the oldest ended ones beyond EXPORTED."""
+        """Add a job, and drop the oldest ended ones beyond EXPORTED, but not the newest of a repo: it is the one that
+        people mean by the repo's name."""
         self._drop(self._older, job_id)
         self._recent[job_id] = self._export(job_id, fields)
-        ended_ids = [job.id for job in self if is_final(job.state)]
-        for ended_id in ended_ids[: max(0, len(ended_ids) - EXPORTED)]:
-            self._drop(self._recent, ended_id)
+        newest_ids = {job.repo: job.id for job in self}
+        ended_jobs = [job for job in self if is_final(job.state)]
+        for job in ended_jobs[: max(0, len(ended_jobs) - EXPORTED)]:
+            if newest_ids[job.repo] != job.id or job.repo not in self._requests.repos:
+                self._drop(self._recent, job.id)
 
     async def find(self, job_id: str) -> JobObject:
         """Return a kept job, which is on the bus from now on, if only for a while. Raises RequestError."""

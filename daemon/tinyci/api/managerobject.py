@@ -78,7 +78,10 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
     @method("job")
     async def Retry(self, id: "s") -> "o":
         """Make a job for the revision of a kept one."""
-        pusher = await self._authority.authorize(Action.RETRY, await self._repo_of(id))
+        job = await carry_out(self._jobs.find(id))
+        # What was a rollback is one again.
+        action = Action.ROLLBACK if job.fields.get("rollback_to") else Action.RETRY
+        pusher = await self._authority.authorize(action, job.repo)
         return path_of(await carry_out(self._requests.retry(id, pusher)))
 
     @method("job")

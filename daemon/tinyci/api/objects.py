@@ -27,7 +27,7 @@ class ObjectServer:
         self._output = OutputReader(source)
         self._events = EventReader(source)
         self._authority = Authority()
-        self._jobs = JobRegistry(source, self._create)
+        self._jobs = JobRegistry(source, requests, self._create)
         self._manager = ManagerObject(self._jobs, requests, self._authority, self._events, examiner)
         self._bus: Bus | None = None
 

@@ -222,7 +222,12 @@ class Dispatch:
         jobs = await self._store.kept_jobs()
         live_ids = await self._store.live_ids()  # later, so that a job which waits is not missed
         expired_ids = retention.expired_ids(
-            jobs, self.settings.keep_jobs, self.settings.keep_age, self._host.time(), live_ids
+            jobs,
+            self.settings.keep_jobs,
+            self.settings.keep_age,
+            self._host.time(),
+            live_ids,
+            {repo.name: repo.keep_images for repo in self.repos.by_name.values()},
         )
         await self._store.forget(expired_ids)
         lost_jobs = [job for job in jobs if retention.is_lost(job) and job.id not in (*live_ids, *expired_ids)]

@@ -73,7 +73,9 @@ class Daemon(Listener):
         await self._api.connect()
         self._notify(f"STATUS=waiting for Redis at {self._dispatch.settings.redis_socket}")
         await self._store.ping()
-        for job_id in reversed(await self._store.recent_ids(EXPORTED)):
+        recent_ids = (await self._store.recent_ids(EXPORTED))[::-1]
+        newest_ids = {job.repo: job.id for job in await self._store.kept_jobs()}
+        for job_id in (*set(newest_ids.values()).difference(recent_ids), *recent_ids):
             with suppress(StoreError):
                 job_fields = await self._store.job(job_id)
                 if is_final(job_fields.get("state", "")):

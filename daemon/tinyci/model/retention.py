@@ -1,7 +1,8 @@
 """The choice of kept jobs that are to be forgotten."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tinyci.model.state import FINAL, State
@@ -27,18 +28,31 @@ def is_lost(job: KeptJob) -> bool:
 
 
 def expired_ids(
-    jobs: Sequence[KeptJob], max_count: int, max_age: float, now: float, live_ids: Collection[str] = ()
+    jobs: Sequence[KeptJob],
+    max_count: int,
+    max_age: float,
+    now: float,
+    live_ids: Collection[str] = (),
+    keep_successes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Ids of ended jobs that are older than `max_age` seconds, or not among the `max_count` newest ones of their repo.
 
     `jobs` is oldest first, `live_ids` are those that wait or run. A job that has not begun and is not among them is one
-    whose hash is gone, or that nothing leads to: it stays until its age.
+    whose hash is gone, or that nothing leads to: it stays until its age. `keep_successes`: by repo, the number of
+    newest successes that never expire: their images are kept, and people roll back to them by these jobs.
     """
     ids = []
     newer_count: Counter[str] = Counter()
+    success_images: dict[str, set[str]] = {}
     for job in reversed(jobs):
         is_final = job.state in FINAL
         newer_count[job.repo] += is_final
+        if job.state == State.SUCCEEDED and job.repo in keep_successes:
+            images = success_images.setdefault(job.repo, set())
+            is_new = job.image not in images
+            images.add(job.image)
+            if is_new and len(images) <= keep_successes[job.repo]:
+                continue
         if job.id in live_ids:
             continue
         if (is_final and newer_count[job.repo] > max_count) or (
