@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,25 +167,20 @@ def test_a_service_that_does_not_come_with_the_boot() -> None:
 # -- Redis ----------------------------------------------------------------------------------------------------------
 
 
-def replies(name: str, **others: str) -> dict[str, str]:
-    allowed, refused = redis.TRIES[name]
-    return {**dict.fromkeys(allowed, "QUEUED"), **dict.fromkeys(refused, "NOPERM no"), **others}
-
-
 @pytest.mark.parametrize("name", redis.RULES)
 def test_a_redis_user(name: str) -> None:
-    allowed, refused = redis.TRIES[name]
-    assert verdict(redis.judge_acl(name, "OK", replies(name), "restart it")) == "ok"
-    assert verdict(redis.judge_acl(name, "WRONGPASS", {}, "restart it"), "WRONGPASS") == "wrong"
-    less = redis.judge_acl(name, "OK", replies(name) | {allowed[0]: "NOPERM no"}, "restart it")
-    assert verdict(less, allowed[0]) == "wrong" and less.mend.endswith("restart it") and redis.RULES[name] in less.mend
-    assert verdict(redis.judge_acl(name, "OK", replies(name) | {refused[0]: "QUEUED"}, ""), refused[0]) == "wrong"
+    duties, excesses, _ = redis.TRIES[name]
+    assert verdict(redis.judge_acl(name, excesses, "restart it")) == "ok"
+    assert verdict(redis.judge_login(name, "wrong password", "restart it"), "wrong password") == "wrong"
+    less = redis.judge_acl(name, [*excesses, duties[0]], "restart it")
+    assert verdict(less, duties[0]) == "wrong" and less.mend.endswith("restart it") and redis.RULES[name] in less.mend
+    assert verdict(redis.judge_acl(name, excesses[1:], ""), excesses[0]) == "wrong"
 
 
 def test_nothing_that_is_tried_can_do_harm() -> None:
     """web and notify have no MULTI: what they should be refused must change nothing when it is let through."""
     for name in ("web", "notify"):
-        for command in (*redis.TRIES[name][0], *redis.TRIES[name][1]):
+        for command in (*redis.TRIES[name].duties, *redis.TRIES[name].excesses):
             assert command.split()[0] in ("HGETALL", "LRANGE", "XREAD", "CONFIG") or command == "DEL tinyci:doctor"
 
 
@@ -290,6 +287,13 @@ def test_code_that_is_missing() -> None:
     assert verdict(code.judge_libraries([])) == "ok"
     assert code.judge_libraries(["systemd", "redis"]).mend == packages.install("python3-redis", "python3-systemd")
     assert [verdict(each) for each in code.look()] == ["ok", "ok"]
+
+
+def test_doctor_runs_without_the_libraries_that_it_looks_for() -> None:
+    for name in ("redis", "sdnotify", "systemd"):
+        program = f"import sys; sys.modules['{name}'] = None; import tinyci.doctor.examination"
+        command = [sys.executable, "-c", program]
+        subprocess.run(command, env={"PYTHONPATH": str(TREE / "daemon")}, check=True)
 
 
 def test_accounts_and_the_queue() -> None:

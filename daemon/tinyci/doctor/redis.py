@@ -1,19 +1,23 @@
-"""tinyci's Redis: up, keeping what it is told, and letting everybody do just what they should.
+"""tinyci's Redis: up, keeping all jobs, and letting each user do just what it should.
 
 No user of it may ask what others may do, so each is tried: between MULTI and DISCARD nothing is carried out, and Redis
-says all the same what is refused.
+refuses all the same what the user may not do.
 """
 
-import asyncio
+import importlib.util
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinyci.doctor import packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.service import judge_enabled
 from tinyci.doctor.system import System
+
+if TYPE_CHECKING:
+    from tinyci.store.session import Session
 
 UNIT = "redis-server@tinyci.service"
 SOCKET = "/run/redis-tinyci/redis.sock"
@@ -32,10 +36,21 @@ RULES = {
     "web": "resetchannels %R~tinyci:* -@all +@read +@connection -@dangerous",
 }
 
-# What each must be let do, and what not. Nothing of it leaves a trace: where there is no MULTI, it only reads, or
-# deletes a key that is not there.
-TRIES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
-    "daemon": (
+
+class Trial(NamedTuple):
+    """Commands to try as one user. They leave no trace: without MULTI, they only read, or delete a key that is not
+    there."""
+
+    duties: Sequence[str]
+    """Commands that the user must be able to give."""
+    excesses: Sequence[str]
+    """Commands that it must not be able to give."""
+    has_multi: bool = False
+    """Whether the user may give MULTI and DISCARD."""
+
+
+TRIES: Mapping[str, Trial] = {
+    "daemon": Trial(
         (
             "HSET tinyci:job:doctor a b",
             "LMOVE tinyci:queue tinyci:accepted RIGHT LEFT",
@@ -43,83 +58,45 @@ TRIES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
             "UNLINK tinyci:job:doctor",
         ),
         ("FLUSHALL", "CONFIG GET dir", "HSET other a b"),
+        has_multi=True,
     ),
-    "hook": (
+    "hook": Trial(
         ("HSET tinyci:job:doctor a b", "ZADD tinyci:jobs 1 doctor", "LPUSH tinyci:queue doctor"),
         ("HGETALL tinyci:job:doctor", "DEL tinyci:queue", "LPUSH tinyci:accepted doctor", "FLUSHALL"),
+        has_multi=True,
     ),
-    "notify": (
+    "notify": Trial(
         ("XREAD COUNT 1 STREAMS tinyci:events $", "HGETALL tinyci:job:doctor"),
         ("DEL tinyci:doctor", "CONFIG GET dir"),
     ),
-    "web": (
+    "web": Trial(
         ("HGETALL tinyci:job:doctor", "LRANGE tinyci:queue 0 0"),
         ("DEL tinyci:doctor", "CONFIG GET dir", "HGETALL other"),
     ),
 }
 _PATIENCE = 5.0
+"""Seconds for each answer."""
 _WITHOUT = "pushes are kept as files and deployed only when it is back"
 # Several of these in a row are no crash loop: the first command has systemd count from nothing again.
 _RESTART = f"systemctl reset-failed {UNIT} && systemctl restart {UNIT}"
 
 
-class RedisGoneError(Exception):
-    """No answer; one clause."""
+def judge_login(user: str, reply: str, restart: str) -> Finding:
+    """`reply`: Redis' words on why it does not let the user in. `restart`: the command after which it reads its ACL."""
+    text = f"Redis does not let in '{user}' with {CREDENTIALS}/redis-{user}: {reply}"
+    return wrong(Problem.REDIS_ACL_LOGIN, text, _acl(user, restart), name=user)
 
 
-class Connection:
-    """One user's connection. Its commands are inline ones, so that no word of them may hold a space."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def open(cls, socket: str) -> "Connection":
-        """Raises RedisGone."""
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return cls(*await asyncio.open_unix_connection(socket))
-        except (OSError, TimeoutError) as error:
-            raise RedisGoneError(f"{socket}: {getattr(error, 'strerror', '') or 'no answer'}") from None
-
-    async def ask(self, command: str) -> str:
-        """The reply as text, arrays as nothing; an error begins with a word such as NOPERM. Raises RedisGone."""
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                self._writer.write(command.encode() + b"\r\n")
-                await self._writer.drain()
-                return await self._reply()
-        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
-            raise RedisGoneError(f"no answer ({error or type(error).__name__})") from None
-
-    async def _reply(self) -> str:
-        line = (await self._reader.readuntil(b"\r\n"))[:-2].decode("utf-8", "replace")
-        kind, rest = line[:1], line[1:]
-        if kind == "$" and rest != "-1":
-            return (await self._reader.readexactly(int(rest) + 2))[:-2].decode("utf-8", "replace")
-        if kind == "*":
-            for _ in range(max(0, int(rest))):
-                await self._reply()
-            return ""
-        return rest
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def judge_acl(user: str, login: str, replies: Mapping[str, str], restart: str) -> Finding:
-    """`login`: the reply to AUTH. `replies`: those to what was tried, by command. `restart`: what reads the ACL."""
-    if login != "OK":
-        text = f"Redis does not let in '{user}' with {CREDENTIALS}/redis-{user}: {login}"
-        return wrong(Problem.REDIS_ACL_LOGIN, text, _acl(user, restart), name=user)
-    allowed, refused = TRIES[user]
-    denied = [command for command in allowed if replies[command].startswith("NOPERM")]
-    if denied:
-        text = f"Redis does not let '{user}' do what it has to: {denied[0]}"
+def judge_acl(user: str, refusals: Collection[str], restart: str) -> Finding:
+    """`refusals`: commands of TRIES that Redis refused. `restart`: the command after which it reads its ACL."""
+    trial = TRIES[user]
+    denials = [command for command in trial.duties if command in refusals]
+    if denials:
+        text = f"Redis does not let '{user}' do what it has to: {denials[0]}"
         return wrong(Problem.REDIS_ACL_DENIES, text, _acl(user, restart), name=user)
-    granted = [command for command in refused if not replies[command].startswith("NOPERM")]
-    if granted:
-        text = f"Redis lets '{user}' do more than it should: {granted[0]}"
+    grants = [command for command in trial.excesses if command not in refusals]
+    if grants:
+        text = f"Redis lets '{user}' do more than it should: {grants[0]}"
         return wrong(Problem.REDIS_ACL_GRANTS, text, _acl(user, restart), name=user)
     return ok(f"redis-acl-{user}", f"Redis lets '{user}' do just what it should")
 
@@ -176,16 +153,15 @@ def judge_memory(info: Mapping[str, str]) -> Finding:
     """`info`: INFO memory."""
     if not info:
         return unchecked("redis-memory", "Redis does not let 'daemon' ask")
-    policy, most, used = (info.get(key, "") for key in ("maxmemory_policy", "maxmemory", "used_memory"))
-    if policy != "noeviction" and most != "0":
+    policy, limit, usage = (info.get(key, "") for key in ("maxmemory_policy", "maxmemory", "used_memory"))
+    if policy != "noeviction" and limit != "0":
         mend = f"sed -i '/^maxmemory-policy /d' {CONFIG} && {_RESTART}"
         text = f"Redis throws jobs away when its memory is full (maxmemory-policy {policy})"
         return wrong(Problem.REDIS_MEMORY_EVICTS, text, mend)
-    if most.isdigit() and used.isdigit() and 0 < int(most) < int(used) * 1.1:
-        text = (
-            f"Redis has used {used} of {most} bytes, and refuses jobs beyond: raise maxmemory and restart it, or lower"
-        )
-        return wrong(Problem.REDIS_MEMORY_FULL, f"{text} [keep] in /etc/tinyci/tinyci.toml")
+    if limit.isdigit() and usage.isdigit() and 0 < int(limit) < int(usage) * 1.1:
+        text = f"Redis has used {usage} of {limit} bytes, and refuses jobs beyond"
+        choice = "raise maxmemory and restart it, or lower [keep] in /etc/tinyci/tinyci.toml"
+        return wrong(Problem.REDIS_MEMORY_FULL, f"{text}: {choice}")
     return ok("redis-memory", "Redis never throws jobs away")
 
 
@@ -194,9 +170,9 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 async def look(system: System, socket: str) -> list[Finding]:
-    ours = socket == SOCKET
+    is_ours = socket == SOCKET
     findings = []
-    if ours:
+    if is_ours:
         install = f"{packages.install('redis-server')} && systemctl enable --now {UNIT}"
         up, unit = await service.look(system, "redis", UNIT, _WITHOUT, install)
         findings = [
@@ -211,44 +187,52 @@ async def look(system: System, socket: str) -> list[Finding]:
         file = system.file(f"{CREDENTIALS}/redis-{user}")
         expected = "640 root:tinyci-push" if user == "hook" else "600 root:root"
         findings.append(judge_credential(user, file.rights if file else "", expected))
+    rest = (*names, "redis-persistence", "redis-memory")
+    if importlib.util.find_spec("redis") is None:  # doctor has to run without the library, to say so
+        return findings + [unchecked(name, "the library redis is not installed") for name in rest]
+    from tinyci.store.session import NoAnswerError
+
     try:
         for user in RULES:
-            findings += await _try(system, socket, user, _RESTART if ours else "")
-    except RedisGoneError as error:
-        seen = {each.check for each in findings}
-        if not ours:
-            findings.append(
-                wrong(Problem.REDIS_UNREACHABLE, f"Redis does not answer at {shlex.quote(socket)}: {error}")
-            )
+            password = (system.read(f"{CREDENTIALS}/redis-{user}") or "").strip()
+            findings += await try_user(socket, user, password or "-", _RESTART if is_ours else "")
+    except NoAnswerError as error:
+        if not is_ours:
+            text = f"Redis does not answer at {shlex.quote(socket)}: {error}"
+            findings.append(wrong(Problem.REDIS_UNREACHABLE, text))
         elif findings[0].verdict is Verdict.OK:
             text = f"{UNIT} is up and does not answer ({error}), and {_WITHOUT}"
             findings[0] = wrong(Problem.REDIS_SILENT, text, _RESTART)
-        rest = (*names, "redis-persistence", "redis-memory")
-        findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in seen]
+        checked = {each.check for each in findings}
+        findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in checked]
     # Where another Redis keeps its configuration, its admin knows.
-    return findings if ours else [replace(each, mend="") for each in findings]
+    return findings if is_ours else [replace(each, mend="") for each in findings]
 
 
-async def _try(system: System, socket: str, user: str, restart: str) -> list[Finding]:
-    """Raises RedisGone."""
-    password = (system.read(f"{CREDENTIALS}/redis-{user}") or "").strip()
-    connection = await Connection.open(socket)
+async def try_user(socket: str, user: str, password: str, restart: str) -> list[Finding]:
+    """Try what a user of that Redis may do. `restart`: as of judge_acl(). Raises NoAnswerError."""
+    from tinyci.store.session import LoginError, Session
+
+    session = Session(socket, _PATIENCE)
     try:
-        login = await connection.ask(f"AUTH {user} {password or '-'}")
-        replies: dict[str, str] = {}
-        if login != "OK":
-            return [judge_acl(user, login, replies, restart)]
-        multi = user in ("daemon", "hook")
-        if multi:
-            await connection.ask("MULTI")
-        for command in (*TRIES[user][0], *TRIES[user][1]):
-            replies[command] = await connection.ask(command)
-        if multi:
-            await connection.ask("DISCARD")
-        findings = [judge_acl(user, login, replies, restart)]
+        await session.log_in(user, password)
+        findings = [judge_acl(user, await _refusals(session, TRIES[user]), restart)]
         if user == "daemon":
-            findings.append(judge_persistence(parse_info(await connection.ask("INFO persistence"))))
-            findings.append(judge_memory(parse_info(await connection.ask("INFO memory"))))
+            findings.append(judge_persistence(parse_info(await session.text("INFO", "persistence"))))
+            findings.append(judge_memory(parse_info(await session.text("INFO", "memory"))))
         return findings
+    except LoginError as error:
+        return [judge_login(user, str(error), restart)]
     finally:
-        connection.close()
+        await session.close()
+
+
+async def _refusals(session: "Session", trial: Trial) -> set[str]:
+    """The commands of the trial that Redis refuses. Raises NoAnswerError."""
+    if trial.has_multi:
+        await session.text("MULTI")
+    commands = (*trial.duties, *trial.excesses)
+    refusals = {command for command in commands if await session.is_refused(*command.split())}
+    if trial.has_multi:
+        await session.text("DISCARD")
+    return refusals
