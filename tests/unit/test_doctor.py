@@ -29,12 +29,12 @@ from tinyci.doctor.examination import NoSuchSubjectError, subjects
 from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
 from tinyci.doctor.problems import REDIS_USERS, Problem
 from tinyci.doctor.service import judge_enabled, judge_service
-from tinyci.doctor.system import File, Ran, parse_properties
+from tinyci.doctor.system import CommandResult, File, parse_properties
 from tinyci.model import repo
 from tinyci.model.repo import Repo
 
 TREE = Path(__file__).resolve().parents[2]
-WELL = Ran(0, "", "")
+WELL = CommandResult(0, "", "")
 ACTIVE = {
     "LoadState": "loaded",
     "LoadError": "",
@@ -254,8 +254,8 @@ def test_a_wrong_file_is_told_with_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "repos.d").mkdir()
     (tmp_path / "repos.d/web.toml").write_text("user = 3")
     (tmp_path / "tinyci.toml").write_text("parallell = 3")
-    found = configuration.Configured(str(tmp_path))
-    told = [each.sentence for each in configuration.judge_files(found.wrong, 0)]
+    found = configuration.Configuration(str(tmp_path))
+    told = [each.sentence for each in configuration.judge_files(found.errors, 0)]
     assert len(told) == 2 and "parallell" in told[0] and "web.toml" in told[1]
 
 
@@ -300,16 +300,18 @@ def test_accounts_and_the_queue() -> None:
     groups = ("tinyci", "tinyci-redis", "tinyci-push")
     assert verdict(accounts.judge_accounts(("tinyci",), groups)) == "ok"
     assert verdict(accounts.judge_accounts(("tinyci",), groups[:2]), "group tinyci-push") == "wrong"
-    assert verdict(daemon.judge_paused(False)) == "ok"
-    assert daemon.judge_paused(True).mend.endswith("Resume")
+    assert verdict(daemon.judge_paused(is_paused=False)) == "ok"
+    assert daemon.judge_paused(is_paused=True).mend.endswith("Resume")
 
 
 def test_polkits_rules() -> None:
-    good = {**dict.fromkeys(polkit.ALLOWED, True), **dict.fromkeys(polkit.REFUSED, False)}
-    assert verdict(polkit.judge_rules(good, True)) == "ok"
-    assert verdict(polkit.judge_rules({**good, polkit.ALLOWED[0]: False}, False), "start tinyci-build@") == "wrong"
-    for question in polkit.REFUSED:
-        assert verdict(polkit.judge_rules({**good, question: True}, True), "as good as root") == "wrong"
+    good = {**dict.fromkeys(polkit.DUTIES, True), **dict.fromkeys(polkit.EXCESSES, False)}
+    assert verdict(polkit.judge_rules(good, is_ours=True)) == "ok"
+    assert (
+        verdict(polkit.judge_rules({**good, polkit.DUTIES[0]: False}, is_ours=False), "start tinyci-build@") == "wrong"
+    )
+    for question in polkit.EXCESSES:
+        assert verdict(polkit.judge_rules({**good, question: True}, is_ours=True), "as good as root") == "wrong"
 
 
 def test_polkits_actions() -> None:
@@ -366,10 +368,10 @@ def test_a_home() -> None:
 
 def test_a_runtime_directory() -> None:
     good = File("web", "web", 0o700, True)
-    assert verdict(user.judge_runtime_directory("web", 7, good, True, True)) == "ok"
-    assert "user-runtime-dir@7" in user.judge_runtime_directory("web", 7, None, False, True).mend
-    assert "user@7.service" in user.judge_runtime_directory("web", 7, good, False, True).mend
-    assert "dbus-user-session" in user.judge_runtime_directory("web", 7, good, False, False).mend
+    assert verdict(user.judge_runtime_directory("web", 7, good, has_bus=True, has_package=True)) == "ok"
+    assert "user-runtime-dir@7" in user.judge_runtime_directory("web", 7, None, has_bus=False, has_package=True).mend
+    assert "user@7.service" in user.judge_runtime_directory("web", 7, good, has_bus=False, has_package=True).mend
+    assert "dbus-user-session" in user.judge_runtime_directory("web", 7, good, has_bus=False, has_package=False).mend
 
 
 @pytest.mark.parametrize(
@@ -377,16 +379,31 @@ def test_a_runtime_directory() -> None:
     [
         (WELL, True, "", None),
         (WELL, False, "", f"{packages.install('podman')} "),
-        (Ran(125, "", 'Error: exec: "newgidmap": executable file not found'), True, "", packages.again("uidmap")),
-        (Ran(125, "", 'using "/usr/bin/newuidmap": should have setuid or'), True, "", packages.again("uidmap")),
-        (Ran(125, "", "Error: newuidmap: write to uid_map failed: Invalid argument"), True, "", ""),
-        (Ran(1, "", "cannot set user namespace"), True, "", "rm /run/user/7/libpod/tmp/pause.pid"),
-        (Ran(125, "", "Error: permission denied"), True, "/h/.local", "chown -R --no-dereference web: /h/.local"),
-        (Ran(125, "", "Error: something else"), True, "", ""),
+        (
+            CommandResult(125, "", 'Error: exec: "newgidmap": executable file not found'),
+            True,
+            "",
+            packages.again("uidmap"),
+        ),
+        (
+            CommandResult(125, "", 'using "/usr/bin/newuidmap": should have setuid or'),
+            True,
+            "",
+            packages.again("uidmap"),
+        ),
+        (CommandResult(125, "", "Error: newuidmap: write to uid_map failed: Invalid argument"), True, "", ""),
+        (CommandResult(1, "", "cannot set user namespace"), True, "", "rm /run/user/7/libpod/tmp/pause.pid"),
+        (
+            CommandResult(125, "", "Error: permission denied"),
+            True,
+            "/h/.local",
+            "chown -R --no-dereference web: /h/.local",
+        ),
+        (CommandResult(125, "", "Error: something else"), True, "", ""),
     ],
 )
-def test_podman(done: Ran, is_installed: bool, foreign: str, mend: str | None) -> None:
-    found = user.judge_podman("web", 7, "/h", done, is_installed, foreign)
+def test_podman(done: CommandResult, is_installed: bool, foreign: str, mend: str | None) -> None:
+    found = user.judge_podman("web", 7, "/h", done, is_installed=is_installed, foreign_file=foreign)
     assert (verdict(found) == "ok") == (mend is None)
     assert found.mend.startswith(mend or "")
     assert bool(found.mend) == bool(mend)
@@ -394,12 +411,12 @@ def test_podman(done: Ran, is_installed: bool, foreign: str, mend: str | None) -
 
 def test_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(files, "RELEASE", str(tmp_path))
-    assert not user.judge_stages("web", Ran(1, "", "No module named tinyci")).mend, "there is no wheel"
+    assert not user.judge_stages("web", CommandResult(1, "", "No module named tinyci")).mend, "there is no wheel"
     (tmp_path / "tinyci.whl").touch()
     assert verdict(user.judge_stages("web", WELL)) == "ok"
-    closed = user.judge_stages("web", Ran(127, "", "/opt/tinyci/bin/python3: Permission denied"))
+    closed = user.judge_stages("web", CommandResult(127, "", "/opt/tinyci/bin/python3: Permission denied"))
     assert closed.mend == "chmod -R go+rX /opt/tinyci"
-    assert "pip install" in user.judge_stages("web", Ran(1, "", "No module named tinyci")).mend
+    assert "pip install" in user.judge_stages("web", CommandResult(1, "", "No module named tinyci")).mend
 
 
 def test_a_gates_filter() -> None:
@@ -420,9 +437,9 @@ def test_what_came_through_a_gate() -> None:
 
 
 def test_a_journals_rate() -> None:
-    assert verdict(journal.judge_user("web", 7, 1e8, 1e8, [], True)) == "ok"
-    assert journal.judge_user("web", 7, 333.0, 1e8, [], True).mend == "systemctl restart user@7.service"
-    spoiled = journal.judge_user("web", 7, 333.0, 333.0, ["/etc/x.conf"], True)
+    assert verdict(journal.judge_user("web", 7, 1e8, 1e8, [], has_ours=True)) == "ok"
+    assert journal.judge_user("web", 7, 333.0, 1e8, [], has_ours=True).mend == "systemctl restart user@7.service"
+    spoiled = journal.judge_user("web", 7, 333.0, 333.0, ["/etc/x.conf"], has_ours=True)
     assert spoiled.mend.startswith("rm /etc/x.conf && ")
     assert spoiled.mend.endswith("systemctl restart user@7.service")
     assert verdict(journal.judge_root({**ACTIVE}, [])) == "ok"
@@ -443,34 +460,45 @@ def test_a_repository() -> None:
 
 def test_a_repositorys_rights() -> None:
     assert verdict(repository.judge_readable("/r", "web", "web", WELL)) == "ok"
-    assert verdict(repository.judge_readable("/r", "web", "web", Ran(0, "/r/objects/a\n", "")), "objects/a") == "wrong"
-    assert verdict(repository.judge_readable("/r", "web", "web", Ran(1, "", "find: denied")), "denied") == "wrong"
-    assert verdict(repository.judge_readable("/r", "web", "web", Ran(124, "", "late"))) == "unchecked"
+    assert (
+        verdict(repository.judge_readable("/r", "web", "web", CommandResult(0, "/r/objects/a\n", "")), "objects/a")
+        == "wrong"
+    )
+    assert (
+        verdict(repository.judge_readable("/r", "web", "web", CommandResult(1, "", "find: denied")), "denied")
+        == "wrong"
+    )
+    assert verdict(repository.judge_readable("/r", "web", "web", CommandResult(124, "", "late"))) == "unchecked"
     assert verdict(repository.judge_private("/r", 0o2750)) == "ok"
     assert verdict(repository.judge_private("/r", 0o2755), "2755") == "wrong"
     assert verdict(repository.judge_private("/r", 0o2770)) == "wrong"
     assert verdict(repository.judge_owned("/r", "git", WELL)) == "ok"
-    assert verdict(repository.judge_owned("/r", "git", Ran(0, "/r/packed-refs", "")), "packed-refs") == "wrong"
+    assert (
+        verdict(repository.judge_owned("/r", "git", CommandResult(0, "/r/packed-refs", "")), "packed-refs") == "wrong"
+    )
 
 
 def test_who_pushes() -> None:
     assert verdict(repository.judge_groups("git", [])) == "ok"
     assert repository.judge_groups("git", ["a", "b"]).mend == "usermod --append --groups a,b git"
-    assert verdict(repository.judge_shell("git", "/usr/bin/git-shell", True)) == "ok"
-    assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", True)) == "wrong"
-    assert repository.judge_shell("git", "/usr/bin/git-shell", False).mend == packages.again("git")
-    assert not repository.judge_shell("git", "/bin/fish", False).mend
+    assert verdict(repository.judge_shell("git", "/usr/bin/git-shell", is_there=True)) == "ok"
+    assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", is_there=True)) == "wrong"
+    assert repository.judge_shell("git", "/usr/bin/git-shell", is_there=False).mend == packages.again("git")
+    assert not repository.judge_shell("git", "/bin/fish", is_there=False).mend
 
 
 def test_the_hook() -> None:
     hook = File("root", "root", 0o755, False)
-    assert verdict(repository.judge_hook("/r", "git", files.HOOK, True)) == "ok"
-    assert "core.hooksPath /opt/tinyci/hooks" in repository.judge_hook("/r", "git", "/r/hooks/post-receive", False).mend
+    assert verdict(repository.judge_hook("/r", "git", files.HOOK, is_ours=True)) == "ok"
+    assert (
+        "core.hooksPath /opt/tinyci/hooks"
+        in repository.judge_hook("/r", "git", "/r/hooks/post-receive", is_ours=False).mend
+    )
     assert verdict(repository.judge_runs("git", hook, WELL)) == "ok"
     assert verdict(repository.judge_runs("git", None, WELL), "missing") == "wrong"
     assert repository.judge_runs("git", File("root", "root", 0o644, False), WELL).mend == f"chmod 755 {files.HOOK}"
-    assert verdict(repository.judge_runs("git", hook, Ran(0, "no job: no file", "")), "no job") == "wrong"
-    assert verdict(repository.judge_runs("git", hook, Ran(1, "", "a traceback"))) == "wrong"
+    assert verdict(repository.judge_runs("git", hook, CommandResult(0, "no job: no file", "")), "no job") == "wrong"
+    assert verdict(repository.judge_runs("git", hook, CommandResult(1, "", "a traceback"))) == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -492,10 +520,12 @@ def test_a_unit(changed: dict[str, str], quadlet: str, complaint: str, mend: str
 
 
 def test_what_podmans_generator_says() -> None:
-    made = Ran(1, "---a.service---\n[Unit]\n", 'quadlet-generator[7]: converting "b.container": unsupported key\n')
-    assert units.complaint(made, "a.service", "/q/a.container") == ""
-    assert units.complaint(made, "b.service", "/q/b.container") == 'converting "b.container": unsupported key'
-    assert "nothing" in units.complaint(made, "c.service", "/q/c.container")
+    made = CommandResult(
+        1, "---a.service---\n[Unit]\n", 'quadlet-generator[7]: converting "b.container": unsupported key\n'
+    )
+    assert units.generator_complaint(made, "a.service", "/q/a.container") == ""
+    assert units.generator_complaint(made, "b.service", "/q/b.container") == 'converting "b.container": unsupported key'
+    assert "nothing" in units.generator_complaint(made, "c.service", "/q/c.container")
 
 
 def test_templates_and_limits() -> None:
@@ -518,13 +548,13 @@ def test_subjects() -> None:
     one, two = some_repo(), some_repo(name="web-two")
     other = some_repo(name="other", user="root")
     repos = {each.name: each for each in (one, two, other)}
-    assert subjects("", repos, {}, False) == ([one, two, other], ["web", "root"])
-    assert subjects("web-two", repos, {}, False) == ([two], ["web"])
-    assert subjects("web", repos, {}, True) == ([one, two], ["web"]), "a user, and a repo of that name"
-    assert subjects("newcomer", repos, {}, True) == ([], ["newcomer"])
-    assert subjects("bad", repos, {"/etc/tinyci/repos.d/bad.toml": "no"}, False) == ([], [])
+    assert subjects("", repos, {}, is_user=False) == ([one, two, other], ["web", "root"])
+    assert subjects("web-two", repos, {}, is_user=False) == ([two], ["web"])
+    assert subjects("web", repos, {}, is_user=True) == ([one, two], ["web"]), "a user, and a repo of that name"
+    assert subjects("newcomer", repos, {}, is_user=True) == ([], ["newcomer"])
+    assert subjects("bad", repos, {"/etc/tinyci/repos.d/bad.toml": "no"}, is_user=False) == ([], [])
     with pytest.raises(NoSuchSubjectError, match="no repo and no user nobody-knows: the repos are other, web, web-two"):
-        subjects("nobody-knows", repos, {}, False)
+        subjects("nobody-knows", repos, {}, is_user=False)
 
 
 FINDINGS = [

@@ -1,4 +1,4 @@
-"""What stands in /etc/tinyci: in order, and for those to read who go by it."""
+"""The files in /etc/tinyci: valid, and with the right rights."""
 
 import os
 import shlex
@@ -15,26 +15,26 @@ from tinyci.model.toml import ConfigError
 ETC = "/etc/tinyci"
 
 
-class Configured:
-    """The files, read as the daemon reads them, and what is wrong with them by path."""
+class Configuration:
+    """The files as the daemon reads them, and errors in them by path."""
 
     def __init__(self, etc: str = ETC) -> None:
         self.repos: dict[str, Repo] = {}
-        self.wrong: dict[str, str] = {}
-        self.config: Settings = settings.parse("", "", 1)
+        self.errors: dict[str, str] = {}
+        self.settings: Settings = settings.parse("", "", 1)
         self.paths = [etc, f"{etc}/repos.d", f"{etc}/tinyci.toml"]
         path = self.paths[2]
         try:
-            self.config = settings.parse(path, toml.read(path) if os.path.exists(path) else "", 1)
+            self.settings = settings.parse(path, toml.read(path) if os.path.exists(path) else "", 1)
         except (ConfigError, OSError) as error:
-            self.wrong[path] = str(error)
+            self.errors[path] = str(error)
         for path in _files(self.paths[1]):
             self.paths.append(path)
             try:
                 one = repo.parse(path, toml.read(path))
                 self.repos[one.name] = one
             except (ConfigError, OSError) as error:
-                self.wrong[path] = str(error)
+                self.errors[path] = str(error)
 
 
 def _files(directory: str) -> list[str]:
@@ -44,39 +44,39 @@ def _files(directory: str) -> list[str]:
         return []
 
 
-def judge_files(wrong_files: Mapping[str, str], known: int) -> list[Finding]:
-    if not wrong_files:
-        return [ok("configuration", f"what stands in {ETC} is in order: {known} repos")]
+def judge_files(errors: Mapping[str, str], repo_count: int) -> list[Finding]:
+    if not errors:
+        return [ok("configuration", f"what stands in {ETC} is in order: {repo_count} repos")]
     return [
         wrong(Problem.CONFIGURATION_INVALID, f"{text}; correct it, then 'systemctl reload tinyci.service'")
-        for text in wrong_files.values()
+        for text in errors.values()
     ]
 
 
-def judge_rights(found: Mapping[str, File | None]) -> list[Finding]:
-    """`found`: by path, those that are there."""
+def judge_rights(files: Mapping[str, File | None]) -> list[Finding]:
+    """`files`: by path; None where there is none."""
     check, findings = "configuration-rights", []
-    for path, file in found.items():
-        quoted = shlex.quote(path)
+    for path, file in files.items():
+        word = shlex.quote(path)
         if file is None and path == f"{ETC}/repos.d":
             text = f"{path} is missing: tinyci knows no repo"
-            findings.append(wrong(Problem.CONFIGURATION_NO_REPOS, text, f"install --directory --mode=0755 {quoted}"))
+            findings.append(wrong(Problem.CONFIGURATION_NO_REPOS, text, f"install --directory --mode=0755 {word}"))
         if file is None:
             continue
         readable = 0o005 if file.is_directory else 0o004
         if file.owner != "root" or file.mode & 0o022:
             text = f"{path} is {file.rights}: who may write it decides what is run, and that is root alone"
             findings.append(
-                wrong(Problem.CONFIGURATION_WRITABLE, text, f"chown root:root {quoted} && chmod a+rX,go-w {quoted}")
+                wrong(Problem.CONFIGURATION_WRITABLE, text, f"chown root:root {word} && chmod a+rX,go-w {word}")
             )
         elif file.mode & readable != readable:
             text = f"{path} is {file.rights}: the hook, the daemon and the users' builds cannot read it"
-            findings.append(wrong(Problem.CONFIGURATION_UNREADABLE, text, f"chmod a+rX {quoted}"))
+            findings.append(wrong(Problem.CONFIGURATION_UNREADABLE, text, f"chmod a+rX {word}"))
     return findings or [ok(check, f"what stands in {ETC} is root's, and readable by all")]
 
 
-def look(system: System, configured: Configured) -> list[Finding]:
+def look(system: System, config: Configuration) -> list[Finding]:
     return [
-        *judge_rights({path: system.file(path) for path in configured.paths}),
-        *judge_files(configured.wrong, len(configured.repos)),
+        *judge_rights({path: system.file(path) for path in config.paths}),
+        *judge_files(config.errors, len(config.repos)),
     ]

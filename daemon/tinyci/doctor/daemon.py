@@ -1,15 +1,16 @@
-"""The daemon: up, on the bus, and what it says of itself."""
+"""The daemon: up, on the bus, not paused, and its own checks."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from tinyci.dbus import names
+from tinyci.dbus.bus import BusError, BusGoneError
 from tinyci.dbus.names import MANAGER, NAME, PATH
 from tinyci.doctor import files, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem, check_of
 from tinyci.doctor.service import judge_enabled
-from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
+from tinyci.doctor.system import PATIENCE, System
 
 UNIT = "tinyci.service"
 _RESTART = f"systemctl restart {UNIT}"
@@ -37,7 +38,7 @@ _MENDS = {
 
 
 def judge_system_bus(error: str) -> Finding:
-    """`error`: what kept us from connecting, empty when nothing did."""
+    """`error`: of the connection, empty when there was none."""
     if error:
         text = f"the system bus cannot be reached ({error}): neither the daemon nor polkit can be asked for anything"
         # logind does not come back to a bus that it has lost, and no session begins without it.
@@ -47,7 +48,7 @@ def judge_system_bus(error: str) -> Finding:
 
 
 def judge_bus(error: str, text: str) -> Finding:
-    """`error`: the name of the error that a question to the daemon got, empty when it was answered."""
+    """`error`: name of the error that the daemon's properties were answered with, empty when there was none."""
     if not error:
         return ok("bus", f"the daemon answers as {NAME}")
     if error.endswith("AccessDenied"):
@@ -59,8 +60,8 @@ def judge_bus(error: str, text: str) -> Finding:
     return wrong(Problem.BUS_SILENT, f"the daemon does not answer on the system bus: {text}", _RESTART)
 
 
-def judge_paused(paused: bool) -> Finding:
-    if paused:
+def judge_paused(*, is_paused: bool) -> Finding:
+    if is_paused:
         text = "the queue is paused: pushes wait, and none is deployed"
         return wrong(Problem.QUEUE_PAUSED, text, f"busctl call {NAME} {PATH} {MANAGER} Resume")
     return ok("queue", "the queue is not paused")
@@ -72,7 +73,7 @@ def judge_rows(rows: Sequence[tuple[str, bool, str]]) -> list[Finding]:
 
 
 def _wrong(check: str, sentence: str) -> Finding:
-    """A finding of the daemon's."""
+    """The finding on a check of the daemon's own that does not hold."""
     mend = _MENDS.get(check, "")
     for problem, beginning in SENTENCES.items():
         if check_of(problem) == check and sentence.startswith(beginning):
@@ -97,16 +98,16 @@ async def look(system: System) -> list[Finding]:
         names = ("bus", "queue", *_MENDS)
         return findings + [unchecked(name, "the daemon is not up") for name in names]
     try:
-        paused = await _get(system, "Paused")
+        is_paused = await _get(system, "Paused")
     except BusError as error:
         return [*findings, judge_bus(error.name, str(error))]
     except BusGoneError as error:
         return [*findings, judge_bus("NoReply", str(error))]
-    return [*findings, judge_bus("", ""), judge_paused(bool(paused)), *await _diagnose(system, "")]
+    return [*findings, judge_bus("", ""), judge_paused(is_paused=bool(is_paused)), *await _diagnose(system, "")]
 
 
 async def look_at(system: System, name: str) -> list[Finding]:
-    """What the daemon says of one repo."""
+    """The daemon's own checks of one repo."""
     try:
         await _get(system, "Paused")
     except (BusError, BusGoneError) as error:  # of which look() tells

@@ -19,37 +19,39 @@ from tinyci.doctor import (
     units,
     user,
 )
-from tinyci.doctor.configuration import ETC, Configured
+from tinyci.doctor.configuration import ETC, Configuration
 from tinyci.doctor.finding import Finding, of
 from tinyci.doctor.system import System, user_entry
 from tinyci.model.repo import Repo
 
 
 class NoSuchSubjectError(Exception):
-    """What was to be examined does not exist; one sentence."""
+    """The repo or user to examine does not exist; one sentence."""
 
 
-def subjects(asked: str, repos: dict[str, Repo], wrong: dict[str, str], is_user: bool) -> tuple[list[Repo], list[str]]:
-    """The repos and users that were asked for, all for an empty name. Raises NoSuchSubject."""
-    found = [one for one in repos.values() if asked in ("", one.name, one.user)]
-    users = list(dict.fromkeys(one.user for one in found))
-    if asked and not found and is_user:
-        users = [asked]
-    elif asked and not found and f"{ETC}/repos.d/{asked}.toml" not in wrong:
+def subjects(
+    name: str, repos: dict[str, Repo], errors: dict[str, str], *, is_user: bool
+) -> tuple[list[Repo], list[str]]:
+    """The repos and users of that name, all for an empty name. Raises NoSuchSubjectError."""
+    chosen_repos = [one for one in repos.values() if name in ("", one.name, one.user)]
+    users = list(dict.fromkeys(one.user for one in chosen_repos))
+    if name and not chosen_repos and is_user:
+        users = [name]
+    elif name and not chosen_repos and f"{ETC}/repos.d/{name}.toml" not in errors:
         raise NoSuchSubjectError(
-            f"there is no repo and no user {asked}: the repos are {', '.join(sorted(repos)) or 'none'}"
+            f"there is no repo and no user {name}: the repos are {', '.join(sorted(repos)) or 'none'}"
         )
-    return found, users
+    return chosen_repos, users
 
 
-async def examine(asked: str) -> list[Finding]:
-    """All findings, causes before what comes of them. Raises NoSuchSubject."""
-    configured = Configured()
-    repos, users = subjects(asked, configured.repos, configured.wrong, user_entry(asked) is not None)
+async def examine(name: str) -> list[Finding]:
+    """Return all findings, causes before their consequences. Raises NoSuchSubjectError."""
+    config = Configuration()
+    repos, users = subjects(name, config.repos, config.errors, is_user=user_entry(name) is not None)
     system = System()
     try:
         return await _together(
-            _host(system, configured),
+            _host(system, config),
             *(_user(system, name) for name in users),
             *(_repo(system, one) for one in repos),
         )
@@ -57,12 +59,12 @@ async def examine(asked: str) -> list[Finding]:
         await system.close()
 
 
-async def _host(system: System, configured: Configured) -> list[Finding]:
-    findings = [*files.look(system), *code.look(), *accounts.look(), *configuration.look(system, configured)]
+async def _host(system: System, config: Configuration) -> list[Finding]:
+    findings = [*files.look(system), *code.look(), *accounts.look(), *configuration.look(system, config)]
     findings += space.look(system, space.HOST)
     findings += await _together(
         daemon.look_at_bus(system),
-        redis.look(system, configured.config.redis_socket),
+        redis.look(system, config.settings.redis_socket),
         spool.look(system),
         polkit.look(system),
         daemon.look(system),
@@ -91,7 +93,7 @@ async def _repo(system: System, repo: Repo) -> list[Finding]:
 
 
 async def _together(*parts: Coroutine[None, None, list[Finding]]) -> list[Finding]:
-    """What all of them find, in this order."""
+    """Run the parts at once; return their findings in this order."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in parts]
     return [finding for task in tasks for finding in task.result()]

@@ -1,4 +1,4 @@
-"""What tinyci installed, and how it is had back: from the archive that the playbook left on the server."""
+"""Files that tinyci installed, and commands that restore them from the archive that the playbook left on the server."""
 
 import glob
 import os
@@ -26,7 +26,7 @@ RELOAD = "systemctl daemon-reload"
 RELOAD_USERS = "systemctl kill --kill-whom=main --signal=SIGHUP 'user@*.service'"
 STAGES = tuple(f"tinyci-{stage}@.service" for stage in ("build", "verify", "rollback"))
 
-# What makes each known, in the order in which that is done.
+# The command that makes each known, in the order in which they run.
 _LOAD = {
     SYSUSERS: f"systemd-sysusers {SYSUSERS}",
     TMPFILES: f"systemd-tmpfiles --create {TMPFILES}",
@@ -46,7 +46,7 @@ _PLAYBOOK = "running ansible/server.yml again brings them as well"
 
 
 def restore(*paths: str, then: str = "") -> str:
-    """The command that puts files back and makes them known. Empty without the archive: run the playbook then."""
+    """The command that restores files and makes them known. Empty without the archive: run the playbook then."""
     if not os.path.exists(ARCHIVE):
         return ""
     loads = dict.fromkeys(load for path, load in _LOAD.items() if path in paths and load)

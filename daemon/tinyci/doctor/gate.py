@@ -1,15 +1,15 @@
-"""The gate into a user's manager: up, and passing just what a deploy needs."""
+"""The gate into a user's manager: up, and passing just the calls that a deploy needs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tinyci.dbus import names
-from tinyci.dbus.bus import Bus
+from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.service import judge_enabled
-from tinyci.doctor.system import BusError, BusGoneError, System, UnitProperties, own_drop_ins, user_entry
+from tinyci.doctor.system import System, UnitProperties, own_drop_ins, user_entry
 from tinyci.model.gate import socket_path, unit_name
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
@@ -35,12 +35,12 @@ PASSES = (
 _PROXY = "/usr/bin/xdg-dbus-proxy"
 
 
-def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
-    """`running`: the command line of the gate's process."""
+def judge_filter(uid: int, command: Sequence[str], mend: str) -> Finding:
+    """`command`: the command line of the gate's process."""
     head = (_PROXY, f"unix:path=/run/user/{uid}/bus", socket_path(uid), "--filter")
-    more = [word for word in running if word not in (*head, *PASSES, "--log")]
-    less = [word for word in (*head, *PASSES) if word not in running]
-    if "--filter" not in running:  # without it the rest counts for nothing
+    more = [word for word in command if word not in (*head, *PASSES, "--log")]
+    less = [word for word in (*head, *PASSES) if word not in command]
+    if "--filter" not in command:  # without it the rest counts for nothing
         return wrong(
             Problem.GATE_FILTER_NONE, "the gate passes everything: the daemon could do as much as the user", mend
         )
@@ -52,28 +52,26 @@ def judge_filter(uid: int, running: Sequence[str], mend: str) -> Finding:
     return ok("gate-filter", "the gate is told to pass what a deploy needs, and no more")
 
 
-def mend_filter(uid: int, unit: UnitProperties, spoiled: Sequence[str], is_released: bool) -> str:
-    """`spoiled`: drop-ins that set another command line. `is_released`: the unit's file is as it was installed."""
+def mend_filter(uid: int, unit: UnitProperties, drop_ins: Sequence[str], *, is_released: bool) -> str:
+    """`drop_ins`: those that set another command line. `is_released`: the unit's file is as it was installed."""
     restart = f"systemctl restart {unit_name(uid)}"
-    if spoiled:
-        return f"rm {' '.join(spoiled)} && systemctl daemon-reload && {restart}"
+    if drop_ins:
+        return f"rm {' '.join(drop_ins)} && systemctl daemon-reload && {restart}"
     if not is_released:
         return files.restore(f"{files.UNITS}/tinyci-gate@.service", then=restart)
     return f"systemctl daemon-reload && {restart}"
 
 
-def judge_tried(uid: int, passed: str, refused: str) -> Finding:
-    """What came of a call that a deploy needs and of one that it does not, through the gate: the name of the error, or
-    nothing when it was carried out."""
+def judge_tried(uid: int, needed_error: str, forbidden_error: str) -> Finding:
+    """The names of the errors of two calls through the gate, one that a deploy needs and one that must not pass; empty
+    when the call was carried out."""
     restart = f"systemctl restart {unit_name(uid)}"
-    if passed:
-        return wrong(
-            Problem.GATE_TRIED_DENIES,
-            f"a call that every deploy needs does not come through the gate: {passed}",
-            restart,
-        )
-    if refused != names.ACCESS_DENIED:
-        text = f"the gate passed StartTransientUnit ({refused}), with which the daemon could run anything as the user"
+    if needed_error:
+        text = f"a call that every deploy needs does not come through the gate: {needed_error}"
+        return wrong(Problem.GATE_TRIED_DENIES, text, restart)
+    if forbidden_error != names.ACCESS_DENIED:
+        call = f"StartTransientUnit ({forbidden_error})"
+        text = f"the gate passed {call}, with which the daemon could run anything as the user"
         return wrong(Problem.GATE_TRIED_GRANTS, text, restart)
     return ok("gate-tried", "a call that deploys need came through the gate, and one that they do not was refused")
 
@@ -83,25 +81,26 @@ async def look(system: System, user: str) -> list[Finding]:
     if entry is None or user == "root":
         return []
     uid, name = entry.pw_uid, unit_name(entry.pw_uid)
-    why = f"the daemon cannot reach the manager of {user}"
+    loss = f"the daemon cannot reach the manager of {user}"
     install = files.restore(f"{files.UNITS}/tinyci-gate@.service", then=f"systemctl enable --now {name}")
-    up, unit = await service.look(system, "gate", name, why, install)
+    up, unit = await service.look(system, "gate", name, loss, install)
     if not system.exists(_PROXY):
         mend = f"{packages.install('xdg-dbus-proxy')} && systemctl restart {name}"
-        up = wrong(Problem.GATE_NO_PROXY, f"xdg-dbus-proxy is not installed, and without a gate {why}", mend)
+        up = wrong(Problem.GATE_NO_PROXY, f"xdg-dbus-proxy is not installed, and without a gate {loss}", mend)
     elif up.verdict == "wrong" and unit.get("ActiveState") == "inactive" and unit.get("UnitFileState") == "disabled":
         up = replace(up, mend=f"systemctl enable --now {name}")
-    findings = [up, judge_enabled("gate", name, unit, f"after the next boot {why}")]
+    findings = [up, judge_enabled("gate", name, unit, f"after the next boot {loss}")]
     if up.verdict != "ok":
         return findings
     command = (system.read(f"/proc/{unit['MainPID']}/cmdline") or "").strip("\0").split("\0")
-    spoiled = own_drop_ins(system, unit, "ExecStart")
+    drop_ins = own_drop_ins(system, unit, "ExecStart")
     fragment = unit.get("FragmentPath", "")
     if not any(command):
         return [*findings, unchecked("gate-filter"), unchecked("gate-tried")]
-    archived = await system.run("tar", "-xOf", files.ARCHIVE, f"{files.UNITS[1:]}/tinyci-gate@.service")
-    released = fragment.startswith(files.UNITS) and archived.out == system.read(fragment)
-    findings.append(judge_filter(uid, command, mend_filter(uid, unit, spoiled, released)))
+    archived_unit = await system.run("tar", "-xOf", files.ARCHIVE, f"{files.UNITS[1:]}/tinyci-gate@.service")
+    is_released = fragment.startswith(files.UNITS) and archived_unit.out == system.read(fragment)
+    mend = mend_filter(uid, unit, drop_ins, is_released=is_released)
+    findings.append(judge_filter(uid, command, mend))
     if not system.may_be(user):
         return [*findings, unchecked("gate-tried")]
     return [*findings, await _try(uid)]
@@ -114,18 +113,18 @@ async def _try(uid: int) -> Finding:
     except BusGoneError as error:
         return wrong(Problem.GATE_TRIED_CLOSED, f"the gate does not let anybody in: {error}", restart)
     try:
-        passed = await _call(bus, "LoadUnit", "s", "tinyci-build.slice")
+        needed_error = await _call(bus, "LoadUnit", "s", "tinyci-build.slice")
         # Without a name for it nothing would be started, were it passed.
-        refused = await _call(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", "", "fail", [], [])
+        forbidden_error = await _call(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", "", "fail", [], [])
     except BusGoneError as error:
         return wrong(Problem.GATE_TRIED_SILENT, f"no answer comes through the gate: {error}", restart)
     finally:
         await bus.close()
-    return judge_tried(uid, passed, refused)
+    return judge_tried(uid, needed_error, forbidden_error)
 
 
 async def _call(bus: Bus, member: str, signature: str, *body: object) -> str:
-    """Raises BusGone."""
+    """Return the name of the error, empty when there is none. Raises BusGoneError."""
     try:
         await bus.call(*names.SYSTEMD, member, signature, *body, timeout=10.0)
     except BusError as error:

@@ -1,4 +1,4 @@
-"""The journal's limits: what a build prints is a job's output only as far as journald keeps it."""
+"""The journal's limits: lines that journald drops are missing from the output of a job."""
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
@@ -12,40 +12,42 @@ _RATES = "/run/systemd/units/log-rate-limit-{}:{}"
 
 
 def rate(interval: float, burst: float) -> float:
-    """Lines in a second; nothing set is journald's own limit."""
+    """Lines in a second; without settings, journald's own limit."""
     return burst / interval if interval and burst else 10_000 / 30
 
 
-def judge_user(user: str, uid: int, running: float, configured: float, spoiled: list[str], is_there: bool) -> Finding:
-    """`running`: the rate that journald applies to the user's manager now, `configured`: the one after its next start.
-    `spoiled`: drop-ins besides ours that set one, `is_there`: whether ours is."""
+def judge_user(
+    user: str, uid: int, running_rate: float, configured_rate: float, drop_ins: list[str], *, has_ours: bool
+) -> Finding:
+    """`running_rate`: applied by journald to the user's manager now; `configured_rate`: after its next start.
+    `drop_ins`: those that set a rate, besides ours; `has_ours`: ours is there."""
     unit = f"user@{uid}.service"
-    if running >= LEAST:
+    if running_rate >= LEAST:
         return ok("journal-rate", "journald keeps all that a build prints")
-    text = f"journald drops what a build of {user} prints beyond {running:.0f} lines a second"
+    text = f"journald drops what a build of {user} prints beyond {running_rate:.0f} lines a second"
     restart = f"systemctl restart {unit}"
-    if configured >= LEAST:
+    if configured_rate >= LEAST:
         return wrong(Problem.JOURNAL_RATE_NOT_APPLIED, f"{text}; this mend restarts what {user} runs", restart)
-    parts = [f"rm {' '.join(spoiled)} && {files.RELOAD}"] if spoiled else []
-    if not is_there or not spoiled:
+    parts = [f"rm {' '.join(drop_ins)} && {files.RELOAD}"] if drop_ins else []
+    if not has_ours or not drop_ins:
         parts.append(files.restore(files.RATE))
     return wrong(
         Problem.JOURNAL_RATE_LOW, f"{text}; this mend restarts what {user} runs", " && ".join([*parts, restart])
     )
 
 
-def judge_root(unit: UnitProperties, spoiled: list[str]) -> Finding:
+def judge_root(unit: UnitProperties, drop_ins: list[str]) -> Finding:
     """`unit`: an instance of root's tinyci-build@.service."""
     if not unit:
         return unchecked("journal-rate", "the service manager does not answer")
-    if _configured(unit) >= LEAST:
+    if _configured_rate(unit) >= LEAST:
         return ok("journal-rate", "journald keeps all that a build prints")
-    mend = f"rm {' '.join(spoiled)} && systemctl daemon-reload" if spoiled else ""
+    mend = f"rm {' '.join(drop_ins)} && systemctl daemon-reload" if drop_ins else ""
     text = "journald drops what a build of root prints: tinyci-build@.service sets too low a LogRateLimitBurst="
     return wrong(Problem.JOURNAL_RATE_ROOT_LOW, text, mend or files.restore(f"{files.UNITS}/{files.STAGES[0]}"))
 
 
-def _configured(unit: UnitProperties) -> float:
+def _configured_rate(unit: UnitProperties) -> float:
     try:
         interval = timespan.parse(unit.get("LogRateLimitIntervalUSec", ""))
         return rate(interval, float(unit.get("LogRateLimitBurst", "") or 0))
@@ -63,6 +65,7 @@ async def look(system: System, user: str, uid: int) -> list[Finding]:
         return [unchecked("journal-rate", f"{name} is not up")]
     # What systemd told journald when it started the unit: a changed drop-in does not count before the next start.
     interval, burst = (system.link(_RATES.format(kind, name)) or "0" for kind in ("interval", "burst"))
-    running = rate(int(interval) / 1_000_000, int(burst)) if (interval + burst).isdigit() else LEAST
-    spoiled = own_drop_ins(system, unit, "LogRateLimit", but=(files.RATE,))
-    return [judge_user(user, uid, running, _configured(unit), spoiled, system.file(files.RATE) is not None)]
+    running_rate = rate(int(interval) / 1_000_000, int(burst)) if (interval + burst).isdigit() else LEAST
+    drop_ins = own_drop_ins(system, unit, "LogRateLimit", but=(files.RATE,))
+    has_ours = system.file(files.RATE) is not None
+    return [judge_user(user, uid, running_rate, _configured_rate(unit), drop_ins, has_ours=has_ours)]

@@ -1,4 +1,4 @@
-"""Debian's packages, and how they are had again: as the roles install them, and without a question."""
+"""Debian's packages, and commands that install them as the roles do, without a question."""
 
 # As the role podman has them (tests/unit/test_doctor.py holds them together).
 PODMAN = (
@@ -21,5 +21,5 @@ def install(*names: str) -> str:
 
 
 def again(name: str) -> str:
-    """Also when dpkg takes it for installed."""
+    """The command for a package that dpkg takes for installed."""
     return f"apt-get install --yes --no-install-recommends --reinstall {name}"

@@ -1,6 +1,6 @@
-"""polkit: whether it answers, knows tinyci's actions, and lets the daemon do just what it should.
+"""polkit: it answers, knows tinyci's actions, and lets the daemon do just what it should.
 
-Root may ask it about the daemon itself, so what counts is its answer, not what stands in a file.
+Root may ask it about the daemon itself, so its answer counts, not the text of a file.
 """
 
 import json
@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Mapping
 
 from tinyci.dbus import names
-from tinyci.dbus.bus import Variant
+from tinyci.dbus.bus import BusError, BusGoneError, Variant
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
-from tinyci.doctor.system import PATIENCE, BusError, BusGoneError, System
+from tinyci.doctor.system import PATIENCE, System
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES
 
@@ -23,11 +23,11 @@ _STAGE = "tinyci-build@" + "0" * 32
 
 Question = tuple[str, str, str]
 """Action, unit and verb."""
-ALLOWED: tuple[Question, ...] = tuple(
+DUTIES: tuple[Question, ...] = tuple(
     (_MANAGE, unit, verb) for unit in PROBES for verb in ("start", "stop", "reset-failed")
 )
 # Names that no unit file has: whoever may start or restart these may do it with anything.
-REFUSED: tuple[Question, ...] = (
+EXCESSES: tuple[Question, ...] = (
     (_MANAGE, "tinyci-doctor.service", "restart"),
     (_MANAGE, "tinyci-doctor.service", "start"),
     (_MANAGE, f"{_STAGE}.timer", "start"),
@@ -38,7 +38,7 @@ REFUSED: tuple[Question, ...] = (
 
 
 def judge_actions(owners: Mapping[str, str]) -> Finding:
-    """`owners`: of each action that polkit knows, who may ask about others."""
+    """`owners`: of each action that polkit knows, the users that may ask about others."""
     missing = [action for action in ACTIONS if "unix-user:tinyci" not in owners.get(action, "")]
     if missing:
         text = f"polkit does not know tinyci's action {missing[0]}, so nobody but root may cancel, retry or roll back"
@@ -46,18 +46,18 @@ def judge_actions(owners: Mapping[str, str]) -> Finding:
     return ok("polkit-actions", "polkit knows what people may ask of tinyci")
 
 
-def judge_rules(answers: Mapping[Question, bool], is_ours: bool) -> Finding:
-    """`answers`: whether the daemon may. `is_ours`: whether the rules are those that were installed."""
-    denied = [question for question in ALLOWED if not answers[question]]
-    if denied:
-        _, unit, verb = denied[0]
+def judge_rules(answers: Mapping[Question, bool], *, is_ours: bool) -> Finding:
+    """`answers`: True if the daemon may. `is_ours`: the rules are those that were installed."""
+    denials = [question for question in DUTIES if not answers[question]]
+    if denials:
+        _, unit, verb = denials[0]
         text = f"polkit does not let the daemon {verb} {unit}, so what root runs cannot be deployed"
         if is_ours:
             text += "; when this mend does not help, another file in /etc/polkit-1/rules.d/ decides before it"
         return wrong(Problem.POLKIT_RULES_DENY, text, files.restore(files.RULES))
-    granted = [question for question in REFUSED if answers[question]]
-    if granted:
-        action, unit, verb = granted[0]
+    grants = [question for question in EXCESSES if answers[question]]
+    if grants:
+        action, unit, verb = grants[0]
         what = f"{verb} {unit}" if verb else action.rpartition(".")[2]
         text = f"polkit lets the daemon do more than it should ({what}), which is as good as root"
         if is_ours:
@@ -68,23 +68,23 @@ def judge_rules(answers: Mapping[Question, bool], is_ours: bool) -> Finding:
     return ok("polkit-rules", "polkit lets the daemon do just what it should")
 
 
-def judge_listed(repo: Repo, refused: Collection[str], written: str) -> Finding:
-    """`refused`: units that the daemon may not restart. `written`: the file that lists this repo's now."""
-    if not refused:
+def judge_listed(repo: Repo, refusals: Collection[str], rules: str) -> Finding:
+    """`refusals`: units that the daemon may not restart. `rules`: the file that lists this repo's now."""
+    if not refusals:
         return ok("unit-listed", "polkit lets the daemon restart the units")
-    kept = re.findall(r'"([A-Za-z0-9:_.\\@-]+\.[a-z]+)"', written)
-    units = json.dumps(list(dict.fromkeys([*repo.units, *kept])))
+    old_units = re.findall(r'"([A-Za-z0-9:_.\\@-]+\.[a-z]+)"', rules)
+    units = json.dumps(list(dict.fromkeys([*repo.units, *old_units])))
     path = f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules"
     mend = f"echo 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat({units});' >{path} && {_RESTART}"
     text = (
-        f"polkit does not let the daemon restart {' '.join(sorted(refused))}: the units are not in polkit.tinyciUnits"
+        f"polkit does not let the daemon restart {' '.join(sorted(refusals))}: the units are not in polkit.tinyciUnits"
     )
     return wrong(Problem.UNIT_UNLISTED, text, mend)
 
 
 async def look(system: System) -> list[Finding]:
     try:
-        known = await system.ask(*names.POLKIT, "EnumerateActions", "s", "", limit=PATIENCE)
+        reply = await system.ask(*names.POLKIT, "EnumerateActions", "s", "", limit=PATIENCE)
     except (BusError, BusGoneError) as error:
         install = packages.install("polkitd")
         down, unit = await service.look(system, "polkit", "polkit.service", "nothing of root's is deployed", install)
@@ -95,34 +95,34 @@ async def look(system: System) -> list[Finding]:
                 Problem.POLKIT_SILENT, f"polkit does not answer ({error}), and nothing of root's is deployed", _RESTART
             )
         ]
-    owners = {str(row[0]): str(row[9].get("org.freedesktop.policykit.owner", "")) for row in known[0]}
+    owners = {str(row[0]): str(row[9].get("org.freedesktop.policykit.owner", "")) for row in reply[0]}
     findings = [ok("polkit", "polkit answers"), judge_actions(owners)]
     if not system.is_root:
         return [*findings, unchecked("polkit-rules")]
     try:
-        answers = {question: await _may_daemon(system, *question) for question in (*ALLOWED, *REFUSED)}
+        answers = {question: await _may_daemon(system, *question) for question in (*DUTIES, *EXCESSES)}
     except (BusError, BusGoneError) as error:
         return [*findings, unchecked("polkit-rules", f"the daemon is not on the bus ({error})")]
-    ours = (await system.run("tar", "-xOf", files.ARCHIVE, files.RULES[1:])).out == system.read(files.RULES)
-    return [*findings, judge_rules(answers, ours)]
+    is_ours = (await system.run("tar", "-xOf", files.ARCHIVE, files.RULES[1:])).out == system.read(files.RULES)
+    return [*findings, judge_rules(answers, is_ours=is_ours)]
 
 
 async def look_at(system: System, repo: Repo) -> list[Finding]:
-    """What the units of one repo need of it."""
+    """Judge polkit's answers on the units of one repo."""
     if not repo.is_root or not repo.units:
         return []
     if not system.is_root:
         return [unchecked("unit-listed")]
     try:
-        refused = [unit for unit in repo.units if not await _may_daemon(system, _MANAGE, unit, "restart")]
+        refusals = [unit for unit in repo.units if not await _may_daemon(system, _MANAGE, unit, "restart")]
     except (BusError, BusGoneError) as error:
         return [unchecked("unit-listed", f"the daemon or polkit does not answer ({error})")]
-    written = system.read(f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules") or ""
-    return [judge_listed(repo, refused, written)]
+    rules = system.read(f"/etc/polkit-1/rules.d/40-tinyci-{repo.name}.rules") or ""
+    return [judge_listed(repo, refusals, rules)]
 
 
 async def _may_daemon(system: System, action: str, unit: str, verb: str) -> bool:
-    """polkit's answer about the daemon's connection. Raises BusError or BusGone."""
+    """Return polkit's answer about the daemon's connection. Raises BusError and BusGoneError."""
     owner = (await system.ask(*names.BUS, "GetNameOwner", "s", names.NAME))[0]
     details = {"unit": unit, "verb": verb} if verb else {}
     subject = ["system-bus-name", {"name": Variant("s", owner)}]

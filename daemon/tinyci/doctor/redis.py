@@ -110,19 +110,19 @@ def _acl(user: str, restart: str) -> str:
     return f"sed -i '/^user {user} /d' {ACL} && {line} && {restart}"
 
 
-def judge_credential(user: str, rights: str, expected: str) -> Finding:
+def judge_credential(user: str, rights: str, target: str) -> Finding:
     """`rights` of the password's file, empty when there is none."""
     path = f"{CREDENTIALS}/redis-{user}"
     if not rights:
         make = f"(umask 077; head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >{path})"
         again = " && systemctl restart tinyci.service" if user == "daemon" else ""
-        mend = f"{make} && {_rights(path, expected)} && {_acl(user, _RESTART)}{again}"
+        mend = f"{make} && {_rights(path, target)} && {_acl(user, _RESTART)}{again}"
         text = f"{path} is missing, so '{user}' cannot log in to Redis"
         return wrong(Problem.REDIS_PASSWORD_MISSING, text, mend, name=user)
-    if rights != expected:
+    if rights != target:
         why = "the hook could not read it" if user == "hook" else "it is for root's eyes"
-        text = f"{path} is {rights}, expected {expected}: {why}"
-        return wrong(Problem.REDIS_PASSWORD_RIGHTS, text, _rights(path, expected), name=user)
+        text = f"{path} is {rights}, expected {target}: {why}"
+        return wrong(Problem.REDIS_PASSWORD_RIGHTS, text, _rights(path, target), name=user)
     return ok(f"redis-password-{user}", f"{path} is there, for the right ones to read")
 
 
@@ -185,8 +185,8 @@ async def look(system: System, socket: str) -> list[Finding]:
         return findings + [unchecked(name) for name in (*passwords, *names, "redis-persistence", "redis-memory")]
     for user in RULES:
         file = system.file(f"{CREDENTIALS}/redis-{user}")
-        expected = "640 root:tinyci-push" if user == "hook" else "600 root:root"
-        findings.append(judge_credential(user, file.rights if file else "", expected))
+        rights = "640 root:tinyci-push" if user == "hook" else "600 root:root"
+        findings.append(judge_credential(user, file.rights if file else "", rights))
     rest = (*names, "redis-persistence", "redis-memory")
     if importlib.util.find_spec("redis") is None:  # doctor has to run without the library, to say so
         return findings + [unchecked(name, "the library redis is not installed") for name in rest]
@@ -203,8 +203,8 @@ async def look(system: System, socket: str) -> list[Finding]:
         elif findings[0].verdict is Verdict.OK:
             text = f"{UNIT} is up and does not answer ({error}), and {_WITHOUT}"
             findings[0] = wrong(Problem.REDIS_SILENT, text, _RESTART)
-        checked = {each.check for each in findings}
-        findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in checked]
+        checks = {each.check for each in findings}
+        findings += [unchecked(name, f"Redis does not answer: {error}") for name in rest if name not in checks]
     # Where another Redis keeps its configuration, its admin knows.
     return findings if is_ours else [replace(each, mend="") for each in findings]
 

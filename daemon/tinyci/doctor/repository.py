@@ -1,4 +1,4 @@
-"""The bare repository that people push to: there, in the right hands, and with the hook that makes jobs."""
+"""The bare repository that people push to: with the right owners and rights, and the hook that makes jobs."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ import shutil
 from tinyci.doctor import files, packages
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
-from tinyci.doctor.system import TOO_LATE, File, Ran, System, group_of, user_entry
+from tinyci.doctor.system import TOO_LATE, CommandResult, File, System, group_of, user_entry
 from tinyci.model.repo import Repo
 
 HOOKS = os.path.dirname(files.HOOK)
@@ -17,14 +17,14 @@ _LOOK = 5.0
 
 
 def judge_there(path: str, group: str, missing: list[str], directory: File | None) -> Finding:
-    """`group`: of those who may read it. `missing`: of HEAD, config and objects."""
+    """`group`: may read it. `missing`: those of HEAD, config and objects that are not there."""
     if directory is None:
-        quoted = shlex.quote(path)
+        word = shlex.quote(path)
         make = (
-            f"cd {quoted} && umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
+            f"cd {word} && umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
             f"git config core.hooksPath {HOOKS} && git config receive.advertisePushOptions true"
         )
-        mend = f"install --directory --owner=git --group={group} --mode=2750 {quoted} && "
+        mend = f"install --directory --owner=git --group={group} --mode=2750 {word} && "
         mend += f"runuser -u git -- sh -c {shlex.quote(make)}"
         return wrong(Problem.REPOSITORY_MISSING, f"{path} is missing: there is nothing to push to", mend)
     if missing:
@@ -33,14 +33,14 @@ def judge_there(path: str, group: str, missing: list[str], directory: File | Non
     return ok("repository", f"{path} is a bare git repository")
 
 
-def judge_readable(path: str, user: str, group: str, done: Ran) -> Finding:
-    """`done`: find, run as the user, for what it cannot read."""
-    if done.status == TOO_LATE:
+def judge_readable(path: str, user: str, group: str, result: CommandResult) -> Finding:
+    """`result`: of find, run as the user, for a file that it cannot read."""
+    if result.status == TOO_LATE:
         return unchecked("repository-readable", f"{path} is too large to be looked through in {_LOOK:g} s")
-    unreadable = done.out.strip() or (done.last if done.status else "")
+    unreadable = result.out.strip() or (result.last if result.status else "")
     if unreadable:
-        quoted = shlex.quote(path)
-        share = f"chgrp -R {group} {quoted} && chmod -R g+rX {quoted} && find {quoted} -type d -exec chmod g+s {{}} +"
+        word = shlex.quote(path)
+        share = f"chgrp -R {group} {word} && chmod -R g+rX {word} && find {word} -type d -exec chmod g+s {{}} +"
         text = f"{user} cannot read {path} ({unreadable}), and its builds check out from there"
         return wrong(Problem.REPOSITORY_UNREADABLE, text, share)
     return ok("repository-readable", f"{user} can read {path}")
@@ -53,12 +53,12 @@ def judge_private(path: str, mode: int) -> Finding:
     return ok("repository-private", f"{path} is closed to others")
 
 
-def judge_owned(path: str, owner: str, done: Ran) -> Finding:
-    """`done`: find, for what is not the owner's."""
-    if done.status:
-        return unchecked("repository-owned", f"{path} cannot be looked through: {done.last}")
-    if foreign := done.out.strip():
-        text = f"{foreign} is not {owner}'s, and git fails in a push that has to change it"
+def judge_owned(path: str, owner: str, result: CommandResult) -> Finding:
+    """`result`: of find, for a file that is not the owner's."""
+    if result.status:
+        return unchecked("repository-owned", f"{path} cannot be looked through: {result.last}")
+    if foreign_file := result.out.strip():
+        text = f"{foreign_file} is not {owner}'s, and git fails in a push that has to change it"
         mend = f"find {shlex.quote(path)} ! -user {owner} -exec chown --no-dereference {owner} {{}} +"
         return wrong(Problem.REPOSITORY_FOREIGN, text, mend)
     return ok("repository-owned", f"all in {path} is {owner}'s")
@@ -71,7 +71,7 @@ def judge_groups(owner: str, missing: list[str]) -> Finding:
     return ok("push-groups", f"user {owner} may make jobs of pushes")
 
 
-def judge_shell(owner: str, shell: str, is_there: bool) -> Finding:
+def judge_shell(owner: str, shell: str, *, is_there: bool) -> Finding:
     if os.path.basename(shell) in _NO_SHELLS:
         text = f"user {owner} has the shell {shell}, so that SSH refuses every push"
         return wrong(Problem.PUSH_SHELL_REFUSES, text, f"usermod --shell /usr/bin/git-shell {owner}")
@@ -81,14 +81,14 @@ def judge_shell(owner: str, shell: str, is_there: bool) -> Finding:
     return ok("push-shell", f"user {owner} has a shell that takes pushes")
 
 
-def judge_git(path: str, is_installed: bool) -> Finding:
+def judge_git(path: str, *, is_installed: bool) -> Finding:
     if is_installed:
         return ok("git", f"git is installed, and can take what is pushed to {path}")
     text = f"git is not installed: nothing can be pushed to {path}, and no build checks out from there"
     return wrong(Problem.GIT_NOT_INSTALLED, text, packages.install("git"))
 
 
-def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
+def judge_hook(path: str, owner: str, hook: str, *, is_ours: bool) -> Finding:
     """`hook`: the path of the post-receive hook that git runs there."""
     if is_ours:
         return ok("hook", "git runs tinyci's hook after a push")
@@ -96,8 +96,8 @@ def judge_hook(path: str, owner: str, hook: str, is_ours: bool) -> Finding:
     return wrong(Problem.HOOK_FOREIGN, f"git runs {hook} after a push, not tinyci's hook: no job comes of it", mend)
 
 
-def judge_runs(owner: str, hook: File | None, done: Ran) -> Finding:
-    """`done`: the hook, run as after a push that changed nothing."""
+def judge_runs(owner: str, hook: File | None, result: CommandResult) -> Finding:
+    """`result`: of the hook, run as after a push that changed nothing."""
     if hook is None:
         return wrong(
             Problem.HOOK_MISSING, f"{files.HOOK} is missing: no job comes of a push", files.restore(files.HOOK)
@@ -105,12 +105,12 @@ def judge_runs(owner: str, hook: File | None, done: Ran) -> Finding:
     if not hook.mode & 0o001:
         text = f"{files.HOOK} is not executable ({hook.mode:o}), so that git passes it over: no job comes of a push"
         return wrong(Problem.HOOK_NOT_EXECUTABLE, text, f"chmod 755 {files.HOOK}")
-    if done.status or done.out.strip():
-        text = f"the hook fails when {owner} runs it, and no job comes of a push: {done.last}"
-        if "Permission denied" in done.err:
+    if result.status or result.out.strip():
+        text = f"the hook fails when {owner} runs it, and no job comes of a push: {result.last}"
+        if "Permission denied" in result.err:
             return wrong(Problem.HOOK_CLOSED, text, "chmod -R go+rX /opt/tinyci")
         # Whatever it finds wrong, it ends well, and says so: what fails is its code.
-        if done.status:
+        if result.status:
             return wrong(Problem.HOOK_FAILS, text, files.reinstall())
         return wrong(Problem.HOOK_COMPLAINS, text)
     return ok("hook-runs", f"{owner} can run the hook")
@@ -130,34 +130,35 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     if not system.is_root:
         names = ("repository", "repository-readable", "repository-owned", "hook", "hook-runs", "push-options")
         private = [judge_private(path, directory.mode)] if directory else []
-        return [judge_git(path, has_git), *(unchecked(name) for name in names), *private]
+        return [judge_git(path, is_installed=has_git), *(unchecked(name) for name in names), *private]
     owner = directory.owner if directory else "git"
     missing = [name for name in ("HEAD", "config", "objects") if not system.exists(f"{path}/{name}")]
-    entry, owners = user_entry(repo.user), user_entry(owner)
+    entry, owner_entry = user_entry(repo.user), user_entry(owner)
     group = group_of(entry.pw_gid) if entry and not repo.is_root else "git"
-    findings = [judge_git(path, has_git), judge_there(path, group, missing, directory)]
-    if owners is None:
+    findings = [judge_git(path, is_installed=has_git), judge_there(path, group, missing, directory)]
+    if owner_entry is None:
         return findings
     if owner != "root":
-        has = (await system.run("id", "-Gn", owner)).out.split()
-        needed = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
-        findings.append(judge_groups(owner, [group for group in needed if group not in has]))
-        findings.append(judge_shell(owner, owners.pw_shell, os.access(owners.pw_shell, os.X_OK) or not has_git))
+        own_groups = (await system.run("id", "-Gn", owner)).out.split()
+        required_groups = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
+        findings.append(judge_groups(owner, [group for group in required_groups if group not in own_groups]))
+        is_there = os.access(owner_entry.pw_shell, os.X_OK) or not has_git
+        findings.append(judge_shell(owner, owner_entry.pw_shell, is_there=is_there))
     if directory is None or missing or not has_git:
         return findings
     if entry and not repo.is_root:
         find = ("find", path, "!", "-readable", "-print", "-quit")
-        done = await system.run(*find, user=repo.user, limit=_LOOK)
-        findings.append(judge_readable(path, repo.user, group, done))
+        result = await system.run(*find, user=repo.user, limit=_LOOK)
+        findings.append(judge_readable(path, repo.user, group, result))
     findings.append(judge_private(path, directory.mode))
-    done = await system.run("find", path, "!", "-user", owner, "-print", "-quit", limit=_LOOK)
-    findings.append(judge_owned(path, owner, done))
+    result = await system.run("find", path, "!", "-user", owner, "-print", "-quit", limit=_LOOK)
+    findings.append(judge_owned(path, owner, result))
     git = ("git", "-C", path)
     hook = (await system.run(*git, "rev-parse", "--git-path", "hooks/post-receive", user=owner)).out.strip()
     hook = os.path.join(path, hook)
     is_ours = system.real(hook) == system.real(files.HOOK)
-    findings.append(judge_hook(path, owner, hook, is_ours))
-    ran = await system.run(files.HOOK, user=owner, GIT_DIR=path)
-    findings.append(judge_runs(owner, system.file(files.HOOK), ran))
+    findings.append(judge_hook(path, owner, hook, is_ours=is_ours))
+    hook_result = await system.run(files.HOOK, user=owner, GIT_DIR=path)
+    findings.append(judge_runs(owner, system.file(files.HOOK), hook_result))
     options = await system.run(*git, "config", "--type=bool", "receive.advertisePushOptions", user=owner)
     return [*findings, judge_options(path, owner, options.out.strip())]

@@ -15,7 +15,7 @@ _FILES = 1000
 
 
 class Place(NamedTuple):
-    """Something is written at that path."""
+    """A path where something is written."""
 
     path: str
     what: str
@@ -43,37 +43,39 @@ def of_user(home: str, uid: int) -> tuple[Place, ...]:
     )
 
 
-def judge(place: Place, free: int, files: int, mounted: str) -> Finding:
-    """`free`: bytes; `files`: inodes, negative where there is no limit. `mounted`: of the file system."""
+def judge(place: Place, free: int, files: int, mount_point: str) -> Finding:
+    """`free`: bytes; `files`: inodes, negative where there is no limit. `mount_point`: of the file system."""
     if free < place.least:
-        text = f"{mounted} has {free // _MIB} MiB left for {place.what} ({place.path}), expected {place.least // _MIB}"
+        text = (
+            f"{mount_point} has {free // _MIB} MiB left for {place.what} ({place.path}), expected {place.least // _MIB}"
+        )
         return wrong(
-            Problem.SPACE_BYTES, f"{text}: see 'du -xh {mounted} | sort -h | tail' and remove what is not needed"
+            Problem.SPACE_BYTES, f"{text}: see 'du -xh {mount_point} | sort -h | tail' and remove what is not needed"
         )
     if 0 <= files < _FILES:
-        text = f"{mounted} has room for {files} files only, for {place.what} ({place.path})"
+        text = f"{mount_point} has room for {files} files only, for {place.what} ({place.path})"
         return wrong(
             Problem.SPACE_INODES,
-            f"{text}: see 'du -x --inodes {mounted} | sort -n | tail' and remove what is not needed",
+            f"{text}: see 'du -x --inodes {mount_point} | sort -n | tail' and remove what is not needed",
         )
-    return ok("space", f"{mounted} has room for {place.what}")
+    return ok("space", f"{mount_point} has room for {place.what}")
 
 
 def look(system: System, places: tuple[Place, ...]) -> list[Finding]:
     findings = []
     for place in places:
         path = place.path
-        while not os.path.exists(path):  # what is not there yet is made where its parent is
+        while not os.path.exists(path):  # a path that is not there yet will be made where its parent is
             path = os.path.dirname(path)
-        mounted = path
-        while not os.path.ismount(mounted):
-            mounted = os.path.dirname(mounted)
+        mount_point = path
+        while not os.path.ismount(mount_point):
+            mount_point = os.path.dirname(mount_point)
         try:
-            found = os.statvfs(path)
+            status = os.statvfs(path)
         except OSError:
             findings.append(unchecked("space"))
             continue
-        files = found.f_favail if found.f_files else -1
-        findings.append(judge(place, found.f_bavail * found.f_frsize, files, mounted))
+        files = status.f_favail if status.f_files else -1
+        findings.append(judge(place, status.f_bavail * status.f_frsize, files, mount_point))
     worst = [each for each in findings if each.verdict == "wrong"]
     return worst or findings[:1]

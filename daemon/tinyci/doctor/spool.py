@@ -1,4 +1,4 @@
-"""The spool: where pushes are kept while Redis is away."""
+"""The spool, which keeps pushes while Redis is away."""
 
 import os
 import time
@@ -30,7 +30,7 @@ def judge_directory(directory: File | None) -> Finding:
 
 
 def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
-    """`ages`: seconds since each kept job was pushed, by file name. `bad`: files that were no jobs."""
+    """`ages`: seconds since the push of each kept job, by file name. `bad`: files that were no jobs."""
     late = [name for name, age in ages.items() if age > LATE]
     if late:
         text = f"{len(late)} pushes wait in {SPOOL} for the daemon, which takes them in when it and Redis are up"

@@ -12,14 +12,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tinyci.dbus.bus import Bus, BusError, BusGoneError
+from tinyci.dbus.bus import Bus
 
 LIMIT = 20.0
 """Seconds that a command may take."""
 TOO_LATE = 124
-"""Status of one that took longer (as of timeout(1))."""
+"""Status of a command that took longer, as that of timeout(1)."""
 PATIENCE = 10.0
-"""Seconds that a service may take for what it has in its memory."""
+"""Seconds that a service may take for an answer out of its memory."""
 _AT_ONCE = 4
 _PROPERTIES = (
     "LoadState",
@@ -46,7 +46,7 @@ UnitProperties = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """A command that has ended. `status` is negative for a signal, 124 when it took too long, 127 when not found."""
 
     status: int
@@ -55,14 +55,14 @@ class Ran:
 
     @property
     def last(self) -> str:
-        """The last line that it said, its errors first."""
+        """The last line of its errors, or else of its output."""
         lines = [line.strip() for text in (self.out, self.err) for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else f"status {self.status}"
 
 
 @dataclass(frozen=True)
 class File:
-    """What stat(2) says of a path."""
+    """A path, by stat(2)."""
 
     owner: str
     group: str
@@ -76,7 +76,7 @@ class File:
 
 
 class System:
-    """This host. Nothing here raises: what cannot be had is empty, or None."""
+    """This host. Methods do not raise, except ask(): an answer that cannot be had is empty, or None."""
 
     def __init__(self) -> None:
         self.is_root = os.geteuid() == 0
@@ -86,12 +86,16 @@ class System:
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     def may_be(self, user: str) -> bool:
-        """Whether commands can be run as that user."""
+        """Return whether commands can be run as that user."""
         return self.is_root or user == self.me
 
-    async def run(self, *command: str, user: str = "", limit: float = LIMIT, **environment: str) -> Ran:
+    async def run(self, *command: str, user: str = "", limit: float = LIMIT, **environment: str) -> CommandResult:
         """Run a command, as that user when one is named, without input and from `/`."""
-        given = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **environment}
+        variables = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C",
+            **environment,
+        }
         become: dict[str, Any] = {}
         if user and user != self.me:
             entry = pwd.getpwnam(user)
@@ -99,8 +103,8 @@ class System:
             become = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
         if user or self.me:
             entry = pwd.getpwnam(user or self.me)
-            given = {"HOME": entry.pw_dir, "USER": entry.pw_name, **given}
-            given.setdefault("XDG_RUNTIME_DIR", f"/run/user/{entry.pw_uid}")
+            variables = {"HOME": entry.pw_dir, "USER": entry.pw_name, **variables}
+            variables.setdefault("XDG_RUNTIME_DIR", f"/run/user/{entry.pw_uid}")
         async with self._turn:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -108,13 +112,13 @@ class System:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
-                    env=given,
+                    env=variables,
                     cwd="/",
                     start_new_session=True,  # so that a limit ends all of it
                     **become,
                 )
             except OSError as error:
-                return Ran(127, "", f"{command[0]}: {error.strerror}")
+                return CommandResult(127, "", f"{command[0]}: {error.strerror}")
             try:
                 async with asyncio.timeout(limit):
                     out, err = await process.communicate()
@@ -122,15 +126,15 @@ class System:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-                return Ran(TOO_LATE, "", f"{command[0]} took longer than {limit:g} s")
-        return Ran(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+                return CommandResult(TOO_LATE, "", f"{command[0]} took longer than {limit:g} s")
+        return CommandResult(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     async def units(self, *names: str, user: str = "root") -> list[UnitProperties]:
-        """What a manager says of units, in that order."""
+        """The properties of units by their manager, in that order."""
         command = [*self.systemctl(user), "show", "--property", ",".join(_PROPERTIES), "--", *names]
-        done = await self.run(*command, limit=LIMIT if user == "root" else PATIENCE)
-        blocks: list[UnitProperties] = [parse_properties(block) for block in done.out.strip().split("\n\n")]
-        if done.status or len(blocks) != len(names):
+        result = await self.run(*command, limit=LIMIT if user == "root" else PATIENCE)
+        blocks: list[UnitProperties] = [parse_properties(block) for block in result.out.strip().split("\n\n")]
+        if result.status or len(blocks) != len(names):
             return [{} for _ in names]
         return blocks
 
@@ -143,7 +147,7 @@ class System:
     async def ask(
         self, name: str, path: str, interface: str, member: str, signature: str = "", *body: Any, limit: float = LIMIT
     ) -> list[Any]:
-        """Call over the system bus. Raises BusError or BusGone."""
+        """Call over the system bus. Raises BusError and BusGoneError."""
         async with self._connecting:
             if self._bus is None or not self._bus.connected:
                 self._bus = await Bus.connect()
@@ -154,16 +158,16 @@ class System:
             await self._bus.close()
 
     def file(self, path: str) -> File | None:
-        """None when there is none, or it is out of reach."""
+        """Return None when there is nothing, or it is out of reach."""
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             return None
-        names = name_of(found.st_uid), group_of(found.st_gid)
-        return File(*names, stat.S_IMODE(found.st_mode), stat.S_ISDIR(found.st_mode))
+        names = name_of(status.st_uid), group_of(status.st_gid)
+        return File(*names, stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode))
 
     def reaches(self, path: str) -> bool:
-        """Whether the caller may know if there is something at that path."""
+        """Return whether the caller may know if there is something at that path."""
         try:
             os.stat(path)
         except PermissionError:
@@ -176,7 +180,7 @@ class System:
         return os.path.exists(path)
 
     def listens(self, path: str) -> bool:
-        """Whether something takes connections at that socket."""
+        """Return whether something takes connections at that socket."""
         with closing(socket.socket(socket.AF_UNIX)) as trial:
             trial.settimeout(PATIENCE)
             try:
@@ -197,7 +201,7 @@ class System:
             return None
 
     def link(self, path: str) -> str:
-        """Where a symbolic link points to, empty when it is none."""
+        """The target of a symbolic link, empty when it is none."""
         try:
             return os.readlink(path)
         except OSError:
@@ -231,9 +235,6 @@ def group_of(gid: int) -> str:
 
 
 def own_drop_ins(system: System, unit: UnitProperties, setting: str, but: Sequence[str] = ()) -> list[str]:
-    """The unit's drop-ins that set that, without those at the paths `but`."""
+    """The unit's drop-ins that set `setting`, without those at the paths `but`."""
     paths = [path for path in unit.get("DropInPaths", "").split() if path not in but]
     return [path for path in paths if setting in (system.read(path) or "")]
-
-
-__all__ = ["LIMIT", "BusError", "BusGoneError", "File", "Ran", "System", "UnitProperties"]

@@ -1,4 +1,4 @@
-"""The units of a repo, and the stages, as their manager knows them."""
+"""The units of a repo, and the units of the stages, in their manager."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
-from tinyci.doctor.system import Ran, System, UnitProperties, user_entry
+from tinyci.doctor.system import CommandResult, System, UnitProperties, user_entry
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES
@@ -17,8 +17,8 @@ def command(user: str) -> str:
 
 
 def judge_unit(user: str, name: str, unit: UnitProperties, quadlet: str, complaint: str) -> Finding:
-    """`quadlet`: the file that it is generated from, empty when there is none. `complaint`: what the generator says of
-    that file, empty when it makes the unit."""
+    """`quadlet`: the file that it is generated from, empty when there is none. `complaint`: of the generator about that
+    file, empty when it makes the unit."""
     systemctl = command(user)
     load = unit["LoadState"]
     if load == "masked":
@@ -81,35 +81,35 @@ def judge_limit(repo: Repo, build: UnitProperties) -> Finding:
     except ValueError:  # infinity
         return ok("build-limit", "nothing but the repo's own limit ends a build")
     if limit < repo.timeout:
-        needed, systemctl = timespan.show(repo.timeout + 600), command(repo.user)
+        new_limit, systemctl = timespan.show(repo.timeout + 600), command(repo.user)
         directory = f"/etc/systemd/{'system' if repo.is_root else 'user'}/tinyci-build@.service.d"
         ends, timeout = timespan.show(limit), timespan.show(repo.timeout)
         text = f"tinyci-build@.service ends a build after {ends}, before the {timeout} of the"
-        write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{needed}' >{directory}/zz-timeout.conf"
+        write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{new_limit}' >{directory}/zz-timeout.conf"
         mend = f"mkdir -p {directory} && {write} && {systemctl} daemon-reload"
         return wrong(Problem.BUILD_LIMIT_SHORT, f"{text} repo's 'timeout'", mend)
     return ok("build-limit", "nothing but the repo's own limit ends a build")
 
 
 async def look(system: System, repo: Repo) -> list[Finding]:
-    """Of one repo, and the stages in its user's manager."""
+    """Judge the units of one repo, and the stages in its user's manager."""
     names = ("unit", "templates", "build-limit")
     if not system.may_be(repo.user) and not repo.is_root:
         return [unchecked(name) for name in names]
     entry = user_entry(repo.user)
     if entry is None:
         return []
-    found = await system.units(*PROBES, *repo.units, user=repo.user)
-    if not found[0]:
+    properties = await system.units(*PROBES, *repo.units, user=repo.user)
+    if not properties[0]:
         return [unchecked(name, f"the manager of {repo.user} does not answer") for name in names]
-    stages, units = found[:3], found[3:]
+    stages, units = properties[:3], properties[3:]
     findings = [judge_stages(repo.user, stages), judge_limit(repo, stages[0])]
     for name, unit in zip(repo.units, units, strict=True):
         quadlet = _quadlet(name, repo.user, entry.pw_uid, entry.pw_dir)
-        said = ""
+        complaint = ""
         if quadlet and unit["LoadState"] == "not-found":
-            said = complaint(await _generate(system, repo.user), name, quadlet)
-        findings.append(judge_unit(repo.user, name, unit, quadlet, said))
+            complaint = generator_complaint(await _generate(system, repo.user), name, quadlet)
+        findings.append(judge_unit(repo.user, name, unit, quadlet, complaint))
     return findings
 
 
@@ -129,15 +129,15 @@ def _quadlet(unit: str, user: str, uid: int, home: str) -> str:
     return ""
 
 
-async def _generate(system: System, user: str) -> Ran:
-    """What the generator would make for that user's manager."""
+async def _generate(system: System, user: str) -> CommandResult:
+    """Run the generator for that user's manager, without writing units."""
     generator = "/usr/lib/systemd/system-generators/podman-system-generator"
     return await system.run(generator, *(["--user"] if user != "root" else []), "--dryrun", user=user)
 
 
-def complaint(made: Ran, name: str, quadlet: str) -> str:
-    """What the generator says of a file, empty when it makes the unit of it."""
-    if f"---{name}---" in made.out.splitlines():
+def generator_complaint(result: CommandResult, name: str, quadlet: str) -> str:
+    """The generator's complaint about a file, empty when it makes the unit of it."""
+    if f"---{name}---" in result.out.splitlines():
         return ""
-    said = [line for line in made.err.splitlines() if f'"{os.path.basename(quadlet)}": ' in line]
-    return said[-1].partition(": ")[2] if said else "podman's generator makes nothing of it"
+    lines = [line for line in result.err.splitlines() if f'"{os.path.basename(quadlet)}": ' in line]
+    return lines[-1].partition(": ")[2] if lines else "podman's generator makes nothing of it"

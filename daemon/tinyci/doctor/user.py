@@ -1,4 +1,4 @@
-"""The user whose containers they are: home, subordinate ids, a manager that runs without a login, podman."""
+"""The user that builds and runs containers: home, subordinate ids, a manager that runs without a login, podman."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinyci.doctor import files, packages, service
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
-from tinyci.doctor.system import PATIENCE, TOO_LATE, File, Ran, System, group_of, user_entry
+from tinyci.doctor.system import PATIENCE, TOO_LATE, CommandResult, File, System, group_of, user_entry
 from tinyci.systemd.useraccount import is_lingering
 
 COUNT = 65536
@@ -21,7 +21,7 @@ for stage in ("build", "verify", "rollback"):
 """
 
 
-def judge_exists(user: str, exists: bool) -> Finding:
+def judge_exists(user: str, *, exists: bool) -> Finding:
     if not exists:
         make = f"useradd --system --create-home --home-dir /var/lib/{user} --shell /usr/sbin/nologin {user}"
         return wrong(
@@ -30,19 +30,19 @@ def judge_exists(user: str, exists: bool) -> Finding:
     return ok("user", f"user {user} exists")
 
 
-def judge_home(user: str, group: str, home: str, found: File | None) -> Finding:
+def judge_home(user: str, group: str, home: str, directory: File | None) -> Finding:
     make = f"install --directory --owner={user} --group={group} --mode=0700 {home}"
-    if found is None:
+    if directory is None:
         return wrong(Problem.HOME_MISSING, f"{home} is missing: {user}'s images and checkouts are kept there", make)
-    if not found.is_directory or found.owner != user or found.mode & 0o700 != 0o700:
-        text = f"{home} is {found.rights}, and {user} cannot keep images and checkouts there"
-        if not found.is_directory:
+    if not directory.is_directory or directory.owner != user or directory.mode & 0o700 != 0o700:
+        text = f"{home} is {directory.rights}, and {user} cannot keep images and checkouts there"
+        if not directory.is_directory:
             return wrong(Problem.HOME_NO_DIRECTORY, text)
         return wrong(Problem.HOME_RIGHTS, text, make)
     return ok("home", f"{home} is {user}'s")
 
 
-def judge_linger(user: str, lingers: bool) -> Finding:
+def judge_linger(user: str, *, lingers: bool) -> Finding:
     if not lingers:
         text = f"user {user} does not linger: nothing of it runs after a boot, nor its manager without a login"
         return wrong(Problem.LINGER_OFF, text, f"loginctl enable-linger {user}")
@@ -74,22 +74,24 @@ def parse_ranges(text: str) -> list[tuple[str, int, int]]:
 def free_range(uid: int, ranges: Sequence[tuple[str, int, int]]) -> int:
     """The first of ids that nobody has; as the role app gives them, when these are free."""
     first = 524288 + uid * COUNT
-    while taken := [begin + count for _, begin, count in ranges if begin < first + COUNT and first < begin + count]:
-        first = max(taken)
+    while ends := [begin + count for _, begin, count in ranges if begin < first + COUNT and first < begin + count]:
+        first = max(ends)
     return first
 
 
-def judge_answer(user: str, uid: int, done: Ran) -> Finding:
-    """`done`: a question to the user's manager, which is up."""
+def judge_answer(user: str, uid: int, result: CommandResult) -> Finding:
+    """`result`: of a question to the user's manager, which is up."""
     unit = f"user@{uid}.service"
-    if done.status == TOO_LATE:  # for what else it fails, there are checks of their own
+    if result.status == TOO_LATE:  # other failures have checks of their own
         text = f"{unit} is up and hangs, and nothing of {user} is built or restarted; this mend restarts all of it"
         return wrong(Problem.MANAGER_HANGS, text, f"systemctl restart {unit}")
     return ok("manager", f"{unit} is up")
 
 
-def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus: bool, has_package: bool) -> Finding:
-    """`has_bus`: something listens there. `has_package`: what makes it listen is installed."""
+def judge_runtime_directory(
+    user: str, uid: int, directory: File | None, *, has_bus: bool, has_package: bool
+) -> Finding:
+    """`has_bus`: something listens there. `has_package`: the package with its socket is installed."""
     path, restart = f"/run/user/{uid}", f"systemctl restart user-runtime-dir@{uid}.service user@{uid}.service"
     remark = f"this mend restarts what {user} runs"
     if directory is None or directory.owner != user:
@@ -107,24 +109,26 @@ def judge_runtime_directory(user: str, uid: int, directory: File | None, has_bus
     return wrong(Problem.RUNTIME_DIRECTORY_NO_BUS, text, f"systemctl restart user@{uid}.service")
 
 
-def judge_podman(user: str, uid: int, home: str, done: Ran, is_installed: bool, foreign: str) -> Finding:
-    """`done`: podman, run as the user's builds run it. `foreign`: something in its storage that is not the user's."""
+def judge_podman(
+    user: str, uid: int, home: str, result: CommandResult, *, is_installed: bool, foreign_file: str
+) -> Finding:
+    """`result`: of podman, run as builds run it. `foreign_file`: one in its storage that is not the user's."""
     if not is_installed:
         text = "podman is not installed: no image can be built"
         return wrong(Problem.PODMAN_NOT_INSTALLED, text, packages.install(*packages.PODMAN))
-    if foreign:
+    if foreign_file:
         mend = f"chown -R --no-dereference {user}: {home}/.local/share/containers"
         return wrong(
             Problem.PODMAN_FOREIGN_STORAGE,
-            f"{foreign} is not {user}'s: podman cannot use its storage, of which it is a part",
+            f"{foreign_file} is not {user}'s: podman cannot use its storage, of which it is a part",
             mend,
         )
-    if done.status:
-        text = f"podman does not work for {user}: {done.last}"
-        if re.search("new[ug]idmap.*(executable file not found|should have setuid)", done.err):
+    if result.status:
+        text = f"podman does not work for {user}: {result.last}"
+        if re.search("new[ug]idmap.*(executable file not found|should have setuid)", result.err):
             text = f"newuidmap or newgidmap is missing or not privileged: {text}"
             return wrong(Problem.PODMAN_NO_ID_MAPS, text, packages.again("uidmap"))
-        if "cannot set user namespace" in done.err:
+        if "cannot set user namespace" in result.err:
             # The process that kept it has ended, and its number is another's now.
             text = f"podman takes a process of {user} for one that keeps its user namespace: {text}"
             return wrong(Problem.PODMAN_PAUSE_PROCESS, text, f"rm /run/user/{uid}/libpod/tmp/pause.pid")
@@ -132,11 +136,11 @@ def judge_podman(user: str, uid: int, home: str, done: Ran, is_installed: bool, 
     return ok("podman", f"podman works for {user}")
 
 
-def judge_stages(user: str, done: Ran) -> Finding:
-    """`done`: the stages' code, imported by the user."""
-    if done.status:
-        text = f"{user} cannot run tinyci's stages in /opt/tinyci: {done.last}"
-        if "Permission denied" in done.err or done.status in (126, 127):
+def judge_stages(user: str, result: CommandResult) -> Finding:
+    """`result`: of importing the stages' code as the user."""
+    if result.status:
+        text = f"{user} cannot run tinyci's stages in /opt/tinyci: {result.last}"
+        if "Permission denied" in result.err or result.status in (126, 127):
             return wrong(Problem.STAGES_CLOSED, text, "chmod -R go+rX /opt/tinyci")
         return wrong(Problem.STAGES_FAIL, text, files.reinstall())
     return ok("stages", f"{user} can run tinyci's stages")
@@ -144,7 +148,7 @@ def judge_stages(user: str, done: Ran) -> Finding:
 
 async def look(system: System, user: str) -> list[Finding]:
     entry = user_entry(user)
-    findings = [judge_exists(user, entry is not None)]
+    findings = [judge_exists(user, exists=entry is not None)]
     if entry is None:
         return findings
     uid, home = entry.pw_uid, entry.pw_dir
@@ -160,7 +164,7 @@ async def look(system: System, user: str) -> list[Finding]:
             judge_home(user, group_of(entry.pw_gid), home, system.file(home))
             if system.reaches(home)
             else unchecked("home"),
-            judge_linger(user, is_lingering(user)),
+            judge_linger(user, lingers=is_lingering(user)),
             judge_ids(user, uid, *texts),
             up,
         ]
@@ -175,7 +179,7 @@ async def look(system: System, user: str) -> list[Finding]:
             has_package = system.exists("/usr/lib/systemd/user/dbus.socket")
             has_bus = system.listens(f"{directory}/bus")
             file = system.file(directory)
-            findings.append(judge_runtime_directory(user, uid, file, has_bus, has_package))
+            findings.append(judge_runtime_directory(user, uid, file, has_bus=has_bus, has_package=has_package))
         findings.append(await _podman(system, user, uid, home))
     findings.append(judge_stages(user, await system.run(_PYTHON, "-I", "-c", _STAGES, user=user)))
     return findings
@@ -188,10 +192,12 @@ async def _podman(system: System, user: str, uid: int, home: str) -> Finding:
         machine = [f"--machine={user}@.host"] if system.is_root else []
         runs = ["systemd-run", "--quiet", "--user", *machine, "--pipe", "--wait", "--collect"]
         command = [*runs, "--property=RuntimeMaxSec=30", *command]
-    done = await system.run(*command, limit=40)
-    foreign = Ran(0, "", "")
-    if done.status and user != "root":
-        # Below, what containers wrote is of the user's subordinate ids.
+    result = await system.run(*command, limit=40)
+    foreign_file = ""
+    if result.status and user != "root":
+        # Below, files of containers have the user's subordinate ids.
         storage = f"{home}/.local/share/containers"
-        foreign = await system.run("find", storage, "-maxdepth", "2", "!", "-uid", str(uid), "-print", "-quit")
-    return judge_podman(user, uid, home, done, shutil.which("podman") is not None, foreign.out.strip())
+        find = ("find", storage, "-maxdepth", "2", "!", "-uid", str(uid), "-print", "-quit")
+        foreign_file = (await system.run(*find)).out.strip()
+    is_installed = shutil.which("podman") is not None
+    return judge_podman(user, uid, home, result, is_installed=is_installed, foreign_file=foreign_file)
