@@ -174,6 +174,19 @@ class FakeStore:
 
         return await self._do(command)
 
+    async def log_sizes(self, job_ids: Sequence[str]) -> list[int]:
+        def command() -> list[int]:
+            return [sum(map(len, self._redis.logs.get(job_id, {}).values())) for job_id in job_ids]
+
+        return await self._do(command)
+
+    async def drop_logs(self, job_ids: Sequence[str]) -> None:
+        def command() -> None:
+            for job_id in job_ids:
+                self._redis.logs.pop(job_id, None)
+
+        await self._do(command)
+
     async def accept(self, job_id: str) -> None:
         def command() -> None:
             if job_id not in self._redis.accepted:

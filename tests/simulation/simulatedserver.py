@@ -21,7 +21,15 @@ from virtualloop import VirtualLoop
 from writechecker import WriteChecker
 
 PARALLEL = 2
-CONFIG = Settings(redis_socket="", parallel=PARALLEL, log_max=65536, output_max=65536, keep_jobs=1000, keep_age=9e9)
+CONFIG = Settings(
+    redis_socket="",
+    parallel=PARALLEL,
+    log_max=65536,
+    output_max=65536,
+    log_budget=1 << 30,
+    keep_jobs=1000,
+    keep_age=9e9,
+)
 QUIET = 2000.0
 """Seconds within which everything ends once nothing is broken."""
 

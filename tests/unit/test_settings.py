@@ -72,7 +72,7 @@ def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(text: str, ke
     [
         ("paralel = 2", "paralel", "keep, limits, notify, parallel, redis, web"),
         ('[redis]\nsokket = "/x"', "redis.sokket", "socket"),
-        ("[limits]\nlogs = 2048", "limits.logs", "log, output"),
+        ("[limits]\nlogs = 2048", "limits.logs", "log, log_budget, output"),
     ],
 )
 def test_a_misspelt_key_is_told_with_the_ones_there_are(text: str, key: str, expected: str) -> None:

@@ -14,6 +14,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.intake import SWEEP, Intake
 from tinyci.daemon.jobtable import JobTable, Leftover
 from tinyci.daemon.listener import Listener
+from tinyci.daemon.logbudget import LogBudget
 from tinyci.daemon.output import Limits
 from tinyci.log import fields
 from tinyci.model import retention, schedule
@@ -58,6 +59,7 @@ class Dispatch:
         self._table = JobTable()
         self._closing = Closing(store, self._table, listener, self._host)
         self._intake = Intake(store, self._table, self._closing, listener, self._host, self._resume_deploy)
+        self._log_budget = LogBudget(store, settings.log_budget)
         self._prune_time = 0.0
         self._uncleared_ids: set[str] = set()
         """Leftovers of which the log has said why they are still there."""
@@ -73,8 +75,13 @@ class Dispatch:
     def configure(self, settings: Settings, repos: Repos) -> None:
         """Go by these settings and repos from now on."""
         self.settings, self.repos = settings, repos
+        self._log_budget.set_limit(settings.log_budget)
         self._prune_time = -PRUNE_AGAIN
         self._table.needs_schedule.set()
+
+    def redis_full(self) -> None:
+        """Make room in Redis, which takes no more writes."""
+        self._log_budget.redis_full()
 
     def mark_stale(self) -> None:
         """Look for jobs that were accepted while Redis was away."""
@@ -83,13 +90,16 @@ class Dispatch:
     async def resume(self) -> None:
         """Take in again all jobs that the daemon before had accepted."""
         self.is_paused = await self._store.is_paused()
-        for job in await self._prune():
+        jobs = await self._prune()
+        self._log_budget.add(job.id for job in jobs if is_final(job.state))
+        for job in jobs:
             if job.state not in ("", State.QUEUED):
                 self._table.note_begin(job.repo, job.ref, job.created)
         await self._intake.sweep()
         # Files of jobs that have ended, or that the daemon before had not begun.
-        jobs = [deploy.job for deploy in self.deploys] + [leftover.job for leftover in self._table.leftovers.values()]
-        live_files = {self._host.job_file(job) for job in jobs}
+        begun_jobs = [deploy.job for deploy in self.deploys]
+        begun_jobs += [leftover.job for leftover in self._table.leftovers.values()]
+        live_files = {self._host.job_file(job) for job in begun_jobs}
         for file in self._host.job_files.glob("*"):
             if file not in live_files:
                 file.unlink(missing_ok=True)
@@ -100,6 +110,7 @@ class Dispatch:
             group.create_task(self._intake.run())
             group.create_task(self._begin_jobs(group))
             group.create_task(self._clear_leftovers())
+            group.create_task(self._log_budget.run())
 
     # -- jobs on their way -------------------------------------------------------------------------------------
 
@@ -191,6 +202,7 @@ class Dispatch:
                 self._table.add_leftover(deploy.job, deploy.repo.user)
             del self._table.deploys[deploy.job.id]
             self._closing.end_count += 1
+            self._log_budget.add([deploy.job.id])
             self._table.needs_schedule.set()
 
     async def _clear_leftovers(self) -> None:
@@ -230,6 +242,7 @@ class Dispatch:
             {repo.name: repo.keep_images for repo in self.repos.by_name.values()},
         )
         await self._store.forget(expired_ids)
+        self._log_budget.forget(expired_ids)
         lost_jobs = [job for job in jobs if retention.is_lost(job) and job.id not in (*live_ids, *expired_ids)]
         await self._end_lost(lost_jobs)
         self._table.keep_refs((job.repo, job.ref) for job in jobs)

@@ -132,6 +132,9 @@ class Daemon(Listener):
         self._redis_error = ""
         self._notify_status()
 
+    def redis_full(self) -> None:
+        self._dispatch.redis_full()
+
     def _on_bus_lost(self, error: str) -> None:
         log.warning("%s; connecting again", error, extra=fields(message_id=catalog.BUS_LOST))
 

@@ -6,6 +6,7 @@ from tinyci.model.repo import NOTICES, is_http
 from tinyci.model.toml import TomlTable
 
 FILE = "/etc/tinyci/tinyci.toml"
+_MIB = 1024 * 1024
 SPOOL = "/var/spool/tinyci"
 
 
@@ -20,6 +21,8 @@ class Settings(NamedTuple):
     """Bytes of a build's output kept in `tinyci:log:ID`; the journal keeps the rest."""
     output_max: int
     """Bytes of a build's last output kept in the job's field `output`."""
+    log_budget: int
+    """Bytes of Redis' memory that the logs of all ended jobs may take; the oldest go first."""
     keep_jobs: int
     """Number of ended jobs of each repo that are kept."""
     keep_age: float
@@ -30,8 +33,9 @@ class Settings(NamedTuple):
     """Reasons to notify for repos whose files name none: of NOTICES in repo.py."""
 
 
-def parse(file: str, text: str, cpus: int) -> Settings:
-    """Return the settings in a file of that name and text. `cpus`: the default of `parallel`. Raises ConfigError."""
+def parse(file: str, text: str, cpus: int, memory: int = 0) -> Settings:
+    """Return the settings in a file of that name and text. `cpus`: the default of `parallel`. `memory`: bytes of the
+    machine, for the default of `limits.log_budget`. Raises ConfigError."""
     table = TomlTable.load(file, text)
     redis, limits, keep, web, notify = (table.table(key) for key in ("redis", "limits", "keep", "web", "notify"))
     default_notices: tuple[str, ...] = Settings._field_defaults["notify_on"]
@@ -46,6 +50,7 @@ def parse(file: str, text: str, cpus: int) -> Settings:
         parallel=table.number("parallel", 1, cpus),
         log_max=limits.number("log", 1024, 64 * 1024 * 1024),
         output_max=limits.number("output", 1024, 64 * 1024),
+        log_budget=limits.number("log_budget", 1024 * 1024, min(max(memory // 16, 64 * _MIB), 1024 * _MIB)),
         keep_jobs=keep.number("jobs", 1, 100),
         keep_age=keep.span("age", "90d", least=60.0),
         web_url=url if not url or url.endswith("/") else f"{url}/",

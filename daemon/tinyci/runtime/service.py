@@ -27,7 +27,8 @@ def load_settings(directory: Path) -> Settings:
     """Read `tinyci.toml` in that directory; without it, return the defaults. Raises ConfigError or OSError."""
     file = directory / "tinyci.toml"
     text = toml.read(str(file)) if file.exists() else ""
-    return settings.parse(str(file), text, os.cpu_count() or 1)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return settings.parse(str(file), text, os.cpu_count() or 1, memory)
 
 
 def stop_event() -> asyncio.Event:

@@ -10,6 +10,9 @@ class StoreListener:
     def redis_back(self) -> None:
         """Redis answers again."""
 
+    def redis_full(self) -> None:
+        """Redis has no memory for what is written (maxmemory)."""
+
     def log_grew(self, job_id: str) -> None:
         """Lines were added to the log of a job."""
 

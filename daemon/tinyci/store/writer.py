@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL
@@ -237,6 +237,27 @@ class StoreWriter:
         await self._retry(attempt, is_for_one_job=True)
         self._listener.log_grew(job_id)
 
+    async def log_sizes(self, job_ids: Sequence[str]) -> list[int]:
+        """Bytes of memory that the logs of these jobs take; 0 for none."""
+
+        async def attempt(part: Sequence[str]) -> list[int]:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for job_id in part:
+                    pipe.execute_command("MEMORY", "USAGE", of_log(job_id))
+                return [int(size or 0) for size in await pipe.execute()]
+
+        sizes: list[int] = []
+        for start in range(0, len(job_ids), _BATCH):
+            part = job_ids[start : start + _BATCH]
+            sizes += await self._retry(lambda part=part: attempt(part))  # type: ignore[misc]
+        return sizes
+
+    async def drop_logs(self, job_ids: Sequence[str]) -> None:
+        """Remove the logs of jobs, which stay with the end of their output."""
+        for start in range(0, len(job_ids), _BATCH):
+            keys = [of_log(job_id) for job_id in job_ids[start : start + _BATCH]]
+            await self._retry(lambda keys=keys: self._execute("UNLINK", *keys))  # type: ignore[misc]
+
     async def _execute(self, *command: Any) -> Any:
         return await self._client.execute_command(*command)
 
@@ -257,6 +278,8 @@ class StoreWriter:
             except (RedisError, OSError, TimeoutError, _MisplacedKeyError) as error:
                 if is_for_one_job and isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
                     raise StoreError(f"Redis has a key of another type where a job belongs: {error}") from None
+                if isinstance(error, OutOfMemoryError):
+                    self._listener.redis_full()
                 if not self._is_away:
                     self._is_away = True
                     self._listener.redis_away(str(error) or type(error).__name__)
