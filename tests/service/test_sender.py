@@ -24,7 +24,7 @@ MESSAGE = Message(
 
 
 class OurLog(logging.Handler):
-    """The records that reach the root, and so the journal. (pytest's own handler gets more than that.)"""
+    """The records that reach the root, and so the journal; pytest's own handler gets more than that."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

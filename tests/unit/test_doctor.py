@@ -402,7 +402,7 @@ def test_a_runtime_directory() -> None:
         (CommandResult(125, "", "Error: something else"), True, "", ""),
     ],
 )
-def test_podman(done: CommandResult, is_installed: bool, foreign: str, mend: str | None) -> None:
+def test_podman(done: CommandResult, foreign: str, mend: str | None, *, is_installed: bool) -> None:
     found = user.judge_podman("web", 7, "/h", done, is_installed=is_installed, foreign_file=foreign)
     assert (verdict(found) == "ok") == (mend is None)
     assert found.mend.startswith(mend or "")

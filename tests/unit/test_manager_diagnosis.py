@@ -60,7 +60,7 @@ def gate(state: str = "active", **other: str) -> Unit:
     ],
 )
 def test_what_is_missing_is_named_with_what_mends_it(
-    is_lingering: bool, service: Unit, gate: Unit, advice: str
+    service: Unit, gate: Unit, advice: str, *, is_lingering: bool
 ) -> None:
     sentence = explain_absence("web", service, gate, "silence", is_lingering=is_lingering)
     assert advice in sentence

@@ -173,7 +173,7 @@ def test_usual_names_are_names(name: str) -> None:
         ([], "refs/heads/main", False),
     ],
 )
-def test_refs_are_matched_whole_by_patterns(patterns: list[str], ref: str, deploys: bool) -> None:
+def test_refs_are_matched_whole_by_patterns(patterns: list[str], ref: str, *, deploys: bool) -> None:
     assert repo.parse(FILE, toml(refs=json.dumps(patterns))).deploys(ref) is deploys
 
 

@@ -21,7 +21,7 @@ _UNKNOWN = "31"
 
 
 def safe(text: str, *, colours: bool = False) -> str:
-    """Make a line harmless: control characters as `\\xNN`, and colours (SGR sequences, ECMA-48) dropped, or with
+    r"""Make a line harmless: control characters as `\xNN`, and colours (SGR sequences, ECMA-48) dropped, or with
     `colours` kept and ended where the line ends."""
     text = text.removesuffix("\r")
     if not colours:

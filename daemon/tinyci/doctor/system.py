@@ -76,7 +76,7 @@ class File:
 
 
 class System:
-    """This host. Methods do not raise, except ask(): an answer that cannot be had is empty, or None."""
+    """The host that is examined. Methods do not raise, except ask(): an answer that cannot be had is empty, or None."""
 
     def __init__(self) -> None:
         self.is_root = os.geteuid() == 0

@@ -11,7 +11,7 @@ CONTROL = re.compile(
 
 
 def escape(match: re.Match[str]) -> str:
-    """Write a character as programs do: `\\x1b`, `\\u202e`; a byte that was not UTF-8 as that byte."""
+    r"""Write a character as programs do: `\x1b`, `\u202e`; a byte that was not UTF-8 as that byte."""
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
@@ -24,7 +24,7 @@ def visible(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """Write bytes that were not UTF-8 as `\\udcNN`, for D-Bus, the journal and JSON."""
+    r"""Write bytes that were not UTF-8 as `\udcNN`, for D-Bus, the journal and JSON."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

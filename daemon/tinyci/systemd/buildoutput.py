@@ -27,9 +27,9 @@ class _Rest(Enum):
 
 
 class BuildOutput:
-    """The lines that one run of a build's unit prints, between a first and a last line of its own.
+    r"""The lines that one run of a build's unit prints, between a first and a last line of its own.
 
-    Lines are text: bytes that are not UTF-8 come as `\\xNN`, and what journald broke up for its length (LineMax=) is
+    Lines are text: bytes that are not UTF-8 come as `\xNN`, and what journald broke up for its length (LineMax=) is
     joined again up to `longest` bytes. journald also drops empty lines, and ends a line where another process writes
     on; `journalctl` shows that as two lines as well, and it cannot be told from two.
 

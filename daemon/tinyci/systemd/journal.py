@@ -49,5 +49,5 @@ def field(reader: journal.Reader, name: str) -> bytes:
 
 
 def decode(line: bytes) -> str:
-    """Text of a line, nothing lost: bytes that are not UTF-8 as `\\xNN`."""
+    r"""Text of a line, nothing lost: bytes that are not UTF-8 as `\xNN`."""
     return line.decode("utf-8", "backslashreplace")

@@ -137,7 +137,7 @@ class Manager:
         return Unit.parse(name, path, properties)
 
     async def wait_for_job(self, name: str, job: str) -> str:
-        """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`, …
+        """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`.
 
         Raises ManagerGoneError, also when the job ended so because the manager shuts down.
         """

@@ -85,7 +85,7 @@ def _line(text: str) -> str:
 def _blocks(lines: list[str]) -> Iterator[str]:
     """The blocks of a text whose own indentation is none."""
     at = 0
-    begun = True  # after a heading, where a paragraph needs no space
+    is_begun = True  # after a heading, where a paragraph needs no space
     while at < len(lines):
         line = lines[at]
         if not line.strip():
@@ -93,17 +93,17 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             continue
         if heading := re.match(r"(#{1,3}) (.*)", line):
             yield f".{'SH' if len(heading[1]) == 1 else 'SS'} {inline(heading[2])}"
-            at, begun = at + 1, True
+            at, is_begun = at + 1, True
             continue
         if line.startswith("```"):
             end = at + 1
             while end < len(lines) and not lines[end].startswith("```"):
                 end += 1
-            yield from _as_it_is(lines[at + 1 : end], begun)
+            yield from _as_it_is(lines[at + 1 : end], is_begun=is_begun)
             at = end + 1
         elif line.startswith("    "):
             end = _indented(lines, at, 4)
-            yield from _as_it_is([each[4:] for each in lines[at:end]], begun)
+            yield from _as_it_is([each[4:] for each in lines[at:end]], is_begun=is_begun)
             at = end
         elif line.startswith("- "):
             end = _indented(lines, at + 1, 2)
@@ -114,7 +114,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             end = at
             while end < len(lines) and lines[end].startswith("|"):
                 end += 1
-            yield from _as_it_is(_table(lines[at:end]), begun)
+            yield from _as_it_is(_table(lines[at:end]), is_begun=is_begun)
             at = end
         else:
             end = at
@@ -131,11 +131,11 @@ def _blocks(lines: list[str]) -> Iterator[str]:
                 at, end = end, _indented(lines, end + 1, 4)
                 yield from _inner([each[4:] for each in lines[at:end]])
             else:
-                if not begun:
+                if not is_begun:
                     yield ".PP"
                 yield from paragraph(lines[at:end])
             at = end
-        begun = False
+        is_begun = False
 
 
 def _inner(lines: list[str]) -> Iterator[str]:
@@ -163,8 +163,8 @@ def _indented(lines: list[str], at: int, by: int) -> int:
     return end
 
 
-def _as_it_is(lines: list[str], begun: bool) -> Iterator[str]:
-    if not begun:
+def _as_it_is(lines: list[str], *, is_begun: bool) -> Iterator[str]:
+    if not is_begun:
         yield ".PP"
     yield ".RS 4"
     yield ".nf"
