@@ -100,13 +100,13 @@ class Redis(Server):
         self.data.close()
         super().kill()
 
-    async def until_somebody_waits(self) -> None:
+    async def wait_for_blocked_client(self) -> None:
         """Wait until a client waits in a blocking command."""
         while not self.data.info("clients")["blocked_clients"]:  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0)
 
 
-class Gap:
+class LossyProxy:
     """A proxy to Redis that can lose one reply, as when a connection breaks at the wrong moment."""
 
     def __init__(self, path: Path, redis: Redis) -> None:
@@ -115,7 +115,7 @@ class Gap:
         """The reply to the next request with these bytes is lost, and the connection with it."""
         self._redis = redis
 
-    async def __aenter__(self) -> "Gap":
+    async def __aenter__(self) -> "LossyProxy":
         self._server = await asyncio.start_unix_server(self._serve, self.socket)
         return self
 

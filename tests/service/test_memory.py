@@ -8,7 +8,7 @@ from typing import Any
 from fakeredis import FakeRedis, FakeStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import Gap, Redis
+from servers import LossyProxy, Redis
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
 
@@ -65,14 +65,14 @@ class Lossy(FakeStore):
 @given(asked=st.lists(st.tuples(questions, losses), max_size=30))
 def test_it_answers_as_a_real_one(redis: Redis, tmp_path: Path, asked: list[tuple[tuple[Any, ...], bool]]) -> None:
     redis.data.flushall()
-    asyncio.run(compare(redis, tmp_path / "gap", asked))
-    (tmp_path / "gap").unlink()
+    asyncio.run(compare(redis, tmp_path / "proxy", asked))
+    (tmp_path / "proxy").unlink()
 
 
 async def compare(redis: Redis, path: Path, asked: list[tuple[tuple[Any, ...], bool]]) -> None:
     memory = FakeRedis(time.time)
-    async with Gap(path, redis) as gap:
-        real, lossy = StoreWriter(gap.socket, "daemon", "secret-daemon"), Lossy(memory)
+    async with LossyProxy(path, redis) as proxy:
+        real, lossy = StoreWriter(proxy.socket, "daemon", "secret-daemon"), Lossy(memory)
         for (name, *arguments), lose in asked:
             if name == "push":
                 push(redis, *arguments)
@@ -80,10 +80,10 @@ async def compare(redis: Redis, path: Path, asked: list[tuple[tuple[Any, ...], b
                 continue
             if name == "take" and len(memory.queue) < 1 + lose:
                 continue  # it would wait
-            gap.lose, lossy.lose = (CHANGES.get(name, b""), name in CHANGES) if lose else (b"", False)
+            proxy.lose, lossy.lose = (CHANGES.get(name, b""), name in CHANGES) if lose else (b"", False)
             options = {"paused": arguments.pop()} if name == "set_paused" else {}
             answers = [shown(await getattr(store, name)(*arguments, **options)) for store in (real, lossy)]
-            gap.lose, lossy.lose = b"", False
+            proxy.lose, lossy.lose = b"", False
             assert answers[0] == answers[1], name
         await real.close()
     everything = {name: redis.data.hgetall(f"tinyci:job:{name}") for name in "abcd"}

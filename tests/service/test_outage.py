@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from servers import Gap, Redis
+from servers import LossyProxy, Redis
 from tinyci.store import writer as store_module
 from tinyci.store.listener import StoreListener
 from tinyci.store.writer import StoreWriter
@@ -111,7 +111,7 @@ async def test_a_redis_that_dies_while_we_wait_for_a_job_is_noticed_and_missed(
     push(own_redis, "before")
     assert await store.take() == "before"
     taking = asyncio.create_task(store.take())
-    await own_redis.until_somebody_waits()
+    await own_redis.wait_for_blocked_client()
     own_redis.kill()
     assert await store.outages.get()
     own_redis.start()
@@ -196,47 +196,57 @@ async def test_a_redis_that_hangs_while_we_wait_for_a_job_loses_none(
 
 
 @pytest_asyncio.fixture
-async def gap(redis: Redis, tmp_path: Path) -> AsyncIterator[Gap]:
-    async with Gap(tmp_path / "gap.sock", redis) as gap:
-        yield gap
+async def proxy(redis: Redis, tmp_path: Path) -> AsyncIterator[LossyProxy]:
+    async with LossyProxy(tmp_path / "proxy.sock", redis) as proxy:
+        yield proxy
 
 
 @pytest_asyncio.fixture
-async def lossy(gap: Gap) -> AsyncIterator[WatchedStore]:
-    """A store over the gap."""
-    async with watched(gap.socket) as store:
+async def lossy(proxy: LossyProxy) -> AsyncIterator[WatchedStore]:
+    """A store over the proxy."""
+    async with watched(proxy.socket) as store:
         yield store
 
 
-async def test_lines_whose_acknowledgement_was_lost_are_there_once(redis: Redis, gap: Gap, lossy: WatchedStore) -> None:
-    gap.lose = b"XADD"
+async def test_lines_whose_acknowledgement_was_lost_are_there_once(
+    redis: Redis, proxy: LossyProxy, lossy: WatchedStore
+) -> None:
+    proxy.lose = b"XADD"
     await lossy.add_lines("x", 1, ["one", "two"])
     assert await lossy.outages.get()
     assert [fields["line"] for _, fields in redis.data.xrange("tinyci:log:x")] == ["one", "two"]
 
 
-async def test_a_job_whose_acknowledgement_was_lost_is_added_once(redis: Redis, gap: Gap, lossy: WatchedStore) -> None:
-    gap.lose = b"EXEC"
+async def test_a_job_whose_acknowledgement_was_lost_is_added_once(
+    redis: Redis, proxy: LossyProxy, lossy: WatchedStore
+) -> None:
+    proxy.lose = b"EXEC"
     await lossy.add("x", FIELDS, 1.0)
     assert redis.data.lrange("tinyci:accepted", 0, -1) == ["x"]
 
 
-async def test_a_job_whose_taking_was_not_heard_of_is_accepted(redis: Redis, gap: Gap, lossy: WatchedStore) -> None:
+async def test_a_job_whose_taking_was_not_heard_of_is_accepted(
+    redis: Redis, proxy: LossyProxy, lossy: WatchedStore
+) -> None:
     push(redis, "first", "second")
-    gap.lose = b"BLMOVE"
+    proxy.lose = b"BLMOVE"
     assert await lossy.take() == "second"
     assert await lossy.outages.get()
     assert await lossy.accepted_ids() == ["first", "second"]
 
 
-async def test_a_state_whose_acknowledgement_was_lost_is_one_event(redis: Redis, gap: Gap, lossy: WatchedStore) -> None:
-    gap.lose = b"EXEC"
+async def test_a_state_whose_acknowledgement_was_lost_is_one_event(
+    redis: Redis, proxy: LossyProxy, lossy: WatchedStore
+) -> None:
+    proxy.lose = b"EXEC"
     assert await lossy.update("x", {"state": "building", "attempt": "1"})
     assert states(redis) == ["building"]
 
 
-async def test_an_end_whose_acknowledgement_was_lost_is_ours(redis: Redis, gap: Gap, lossy: WatchedStore) -> None:
-    gap.lose = b"EXEC"
+async def test_an_end_whose_acknowledgement_was_lost_is_ours(
+    redis: Redis, proxy: LossyProxy, lossy: WatchedStore
+) -> None:
+    proxy.lose = b"EXEC"
     assert await lossy.update("x", {"state": "failed", "success": "false", "finished": "now"})
     assert states(redis) == ["failed"]
 

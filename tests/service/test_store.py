@@ -65,7 +65,7 @@ async def test_a_job_that_was_taken_is_in_exactly_one_of_the_two_lists(redis: Re
 
 async def test_a_job_that_comes_while_we_wait_is_taken_at_once(redis: Redis, store: StoreWriter) -> None:
     waiting = asyncio.create_task(store.take())
-    await redis.until_somebody_waits()
+    await redis.wait_for_blocked_client()
     began = time.monotonic()
     redis.data.lpush("tinyci:queue", "x")
     assert await waiting == "x"
