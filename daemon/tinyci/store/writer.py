@@ -299,10 +299,10 @@ async def _check_types(pipe: Any, types: Mapping[str, str]) -> None:
 
     Raises _MisplacedKeyError.
     """
-    for key, expected in types.items():
+    for key, type_name in types.items():
         actual = await pipe.execute_command("TYPE", key)
-        if actual not in (expected, "none"):
-            raise _MisplacedKeyError(f"{key} is a {actual} where a {expected} belongs")
+        if actual not in (type_name, "none"):
+            raise _MisplacedKeyError(f"{key} is a {actual} where a {type_name} belongs")
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:
