@@ -47,13 +47,13 @@ async def running(
     redis: Redis, store: StoreWriter, managers: Stuck, tmp_path: Path
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
-    configured = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    made = Dispatch(store, managers, configured, Repos(), Listener(), HostAccess(job_files=tmp_path))
+    dispatch_settings = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
+    dispatch = Dispatch(store, managers, dispatch_settings, Repos(), Listener(), HostAccess(job_files=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:
-        await made.resume()
-        tasks.append(asyncio.create_task(made.run()))
+        await dispatch.resume()
+        tasks.append(asyncio.create_task(dispatch.run()))
 
     yield run
     for task in tasks:
@@ -110,8 +110,8 @@ async def test_a_job_that_waited_for_longer_than_jobs_are_kept_is_not_forgotten(
 ) -> None:
     redis.data.set("tinyci:paused", "since long")
     waiting = [add(redis, "tinyci:accepted"), add(redis, "tinyci:queue")]
-    lost = str(uuid.uuid4())
-    redis.data.zadd("tinyci:jobs", dict.fromkeys([*waiting, lost], time.time() - 100))
+    lost_id = str(uuid.uuid4())
+    redis.data.zadd("tinyci:jobs", dict.fromkeys([*waiting, lost_id], time.time() - 100))
     await running()
     await accepted(redis, waiting[::-1])
     assert sorted(redis.data.zrange("tinyci:jobs", 0, -1)) == sorted(waiting)

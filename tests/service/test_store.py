@@ -30,9 +30,9 @@ def push(redis: Redis, job_id: str) -> None:
 @pytest_asyncio.fixture
 async def other(redis: Redis) -> AsyncIterator[StoreWriter]:
     """A second store of the same Redis."""
-    made = StoreWriter(redis.socket, "daemon", "secret-daemon")
-    yield made
-    await made.close()
+    store = StoreWriter(redis.socket, "daemon", "secret-daemon")
+    yield store
+    await store.close()
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ async def test_a_cancellation_at_whatever_moment_is_heard(store: StoreWriter, op
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait((task,), timeout=2)
-        assert done
+        finished_tasks, _ = await asyncio.wait((task,), timeout=2)
+        assert finished_tasks
         assert task.cancelled() or operation == "accepted_ids"
 
 
@@ -105,8 +105,8 @@ async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: StoreW
         redis.data.lpush("tinyci:queue", job_id)
         taking.cancel()
         await asyncio.wait([taking])
-    found = redis.data.lrange("tinyci:queue", 0, -1) + redis.data.lrange("tinyci:accepted", 0, -1)
-    assert sorted(found) == sorted(ids)
+    listed_ids = redis.data.lrange("tinyci:queue", 0, -1) + redis.data.lrange("tinyci:accepted", 0, -1)
+    assert sorted(listed_ids) == sorted(ids)
 
 
 # -- jobs that the daemon itself accepts ---------------------------------------------------------------------------
@@ -134,7 +134,7 @@ async def test_a_job_that_redis_knows_is_not_added_again(redis: Redis, store: St
 
 
 async def test_a_hash_that_nothing_leads_to_is_a_job_that_was_not_added(redis: Redis, store: StoreWriter) -> None:
-    """What is left of a push for which the queue was no list: the hook keeps the job in the spool then."""
+    """A push leaves such a hash when the queue is no list; the hook keeps the job in the spool then."""
     job_id = new_id()
     redis.data.hset(f"tinyci:job:{job_id}", mapping=FIELDS)
     assert await store.add(job_id, FIELDS, 2.0)
@@ -167,11 +167,11 @@ async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: StoreWriter)
     await store.update("7", {"state": "failed"})
     redis.data.delete("tinyci:job:8")
     redis.data.set("tinyci:job:9", "a string")
-    kept = await store.kept_jobs()
-    assert [each.id for each in kept] == ids
-    assert tuple(kept[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", 6.0)
-    assert kept[7].state == "failed"
-    assert [each.repo for each in kept[8:11]] == ["", "", "web"]
+    jobs = await store.kept_jobs()
+    assert [each.id for each in jobs] == ids
+    assert tuple(jobs[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", 6.0)
+    assert jobs[7].state == "failed"
+    assert [each.repo for each in jobs[8:11]] == ["", "", "web"]
 
 
 async def test_of_a_forgotten_job_nothing_is_left(redis: Redis, store: StoreWriter) -> None:
@@ -203,12 +203,12 @@ async def test_an_event_says_of_which_revision_whose_push_and_as_whom(redis: Red
     redis.data.hset("tinyci:job:x", mapping={**FIELDS, "revision": "tip", "pusher": "alice"})
     await store.update("x", {"state": "building", "user": "web"})
     await store.update("x", {"state": "failed", "revision": "b" * 40, "reason": "because"})
-    told = [event for _, event in redis.data.xrange("tinyci:events")]
-    assert [(each["revision"], each["pusher"], each["user"]) for each in told] == [
+    events = [event for _, event in redis.data.xrange("tinyci:events")]
+    assert [(each["revision"], each["pusher"], each["user"]) for each in events] == [
         ("tip", "alice", "web"),
         ("b" * 40, "alice", "web"),
     ]
-    assert told[1]["reason"] == "because"
+    assert events[1]["reason"] == "because"
 
 
 async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: StoreWriter) -> None:
@@ -251,13 +251,13 @@ async def test_of_two_ends_at_the_same_time_one_wins_whole(
     redis: Redis, store: StoreWriter, other: StoreWriter
 ) -> None:
     for number in range(20):
-        won = await asyncio.gather(
+        writes = await asyncio.gather(
             store.update(f"{number}", {"state": "succeeded", "success": "true"}),
             other.update(f"{number}", {"state": "failed", "success": "false"}),
         )
-        assert sorted(won) == [False, True]
-        state = "succeeded" if won[0] else "failed"
-        assert await store.job(f"{number}") == {"state": state, "success": "true" if won[0] else "false"}
+        assert sorted(writes) == [False, True]
+        state = "succeeded" if writes[0] else "failed"
+        assert await store.job(f"{number}") == {"state": state, "success": "true" if writes[0] else "false"}
     assert redis.data.xlen("tinyci:events") == 20
 
 

@@ -17,9 +17,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest_asyncio.fixture
 async def stream(redis: Redis) -> AsyncIterator[EventGroup]:
-    made = EventGroup(redis.socket, "secret-notify")
-    yield made
-    await made.close()
+    stream = EventGroup(redis.socket, "secret-notify")
+    yield stream
+    await stream.close()
 
 
 def happen(redis: Redis, *states: str) -> list[str]:
@@ -130,6 +130,6 @@ async def test_a_cancellation_at_whatever_moment_is_heard(stream: EventGroup) ->
         for _ in range(turns):
             await asyncio.sleep(0)
         reading.cancel()
-        done, _ = await asyncio.wait((reading,), timeout=2)
-        assert done
+        finished_tasks, _ = await asyncio.wait((reading,), timeout=2)
+        assert finished_tasks
         assert reading.cancelled()

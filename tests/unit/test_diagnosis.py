@@ -1,4 +1,4 @@
-"""What the daemon says of what its deploys need, however many ask."""
+"""The daemon checks what deploys need once for all who ask at the same time."""
 
 import asyncio
 from pathlib import Path

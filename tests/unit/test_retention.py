@@ -63,12 +63,12 @@ def test_no_live_job_is_ever_forgotten_and_the_newest_ended_ones_are_kept(
     jobs: list[tuple[str, str, float]], most: int
 ) -> None:
     all_jobs = sorted((job(number, *values) for number, values in enumerate(jobs)), key=lambda job: job.time)
-    expired = set(retention.expired_ids(all_jobs, most, 10 * DAY, NOW))
+    ids = set(retention.expired_ids(all_jobs, most, 10 * DAY, NOW))
     for repo in ("a", "b"):
         final_jobs = [job for job in all_jobs if job.repo == repo and job.state in FINAL]
         young_jobs = [job for job in final_jobs if NOW - job.time <= 10 * DAY]
-        assert {job.id for job in final_jobs} - expired == {job.id for job in young_jobs[-most:]}
-    assert not expired & {job.id for job in all_jobs if job.state in ("building", "rolling-back")}
+        assert {job.id for job in final_jobs} - ids == {job.id for job in young_jobs[-most:]}
+    assert not ids & {job.id for job in all_jobs if job.state in ("building", "rolling-back")}
 
 
 def test_what_can_be_rolled_back_to_is_kept_however_many_failed_since() -> None:

@@ -21,9 +21,9 @@ def test_kept_jobs_come_in_push_order(tmp_path: Path) -> None:
     keep(tmp_path, 2, "b")
     keep(tmp_path, 10, "z")
     path = keep(tmp_path, 1, "a")
-    found = list(spool.read(str(tmp_path)))
-    assert [each.id for each in found] == ["a", "b", "z", "c"]
-    assert found[0] == (path, "a", FIELDS, 1_700_000_000.0, "")
+    spool_files = list(spool.read(str(tmp_path)))
+    assert [each.id for each in spool_files] == ["a", "b", "z", "c"]
+    assert spool_files[0] == (path, "a", FIELDS, 1_700_000_000.0, "")
 
 
 def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_a_file_that_holds_no_job_is_named_and_stops_no_other(tmp_path: Path, te
 
 def test_a_name_without_a_time_is_no_kept_job(tmp_path: Path) -> None:
     keep(tmp_path, 1, "a").rename(tmp_path / "job.json")
-    (found,) = spool.read(str(tmp_path))
-    assert found.problem
+    (spool_file,) = spool.read(str(tmp_path))
+    assert spool_file.problem
 
 
 def test_a_directory_that_is_named_like_a_job_stops_no_other(tmp_path: Path) -> None:
@@ -70,14 +70,14 @@ def test_a_directory_that_is_named_like_a_job_stops_no_other(tmp_path: Path) -> 
 
 def test_every_field_is_text(tmp_path: Path) -> None:
     (tmp_path / "1600000000000000-0001-a.json").write_text('{"id": "a", "repo": 5, "ref": null}')
-    (found,) = spool.read(str(tmp_path))
-    assert found.fields == {"repo": "5", "ref": "None"}
+    (spool_file,) = spool.read(str(tmp_path))
+    assert spool_file.fields == {"repo": "5", "ref": "None"}
 
 
 def test_a_pipe_in_the_spool_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0000000000000001-0001-x.json")
-    (kept,) = spool.read(str(tmp_path))
-    assert "not a regular file" in kept.problem
+    (spool_file,) = spool.read(str(tmp_path))
+    assert "not a regular file" in spool_file.problem
 
 
 def test_nothing_but_what_the_hook_writes_is_taken(tmp_path: Path) -> None:

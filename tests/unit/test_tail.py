@@ -54,7 +54,7 @@ def test_the_output_is_of_at_most_so_many_bytes(lines: list[str], most: int) -> 
 
 @given(LINES, st.integers(1, 200))
 def test_no_more_is_cut_off_than_must_be(lines: list[str], most: int) -> None:
-    kept = tail_of(lines, most).removeprefix(CUT)
-    rest = "".join(f"{line}\n" for line in lines).removesuffix(kept)
-    if rest and kept:
-        assert len((rest.removesuffix("\n").split("\n")[-1] + "\n" + kept).encode()) > most
+    end = tail_of(lines, most).removeprefix(CUT)
+    rest = "".join(f"{line}\n" for line in lines).removesuffix(end)
+    if rest and end:
+        assert len((rest.removesuffix("\n").split("\n")[-1] + "\n" + end).encode()) > most
