@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Mapping
 
 from tinyci import __version__
+from tinyci.model.state import FINAL
 
 COMMANDS: Mapping[str, str] = {
     "jobs": "live and recent jobs, oldest first",
@@ -24,12 +25,15 @@ COMMANDS: Mapping[str, str] = {
 }
 """Each is the module of that name here, with add_arguments() and run(), imported when the command line names it."""
 
-_EPILOG = """\
+_STATUSES = ", ".join(
+    f"{status} {state.clause}" for status, state in sorted((s.row.exit_status, s) for s in FINAL) if status
+)
+_EPILOG = f"""\
 JOB is the id of a job or the beginning of one, '@' for the newest job, or a repo's name for its newest job.
 
 exit status: 0 done, or the job succeeded; 1 the daemon will not, or something is wrong; 2 usage; 3 no such job or repo;
-4 not allowed; 5 no daemon. wait, log -f and run --wait: 10 the job failed, 11 was rolled back, 12 timed out,
-13 cancelled, 14 superseded, 15 rejected. See tinyci(1)."""
+4 not allowed; 5 no daemon. wait, log -f and run --wait end with the job:
+{_STATUSES}. See tinyci(1)."""
 
 
 def parser(command: str) -> argparse.ArgumentParser:
