@@ -1,4 +1,4 @@
-"""Something that a person did to a test host, and what doctor has to say of it."""
+"""Breakages: something that a person did to a test host, and the problem that doctor has to find."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from testhost import TestHost
 
 USER = REPO = "probe-other"
 REPOSITORY = f"/srv/git/{REPO}.git"
-KEPT = "/var/tmp/doctor"  # what a break takes away, to be put back whatever happens
+COPIES = "/var/tmp/doctor"  # files that a breakage takes away, to be put back whatever happens
 REDIS = "redis-server@tinyci.service"
 AGAIN = f"systemctl reset-failed {REDIS}; systemctl restart {REDIS}"  # these restarts in a row are no crash loop
 POLKIT = "systemctl reset-failed polkit 2>/dev/null; systemctl restart polkit"
@@ -37,35 +37,35 @@ INSTALL = "/opt/tinyci/bin/pip install -q --no-index --no-deps --force-reinstall
 PACKAGES = "python3-sdnotify python3-systemd redis-server polkitd podman uidmap xdg-dbus-proxy git dbus-user-session"
 
 
-class Broken(NamedTuple):
+class Breakage(NamedTuple):
     """A problem, words of the sentence on it, and shell scripts, in which $uid is the user's."""
 
     problem: str
     """Its key: `CHECK/WORD`."""
-    says: str
+    words: str
     do: str = ":"
     undo: str = ":"
-    """All is as before, whatever was mended meanwhile."""
+    """Restores the host, whatever was mended meanwhile."""
     by: str = ""
     """The check whose mend mends it, where it comes of something else and has no mend of its own."""
-    about: str = ""
-    """More words of what it says: what it says it of."""
+    subject_words: str = ""
+    """More words of the sentence, on its subject."""
 
 
 class Round(NamedTuple):
-    """What is broken at once, since none of it hides another."""
+    """Breakages that happen at once, since none hides another."""
 
-    broken: Sequence[Broken]
+    breakages: Sequence[Breakage]
     subject: str = REPO
     deploys: str = REPO
     """The repo that is deployed when all is mended."""
 
 
 def file(path: str, change: str, then: str = "") -> tuple[str, str]:
-    """A file or directory changed by a command, and what makes that known."""
-    kept = f"{KEPT}{path}"
-    keep = f"mkdir -p $(dirname {kept}) && cp -a {path} {kept}"
-    back = f"[ ! -e {kept} ] || {{ rm -rf {path} && mv {kept} {path}; }}"
+    """Change a file or directory by a command; `then` makes that known."""
+    copy = f"{COPIES}{path}"
+    keep = f"mkdir -p $(dirname {copy}) && cp -a {path} {copy}"
+    back = f"[ ! -e {copy} ] || {{ rm -rf {path} && mv {copy} {path}; }}"
     return f"{keep} && {change} {path}\n{then}", f"{back}\n{then}"
 
 
@@ -74,7 +74,7 @@ def append(path: str, line: str, then: str = "") -> tuple[str, str]:
 
 
 def drop_in(unit: str, text: str, then: str = "", where: str = "system") -> tuple[str, str]:
-    """A drop-in of an admin's for a unit."""
+    """Add an admin's drop-in for a unit."""
     directory = f"/etc/systemd/{where}/{unit}.d"
     write = f"mkdir -p {directory} && printf '{text}' >{directory}/doctor.conf"
     reload = "systemctl daemon-reload" if where == "system" else f"{MINE} daemon-reload"
@@ -83,27 +83,27 @@ def drop_in(unit: str, text: str, then: str = "", where: str = "system") -> tupl
 
 
 def small(path: str, options: str) -> tuple[str, str]:
-    """A file system of its own at that path, too small until a person makes room."""
+    """Mount a file system at that path that is too small until a person makes room."""
     mount = f"[ -d {path} ] || runuser -u {USER} -- mkdir -p {path}\nmount -t tmpfs -o {options} tmpfs {path}"
     return mount, f"! findmnt -n {path} >/dev/null || umount {path}"
 
 
 # All is put back: whatever failed before, nothing was thrown away.
 WELL = f"""
-find {KEPT} -depth -type d -empty -delete 2>/dev/null
-[ ! -e {KEPT} ] || exit 9
+find {COPIES} -depth -type d -empty -delete 2>/dev/null
+[ ! -e {COPIES} ] || exit 9
 systemctl reset-failed tinyci {REDIS} 2>/dev/null
 timeout 60 systemctl restart {REDIS} tinyci && {UP}
 """
 
 
 @contextmanager
-def broken(server: TestHost, breaks: Sequence[Broken]) -> Iterator[None]:
-    """Something is wrong, and afterwards all is as it was."""
+def break_for_a_while(server: TestHost, breakages: Sequence[Breakage]) -> Iterator[None]:
+    """Break the host for the time of the block."""
     begin = f"export uid=$(id -u {USER})"
     try:
-        server.sh("\n".join((begin, "set -ex", *(each.do for each in breaks))))
+        server.sh("\n".join((begin, "set -ex", *(each.do for each in breakages))))
         yield
     finally:
-        done = server.run("\n".join((begin, "set -x", *(each.undo for each in reversed(breaks)), WELL)))
-        assert done.status == 0, done.text
+        result = server.run("\n".join((begin, "set -x", *(each.undo for each in reversed(breakages)), WELL)))
+        assert result.status == 0, result.text

@@ -1,4 +1,4 @@
-"""Rounds in which something is gone; see tests/host/rounds.py."""
+"""Rounds in which files, policies or packages are missing; see tests/host/rounds.py."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,11 @@ from breaking import (
     ACL,
     ACTIONS,
     AGAIN,
+    COPIES,
     CREDENTIALS,
     GATE,
     GATE_AGAIN,
     GATE_UNIT,
-    KEPT,
     MANAGER_AGAIN,
     MINE,
     PACKAGES,
@@ -24,7 +24,7 @@ from breaking import (
     USER,
     USER_UNITS,
     VERIFY,
-    Broken,
+    Breakage,
     Round,
     file,
 )
@@ -32,7 +32,7 @@ from breaking import (
 LOSSES: Mapping[str, Round] = {
     "files are gone": Round(
         (
-            Broken(
+            Breakage(
                 "files/missing",
                 "of tinyci's own files are missing",
                 "rm /opt/tinyci/hooks/post-receive /etc/tmpfiles.d/tinyci.conf /etc/sysusers.d/tinyci.conf "
@@ -41,38 +41,38 @@ LOSSES: Mapping[str, Round] = {
                 f"tar -C / -xf /opt/tinyci/release/server.tar; systemctl daemon-reload; {POLKIT}; "
                 f"{MINE} daemon-reload; systemctl start {GATE}",
             ),
-            Broken("daemon/not-installed", "is not installed"),
-            Broken("gate/not-installed", "is not installed"),
-            Broken("polkit-actions/unknown", "does not know tinyci's action"),
-            Broken("journal-rate/low", "journald drops what a build of"),
-            Broken("templates/unknown", "does not know"),
-            Broken("hook-runs/missing", "is missing: no job comes"),
-            Broken("redis-password-hook/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-hook", "rm")),
-            Broken("redis-acl-hook/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
+            Breakage("daemon/not-installed", "is not installed"),
+            Breakage("gate/not-installed", "is not installed"),
+            Breakage("polkit-actions/unknown", "does not know tinyci's action"),
+            Breakage("journal-rate/low", "journald drops what a build of"),
+            Breakage("templates/unknown", "does not know"),
+            Breakage("hook-runs/missing", "is missing: no job comes"),
+            Breakage("redis-password-hook/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-hook", "rm")),
+            Breakage("redis-acl-hook/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
         )
     ),
     "policies are gone": Round(
         (
-            Broken("polkit-rules/deny", "does not let the daemon", *file(f"{RULES}/50-tinyci.rules", "echo >")),
-            Broken(
+            Breakage("polkit-rules/deny", "does not let the daemon", *file(f"{RULES}/50-tinyci.rules", "echo >")),
+            Breakage(
                 "polkit-actions/unknown",
                 "does not know tinyci's action",
                 *file(ACTIONS, "sed -i s/unix-user:tinyci/unix-user:nobody/", POLKIT),
             ),
-            Broken("bus/denied", "is missing or not loaded", *file(POLICY, "rm", "systemctl reload dbus")),
-            Broken("spool/missing", "is missing: a push", *file("/var/spool/tinyci", "rm -r")),
-            Broken(
+            Breakage("bus/denied", "is missing or not loaded", *file(POLICY, "rm", "systemctl reload dbus")),
+            Breakage("spool/missing", "is missing: a push", *file("/var/spool/tinyci", "rm -r")),
+            Breakage(
                 "gate-filter/narrow", "does not pass what", *file(GATE_UNIT, "sed -i /Manager.LoadUnit@/d", GATE_AGAIN)
             ),
-            Broken("gate-tried/denies", "does not come through"),
-            Broken(
+            Breakage("gate-tried/denies", "does not come through"),
+            Breakage(
                 "podman/no-id-maps",
                 "newuidmap or newgidmap",
                 f"chmod u-s /usr/bin/newuidmap; ! [ -s {PAUSE} ] || kill -KILL $(cat {PAUSE})",
                 "chmod u+s /usr/bin/newuidmap",
             ),
             # Its manager has the file in its memory only while it has an instance.
-            Broken(
+            Breakage(
                 "templates/changed",
                 "has changed on disk",
                 f"! {MINE} start {VERIFY} && touch -d '+1 minute' {USER_UNITS}/tinyci-verify@.service",
@@ -82,50 +82,50 @@ LOSSES: Mapping[str, Round] = {
     ),
     "things are gone": Round(
         (
-            Broken(
+            Breakage(
                 "accounts/missing",
                 "tinyci runs as these",
-                f"mkdir -p {KEPT} && cp -a /etc/group {KEPT} && sed -i /^tinyci-push:/d /etc/group",
+                f"mkdir -p {COPIES} && cp -a /etc/group {COPIES} && sed -i /^tinyci-push:/d /etc/group",
                 # The group that the mend makes has another id.
-                f"[ ! -e {KEPT}/group ] || mv {KEPT}/group /etc/group\n"
+                f"[ ! -e {COPIES}/group ] || mv {COPIES}/group /etc/group\n"
                 f"chgrp tinyci-push {CREDENTIALS}/redis-hook /var/spool/tinyci && chmod 1730 /var/spool/tinyci",
             ),
-            Broken("push-groups/missing", "cannot make jobs", *file("/etc/gshadow", "sed -i /^tinyci-push:/d")),
-            Broken(
+            Breakage("push-groups/missing", "cannot make jobs", *file("/etc/gshadow", "sed -i /^tinyci-push:/d")),
+            Breakage(
                 "redis-password-daemon/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-daemon", "rm")
             ),
-            Broken("redis-acl-daemon/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
-            Broken(
+            Breakage("redis-acl-daemon/login", "Redis does not let in", *file(ACL, ":", AGAIN)),
+            Breakage(
                 "redis-password-notify/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-notify", "rm")
             ),
-            Broken(
+            Breakage(
                 "home/missing",
                 "is missing",
-                f"mv ~{USER} {KEPT}/home",
-                f"[ ! -e {KEPT}/home ] || {{ rm -rf ~{USER} && mv {KEPT}/home ~{USER}; }}",
+                f"mv ~{USER} {COPIES}/home",
+                f"[ ! -e {COPIES}/home ] || {{ rm -rf ~{USER} && mv {COPIES}/home ~{USER}; }}",
             ),
         )
     ),
     "packages are gone": Round(
         (
-            Broken(
+            Breakage(
                 "redis/not-installed",
                 "is not installed",
                 f"apt-get remove -qq --yes {PACKAGES} && systemctl stop {REDIS} polkit\n"
                 "systemctl restart user@$uid.service",
                 f"apt-get install -qq --yes --no-install-recommends {PACKAGES}; {MANAGER_AGAIN}",
             ),
-            Broken("libraries/missing", "imports what is not installed"),
-            Broken("polkit/not-installed", "is not installed"),
-            Broken("daemon-polkit/silent", "polkit does not answer the daemon"),
-            Broken("runtime-directory/no-package", "dbus-user-session is not installed"),
-            Broken("podman/not-installed", "podman is not installed"),
-            Broken("gate/no-proxy", "xdg-dbus-proxy is not installed"),
-            Broken("git/not-installed", "git is not installed"),
+            Breakage("libraries/missing", "imports what is not installed"),
+            Breakage("polkit/not-installed", "is not installed"),
+            Breakage("daemon-polkit/silent", "polkit does not answer the daemon"),
+            Breakage("runtime-directory/no-package", "dbus-user-session is not installed"),
+            Breakage("podman/not-installed", "podman is not installed"),
+            Breakage("gate/no-proxy", "xdg-dbus-proxy is not installed"),
+            Breakage("git/not-installed", "git is not installed"),
         )
     ),
     "no repo is known": Round(
-        (Broken("configuration-rights/no-repos", "tinyci knows no repo", *file("/etc/tinyci/repos.d", "rm -r")),),
+        (Breakage("configuration-rights/no-repos", "tinyci knows no repo", *file("/etc/tinyci/repos.d", "rm -r")),),
         USER,
         "",
     ),

@@ -1,21 +1,21 @@
-"""Each failure that doctor knows, made to happen on purpose: it is named, and what is printed for it mends it.
+"""Each problem that doctor knows, made to happen on purpose: doctor names it, and what it prints mends it.
 
-Failures that do not hide each other happen at once, and their mends are run as printed, from the top.
+Problems that do not hide each other happen at once, and their mends are run as printed, from the top.
 """
 
 import subprocess
 from collections.abc import Callable
 
 import pytest
-from breaking import ALL_UP, GATE, REPO, USER, Broken, broken
+from breaking import ALL_UP, GATE, REPO, USER, Breakage, break_for_a_while
 from decisions import DECISIONS
-from examined import SeenFinding, doctor, mend, named, wrong
+from examined import JsonFinding, doctor, finding_on, mend, wrong
 from rounds import ROUNDS, SET_UP
 from testhost import HOST, TestHost, Work
 
 
 def log_in_again(server: TestHost) -> None:
-    """A connection that is kept has the groups that git was in when it was made."""
+    """End the connection that ssh keeps, since it has the groups that git was in when it began."""
     config = subprocess.run(
         [HOST, "ssh-config", server.name], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -23,7 +23,7 @@ def log_in_again(server: TestHost) -> None:
 
 
 def deploy(server: TestHost, clone: Work) -> None:
-    """Push, and see it deployed."""
+    """Push; assert that it is deployed."""
     clone.script("true")
     log_in_again(server)
     job = server.deploy(clone)
@@ -32,21 +32,21 @@ def deploy(server: TestHost, clone: Work) -> None:
 
 def test_a_fresh_host_is_well(server: TestHost) -> None:
     server.sh("rm -f /var/spool/tinyci/*.bad")  # of tests that put there what is no job
-    seen = doctor(server, "")
-    assert not wrong(seen)
-    assert [each for each in seen if each.verdict == "unchecked"] == []
-    abouts = {each.about for each in seen}
+    findings = doctor(server, "")
+    assert not wrong(findings)
+    assert [each for each in findings if each.verdict == "unchecked"] == []
+    abouts = {each.about for each in findings}
     assert {"host", "user hello-quadlet", "user root", "repo hello-root", "repo hello-generated"} <= abouts
 
 
 @pytest.mark.parametrize("name", ROUNDS)
 def test_what_is_wrong_is_named_and_mended_as_printed(server: TestHost, name: str, work: Callable[[str], Work]) -> None:
-    breaks, subject, deploys = ROUNDS[name]
-    with broken(server, breaks):
-        seen = doctor(server, subject)
-        for each in breaks:
-            assert bool(named(seen, each).mend) == (not each.by), named(seen, each)
-        mend(server, seen)
+    breakages, subject, deploys = ROUNDS[name]
+    with break_for_a_while(server, breakages):
+        findings = doctor(server, subject)
+        for each in breakages:
+            assert bool(finding_on(findings, each).mend) == (not each.by), finding_on(findings, each)
+        mend(server, findings)
         server.run(f"export uid=$(id -u {USER}); {ALL_UP}")  # what has only just been started
         assert not wrong(doctor(server, subject))
         if deploys:
@@ -60,11 +60,11 @@ def test_after_all_rounds_the_host_is_well(server: TestHost) -> None:
 
 @pytest.mark.parametrize("name", DECISIONS)
 def test_what_a_person_has_to_decide_is_told_without_a_guess(server: TestHost, name: str) -> None:
-    breaks, subject, _ = DECISIONS[name]
-    with broken(server, breaks):
-        seen = doctor(server, subject)
-        for each in breaks:
-            assert each.by or not named(seen, each).mend, named(seen, each)
+    breakages, subject, _ = DECISIONS[name]
+    with break_for_a_while(server, breakages):
+        findings = doctor(server, subject)
+        for each in breakages:
+            assert each.by or not finding_on(findings, each).mend, finding_on(findings, each)
     assert not wrong(doctor(server, subject))
 
 
@@ -76,15 +76,15 @@ def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable
         stdin=f'repository = "/srv/git/{name}.git"\nuser = "{name}"\n',
     )
     try:
-        told: list[SeenFinding] = []
+        problems: list[JsonFinding] = []
         for _ in range(4):
-            seen = doctor(server, name)
-            told += wrong(seen)
-            if wrong(seen):
-                mend(server, seen)
-        assert not wrong(seen)
+            findings = doctor(server, name)
+            problems += wrong(findings)
+            if wrong(findings):
+                mend(server, findings)
+        assert not wrong(findings)
         for each in SET_UP:
-            assert named(told, each).mend
+            assert finding_on(problems, each).mend
         deploy(server, work(name))
     finally:
         server.run(
@@ -97,29 +97,31 @@ def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable
 
 @pytest.mark.parametrize("user", ["nobody", USER])
 def test_who_is_not_root_gets_no_false_alarm(server: TestHost, user: str) -> None:
-    seen = doctor(server, "", user)
-    assert not wrong(seen)
-    skipped = {each.sentence for each in seen if each.verdict == "unchecked"}
-    assert skipped == {"needs root"}
+    findings = doctor(server, "", user)
+    assert not wrong(findings)
+    reasons = {each.sentence for each in findings if each.verdict == "unchecked"}
+    assert reasons == {"needs root"}
 
 
 def test_who_is_not_root_sees_what_the_daemon_sees(server: TestHost) -> None:
-    with broken(server, [Broken("gate/down", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}")]):
-        found = {each.check: each for each in wrong(doctor(server, REPO, "nobody"))}
-        assert found["gate"].mend.startswith("systemctl start tinyci-gate@")
-        assert USER in found["daemon-manager"].sentence
+    with break_for_a_while(
+        server, [Breakage("gate/down", "is not up", f"systemctl stop {GATE}", f"systemctl start {GATE}")]
+    ):
+        problems = {each.check: each for each in wrong(doctor(server, REPO, "nobody"))}
+        assert problems["gate"].mend.startswith("systemctl start tinyci-gate@")
+        assert USER in problems["daemon-manager"].sentence
     assert not wrong(doctor(server, REPO, "nobody"))
 
 
 def test_what_does_not_exist_is_no_failure_of_the_host(server: TestHost) -> None:
-    done = server.run("tinyci doctor nobody-knows-it")
-    assert done.status == 3
-    assert "there is no repo and no user nobody-knows-it: the repos are hello-generated, " in done.err
+    result = server.run("tinyci doctor nobody-knows-it")
+    assert result.status == 3
+    assert "there is no repo and no user nobody-knows-it: the repos are hello-generated, " in result.err
 
 
 def test_for_a_pipe_there_is_one_line_for_each_finding(server: TestHost) -> None:
     lines = server.sh(f"tinyci doctor {REPO}").splitlines()
     assert all(len(line.split("\t")) == 5 for line in lines)
     assert f"ok\tuser {USER}\tgate" in [line.rpartition("\ttinyci-gate")[0] for line in lines]
-    told = server.sh(f"script -qec 'tinyci doctor {REPO}' /dev/null")
-    assert "All is well." in told and len(told.splitlines()) == 5
+    report = server.sh(f"script -qec 'tinyci doctor {REPO}' /dev/null")
+    assert "All is well." in report and len(report.splitlines()) == 5

@@ -1,4 +1,4 @@
-"""`tinyci`, run as a person runs it, on a real message bus with org.tinyci1 on it."""
+"""The program `tinyci`, as a person runs it, on a real message bus with org.tinyci1 on it."""
 
 import asyncio
 import json
@@ -30,14 +30,14 @@ FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "create
 
 
 @dataclass
-class Ended:
+class Exit:
     status: int
     out: str
     err: str
 
 
 class Person:
-    """Somebody with a shell on the host."""
+    """A person with a shell on the host."""
 
     def __init__(self, bus: MessageBus) -> None:
         self.environment = {
@@ -46,8 +46,8 @@ class Person:
             "PYTHONPATH": str(TREE / "daemon"),
             "TERM": "xterm",
         }
-        self.told: asyncio.Queue[str] = asyncio.Queue()
-        """What the terminal has been told up to now, each time that there is more."""
+        self.screens: asyncio.Queue[str] = asyncio.Queue()
+        """All output to the terminal up to now, each time that there is more."""
 
     async def start(self, *arguments: str, before: Sequence[str] = INTERRUPTIBLE) -> asyncio.subprocess.Process:
         """Run it with pipes, by the command `before` it."""
@@ -61,28 +61,28 @@ class Person:
             stderr=subprocess.PIPE,
         )
 
-    async def ask(self, *arguments: str) -> Ended:
+    async def ask(self, *arguments: str) -> Exit:
         """Run it to its end."""
         process = await self.start(*arguments)
         out, err = await process.communicate()
-        return Ended(process.returncode or 0, out.decode(), err.decode())
+        return Exit(process.returncode or 0, out.decode(), err.decode())
 
     async def look(self, *arguments: str, columns: int = 80) -> str:
-        """Run it on a terminal, and what that was told."""
+        """Run it on a terminal; return its output."""
         ours, its = pty.openpty()
         termios.tcsetwinsize(its, (24, columns))
         process = await asyncio.create_subprocess_exec(
             *TINYCI, *arguments, env=self.environment, stdin=its, stdout=its, stderr=its
         )
         os.close(its)
-        told = b""
+        output = b""
         with suppress(OSError):  # EIO is the end of a terminal
             while data := await asyncio.to_thread(os.read, ours, 4096):
-                told += data
-                self.told.put_nowait(told.decode("utf-8", "replace"))
+                output += data
+                self.screens.put_nowait(output.decode("utf-8", "replace"))
         os.close(ours)
         await process.wait()
-        return told.decode().replace("\r\n", "\n")
+        return output.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture
@@ -121,11 +121,11 @@ async def test_jobs_are_lines_in_a_pipe(person: Person, tinyci: ObjectServer) ->
     tinyci.add(ID, {**FIELDS, "state": "failed"})
     tinyci.add(other, {**FIELDS, "repo": "mail", "state": "building"})
     first, second = f"{ID}\tfailed\tweb\trefs/heads/main\n", f"{other}\tbuilding\tmail\trefs/heads/main\n"
-    assert await person.ask("jobs") == Ended(0, first + second, "")
-    assert await person.ask("jobs", "web") == Ended(0, first, "")
-    assert await person.ask("jobs", "--state", "building") == Ended(0, second, "")
-    assert await person.ask("jobs", "--state=queued", "--state=failed") == Ended(0, first, "")
-    assert await person.ask("jobs", "mail", "--state=failed") == Ended(0, "", "")
+    assert await person.ask("jobs") == Exit(0, first + second, "")
+    assert await person.ask("jobs", "web") == Exit(0, first, "")
+    assert await person.ask("jobs", "--state", "building") == Exit(0, second, "")
+    assert await person.ask("jobs", "--state=queued", "--state=failed") == Exit(0, first, "")
+    assert await person.ask("jobs", "mail", "--state=failed") == Exit(0, "", "")
     assert [job["id"] for job in json.loads((await person.ask("jobs", "--json")).out)] == [ID, other]
 
 
@@ -142,12 +142,12 @@ async def test_a_job_is_shown_whole(person: Person, tinyci: ObjectServer) -> Non
     output = "one\n\x1b[31mtwo\x1b[2J\n"
     tinyci.add(ID, {**FIELDS, "state": "failed", "success": "false", "output": output, "finished": "then"})
     for name in (ID, "0d3", "@", "web"):
-        shown = await person.ask("show", name)
-        assert shown.status == 0
-        assert f"             Id: {ID}\n" in shown.out
-        assert "          State: failed\n" in shown.out
-        assert "        Success: False\n" in shown.out
-        assert shown.out.endswith("\n\none\ntwo\\x1b[2J\n"), "nothing that a terminal would obey"
+        result = await person.ask("show", name)
+        assert result.status == 0
+        assert f"             Id: {ID}\n" in result.out
+        assert "          State: failed\n" in result.out
+        assert "        Success: False\n" in result.out
+        assert result.out.endswith("\n\none\ntwo\\x1b[2J\n"), "nothing that a terminal would obey"
     assert "\x1b[31mtwo\\x1b[2J\x1b[0m\n" in await person.look("show", "@")
     assert json.loads((await person.ask("show", "@", "--json")).out)["Output"] == output
 
@@ -158,9 +158,9 @@ async def test_the_status_tells_of_a_pause_and_of_live_jobs(
     requests.paused = True
     tinyci.add(ID, {**FIELDS, "state": "building"})
     tinyci.add(NEW_ID, {**FIELDS, "state": "succeeded"})
-    said = await person.ask("status")
-    assert said.status == 0
-    assert said.out == (
+    result = await person.ask("status")
+    assert result.status == 0
+    assert result.out == (
         f"tinyci {__version__} is paused ('tinyci resume' ends that): 1 running, 0 waiting, 2 repos.\n"
         "0d313b1e\tbuilding\tweb\tmain\n"
     )
@@ -171,12 +171,12 @@ async def test_the_status_tells_of_a_pause_and_of_live_jobs(
 
 async def test_without_a_bus_or_a_daemon_it_says_so(person: Person, message_bus: MessageBus) -> None:
     for command in (["jobs"], ["show", "@"], ["log", "-f", "@"], ["wait", "@"], ["pause"], ["status"], ["repos"]):
-        said = await person.ask(*command)
-        assert said == Ended(5, "", "tinyci: the daemon does not run: systemctl start tinyci\n")
+        result = await person.ask(*command)
+        assert result == Exit(5, "", "tinyci: the daemon does not run: systemctl start tinyci\n")
     person.environment["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
-    said = await person.ask("jobs")
-    assert said.status == 5
-    assert said.err.startswith("tinyci: cannot connect to unix:path=/nonexistent")
+    result = await person.ask("jobs")
+    assert result.status == 5
+    assert result.err.startswith("tinyci: cannot connect to unix:path=/nonexistent")
 
 
 @pytest.mark.parametrize("command", ["show", "log", "wait", "cancel", "retry"])
@@ -184,9 +184,9 @@ async def test_a_job_that_nobody_knows_is_answered_with_candidates(
     person: Person, tinyci: ObjectServer, command: str
 ) -> None:
     tinyci.add(ID, {**FIELDS, "state": "failed"})
-    said = await person.ask(command, "nonsense")
-    assert said.status == 3
-    assert said.err == (
+    result = await person.ask(command, "nonsense")
+    assert result.status == 3
+    assert result.err == (
         "tinyci: no job has an id that begins with 'nonsense', and no repo is called so: the repos are mail, web; "
         "the newest jobs: 0d313b1e (web, failed)\n"
     )
@@ -196,8 +196,8 @@ async def test_a_job_that_nobody_knows_is_answered_with_candidates(
 async def test_a_repo_that_nobody_knows_is_answered_with_those_that_there_are(
     person: Person, tinyci: ObjectServer, command: str
 ) -> None:
-    said = await person.ask(command, "wbe\x1b[2J")
-    assert said == Ended(3, "", "tinyci: there is no repo 'wbe\\x1b[2J': the repos are mail, web\n")
+    result = await person.ask(command, "wbe\x1b[2J")
+    assert result == Exit(3, "", "tinyci: there is no repo 'wbe\\x1b[2J': the repos are mail, web\n")
 
 
 async def test_what_polkit_refuses_has_a_status_of_its_own(
@@ -205,8 +205,8 @@ async def test_what_polkit_refuses_has_a_status_of_its_own(
 ) -> None:
     tinyci.add(ID, FIELDS)
     polkit.verdict = (False, False)
-    said = await person.ask("cancel", ID)
-    assert said == Ended(4, "", "tinyci: polkit does not allow you org.tinyci1.cancel for web\n")
+    result = await person.ask("cancel", ID)
+    assert result == Exit(4, "", "tinyci: polkit does not allow you org.tinyci1.cancel for web\n")
 
 
 async def test_what_the_daemon_will_not_do_is_its_sentence(
@@ -214,14 +214,14 @@ async def test_what_the_daemon_will_not_do_is_its_sentence(
 ) -> None:
     tinyci.add(ID, FIELDS)
     requests.refusal = RequestError("AlreadyFinished", "it has ended")
-    assert await person.ask("cancel", ID) == Ended(1, "", "tinyci: it has ended\n")
+    assert await person.ask("cancel", ID) == Exit(1, "", "tinyci: it has ended\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["jobs", "--state", "good"], ["show"], ["rollback"]])
 async def test_a_wrong_command_line_is_two(person: Person, arguments: list[str]) -> None:
-    said = await person.ask(*arguments)
-    assert said.status == 2
-    assert said.err.startswith("usage: tinyci")
+    result = await person.ask(*arguments)
+    assert result.status == 2
+    assert result.err.startswith("usage: tinyci")
 
 
 async def test_a_reader_that_stops_is_no_error(person: Person, tinyci: ObjectServer) -> None:
@@ -243,12 +243,12 @@ async def test_requests_are_the_managers(
 ) -> None:
     tinyci.add(ID, FIELDS)
     tinyci.add(NEW_ID, {**FIELDS, "repo": "mail"})
-    assert await person.ask("cancel", "web") == Ended(0, "cancelled job 0d313b1e of web.\n", "")
-    assert await person.ask("retry", "0d3") == Ended(0, f"started job {NEW_ID} for mail.\n", "")
+    assert await person.ask("cancel", "web") == Exit(0, "cancelled job 0d313b1e of web.\n", "")
+    assert await person.ask("retry", "0d3") == Exit(0, f"started job {NEW_ID} for mail.\n", "")
     assert (await person.ask("pause")).status == 0
     assert (await person.ask("resume")).status == 0
-    done = [each[:2] for each in requests.calls]
-    assert done == [("cancel", ID), ("retry", ID), ("pause", True), ("pause", False)]
+    calls = [each[:2] for each in requests.calls]
+    assert calls == [("cancel", ID), ("retry", ID), ("pause", True), ("pause", False)]
 
 
 # -- following ---------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ async def test_requests_are_the_managers(
 async def test_the_output_of_a_job_is_printed(person: Person, tinyci: ObjectServer, requests: FakeRequests) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     requests.logs[ID] = ["one", "\x1b[31mtwo\x1b[2J"]
-    assert await person.ask("log", "web") == Ended(0, "one\ntwo\\x1b[2J\n", "")
+    assert await person.ask("log", "web") == Exit(0, "one\ntwo\\x1b[2J\n", "")
 
 
 async def test_a_job_that_is_only_kept_is_found_by_its_id(
@@ -265,8 +265,8 @@ async def test_a_job_that_is_only_kept_is_found_by_its_id(
 ) -> None:
     requests.hashes[ID] = {**FIELDS, "state": "failed", "reason": "because"}
     requests.logs[ID] = ["one"]
-    assert await person.ask("log", ID) == Ended(0, "one\n", "")
-    assert await person.ask("wait", ID) == Ended(10, "job 0d313b1e of web failed: because.\n", "")
+    assert await person.ask("log", ID) == Exit(0, "one\n", "")
+    assert await person.ask("wait", ID) == Exit(10, "job 0d313b1e of web failed: because.\n", "")
 
 
 @pytest.mark.parametrize(("state", "status"), OF_STATE.items())
@@ -282,8 +282,8 @@ async def test_who_waits_for_a_job_exits_by_it(
     requests.logs[ID] = ["one"]
     tinyci.log_grew(ID)
     assert await following.stdout.readline() == b"one\n", "it comes while the job goes on"
-    ended = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
-    tinyci.change(ID, ended)
+    end = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
+    tinyci.change(ID, end)
     verb = state if state in ("failed", "succeeded", "timed-out") else f"was {state}"
     sentence = f"job 0d313b1e of web {verb} after 1 min 1 s: because.\n".encode()
     assert await following.communicate() == (b"", b"tinyci: " + sentence)
@@ -294,9 +294,9 @@ async def test_who_waits_for_a_job_exits_by_it(
 async def test_a_terminal_is_shown_what_is_waited_for(person: Person, tinyci: ObjectServer) -> None:
     tinyci.add(ID, {**FIELDS, "state": "building"})
     looking = asyncio.create_task(person.look("wait", ID))
-    while "job 0d313b1e of web: building (" not in await person.told.get():
+    while "job 0d313b1e of web: building (" not in await person.screens.get():
         pass
-    while not re.search(r"building \([1-9]", await person.told.get()):
+    while not re.search(r"building \([1-9]", await person.screens.get()):
         pass  # the time goes on
     tinyci.change(ID, {"state": "succeeded"})
     assert "\r\x1b[Kjob 0d313b1e of web succeeded.\n" in await looking
@@ -308,9 +308,9 @@ async def test_ctrl_c_says_that_the_job_goes_on(person: Person, tinyci: ObjectSe
     assert following.stderr
     await following.stderr.readline()
     following.send_signal(signal.SIGINT)
-    _, said = await following.communicate()
+    _, errors = await following.communicate()
     assert following.returncode == 130
-    assert said.decode() == (
+    assert errors.decode() == (
         "tinyci: the job goes on: 'tinyci log -f 0d313b1e' shows it again, and 'tinyci cancel 0d313b1e' ends it\n"
     )
 
@@ -369,9 +369,9 @@ async def test_a_new_job_can_be_followed_at_once(
 ) -> None:
     tinyci.add(NEW_ID, {**FIELDS, "state": "failed", "reason": "because"})
     requests.logs[NEW_ID] = ["one"]
-    said = await person.ask("run", "web", "main", "--wait")
-    assert (said.status, said.out) == (10, f"started job {NEW_ID} for web.\none\n")
-    assert said.err.endswith("tinyci: job 11111111 of web failed: because.\n")
+    result = await person.ask("run", "web", "main", "--wait")
+    assert (result.status, result.out) == (10, f"started job {NEW_ID} for web.\none\n")
+    assert result.err.endswith("tinyci: job 11111111 of web failed: because.\n")
     assert requests.calls[0][:3] == ("deploy", "web", "refs/heads/main")
     assert (await person.ask("rollback", "web", "--wait")).status == 10
     assert (await person.ask("rollback", "--to", "111", "--wait")).status == 10
@@ -382,16 +382,16 @@ async def test_a_new_job_can_be_followed_at_once(
 
 
 def needed(commands: list[list[str]], environment: dict[str, str]) -> list[float]:
-    """Seconds of the processor that each needs, of the best of some runs by turns: what the machine does besides is not
+    """Seconds of the processor that each needs, of the best of some runs by turns: other load on the machine is not
     their fault."""
-    spent: list[list[float]] = [[] for _ in commands]
+    samples: list[list[float]] = [[] for _ in commands]
     for _ in range(9):
-        for command, times in zip(commands, spent, strict=True):
+        for command, times in zip(commands, samples, strict=True):
             process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
             _, process.returncode, usage = os.wait4(process.pid, 0)
             assert process.returncode == 0
             times.append(usage.ru_utime + usage.ru_stime)
-    return list(map(min, spent))
+    return list(map(min, samples))
 
 
 @pytest.mark.parametrize(("command", "most"), [("--version", 4), ("jobs", 12)])
@@ -404,9 +404,9 @@ async def test_it_starts_in_no_time(person: Person, tinyci: ObjectServer, comman
 
 async def test_the_version_asks_nobody(person: Person) -> None:
     person.environment["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
-    assert await person.ask("--version") == Ended(0, f"tinyci {__version__}\n", "")
+    assert await person.ask("--version") == Exit(0, f"tinyci {__version__}\n", "")
     command = [sys.executable, "-X", "importtime", "-m", "tinyci.cli.main", "--version"]
     process = await asyncio.create_subprocess_exec(*command, env=person.environment, stderr=subprocess.PIPE)
-    imported = {line.rpartition("|")[2].strip() for line in (await process.communicate())[1].decode().splitlines()}
-    assert "argparse" in imported
-    assert not imported & {"asyncio", "dbus_next", "tinyci.api.objects", "json", "systemd"}
+    modules = {line.rpartition("|")[2].strip() for line in (await process.communicate())[1].decode().splitlines()}
+    assert "argparse" in modules
+    assert not modules & {"asyncio", "dbus_next", "tinyci.api.objects", "json", "systemd"}

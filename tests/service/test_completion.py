@@ -1,4 +1,4 @@
-"""The tab key, in real shells: what they offer is what the daemon knows, and without it nothing goes wrong."""
+"""The tab key in real shells: they offer jobs and repos of the daemon, and without it nothing goes wrong."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def tinyci(system_bus: MessageBus, requests: FakeRequests) -> AsyncIterato
 
 
 class Shell:
-    """A person's shell, where `tinyci` is a command."""
+    """A person's shell, in which `tinyci` is a command."""
 
     def __init__(self, directory: Path, bus: MessageBus) -> None:
         command = directory / "bin" / "tinyci"
@@ -60,7 +60,7 @@ class Shell:
         return out.decode()
 
     async def bash(self, line: str) -> list[str]:
-        """What bash offers at the end of that line, by the function that it would call then."""
+        """The offers of bash at the end of that line, by the function that it would call then."""
         words = line.split(" ")
         script = (
             f"source {COMPLETIONS}/tinyci.bash\n"
@@ -71,7 +71,7 @@ class Shell:
         return (await self.run("bash", "--norc", "-c", script)).split()
 
     async def zsh(self, line: str) -> list[str]:
-        """What zsh offers, as _describe(1) of its completion system is given it."""
+        """The offers of zsh, as its completion system passes them to _describe(1)."""
         script = (
             "_describe() { (( ! ${(P)#2} )) || print -l -- ${(P)2} }\n"
             f"words=({line.rstrip()} {chr(39) * 2 if line.endswith(' ') else ''}) CURRENT=${{#words}}\n"
@@ -133,13 +133,13 @@ async def test_the_tab_key_completes_in_zsh(shell: Shell, message_bus: MessageBu
     os.close(its)
     begin = f"unsetopt zle_bracketed_paste; fpath=({COMPLETIONS} $fpath); autoload -Uz compinit; compinit -u -D\n"
     os.write(ours, begin.encode() + b"tinyci canc\t\nexit\n")
-    told = b""
+    output = b""
     with suppress(OSError):  # EIO is the end of a terminal
         while data := await asyncio.to_thread(os.read, ours, 4096):
-            told += data
+            output += data
     os.close(ours)
     await process.wait()
-    assert b"usage: tinyci cancel [-h] JOB" in told, told.decode()
+    assert b"usage: tinyci cancel [-h] JOB" in output, output.decode()
 
 
 async def test_fish_offers_the_same_with_what_it_is(shell: Shell, tinyci: ObjectServer) -> None:

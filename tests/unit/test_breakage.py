@@ -26,7 +26,7 @@ def broken_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     from unitbreaks import LISTED, UNITS
 
     rounds = (*ROUNDS.values(), *DECISIONS.values())
-    breaks = (*SET_UP, *(each for one in rounds for each in one.broken), *UNITS, LISTED)
+    breaks = (*SET_UP, *(each for one in rounds for each in one.breakages), *UNITS, LISTED)
     yield {each.problem for each in breaks}
     for name in set(sys.modules) - modules:
         del sys.modules[name]
@@ -61,8 +61,8 @@ def test_a_key_is_one_problems() -> None:
 def test_each_check_is_described() -> None:
     page = (TREE / "daemon/man/tinyci-doctor.1.md").read_text()
     terms = re.findall(r"\*\*([a-z-]+)\*\*(USER)?", page)
-    described = {f"{name}{user}" for name, suffix in terms for user in (REDIS_USERS if suffix else ("",))}
-    assert set(map(check_of, KEYS)) - described == set()
+    documented_checks = {f"{name}{user}" for name, suffix in terms for user in (REDIS_USERS if suffix else ("",))}
+    assert set(map(check_of, KEYS)) - documented_checks == set()
 
 
 def test_each_problem_that_the_daemon_finds_has_a_key() -> None:

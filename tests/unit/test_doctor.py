@@ -1,13 +1,12 @@
-"""What doctor makes of facts. That a mend mends is shown on a booted host (tests/host/test_doctor.py)."""
+"""Findings of doctor on the host. That a mend mends is shown on a booted host (tests/host/test_doctor.py)."""
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tinyci.cli import doctorreport
+from doctorfacts import ACTIVE, some_repo, verdict
 from tinyci.doctor import (
     accounts,
     code,
@@ -15,54 +14,19 @@ from tinyci.doctor import (
     daemon,
     files,
     gate,
-    journal,
     packages,
     polkit,
     redis,
-    repository,
     space,
     spool,
-    units,
-    user,
 )
 from tinyci.doctor.examination import NoSuchSubjectError, subjects
-from tinyci.doctor.finding import Finding, Verdict, of, ok, unchecked, wrong
-from tinyci.doctor.problems import REDIS_USERS, Problem
+from tinyci.doctor.finding import Verdict
+from tinyci.doctor.problems import REDIS_USERS
 from tinyci.doctor.service import judge_enabled, judge_service
-from tinyci.doctor.system import CommandResult, File, parse_properties
-from tinyci.model import repo
-from tinyci.model.repo import Repo
+from tinyci.doctor.system import File, parse_properties
 
 TREE = Path(__file__).resolve().parents[2]
-WELL = CommandResult(0, "", "")
-ACTIVE = {
-    "LoadState": "loaded",
-    "LoadError": "",
-    "ActiveState": "active",
-    "SubState": "running",
-    "UnitFileState": "enabled",
-    "Result": "success",
-    "StatusText": "",
-    "NeedDaemonReload": "no",
-    "FragmentPath": "/etc/systemd/system/x.service",
-    "DropInPaths": "",
-    "NRestarts": "0",
-    "TimeoutStartUSec": "6h",
-    "LogRateLimitIntervalUSec": "1s",
-    "LogRateLimitBurst": "100000000",
-}
-
-
-def some_repo(**keys: object) -> Repo:
-    text = 'repository = "/srv/git/web.git"\nuser = "web"\nunits = ["web.service"]\n'
-    return repo.parse("web.toml", text)._replace(**keys)
-
-
-def verdict(finding: Finding, *words: str) -> str:
-    for word in words:
-        assert word in finding.sentence, finding
-    assert "\n" not in finding.mend
-    return finding.verdict.value
 
 
 # -- what is held in two places -------------------------------------------------------------------------------------
@@ -106,8 +70,8 @@ def test_the_spool_is_as_tmpfiles_makes_it() -> None:
 def test_packages_are_those_that_the_roles_install() -> None:
     for role, names in (("podman", packages.PODMAN), ("tinyci", code.LIBRARIES.values())):
         text = (TREE / f"ansible/roles/{role}/defaults/main.yml").read_text()
-        listed = re.findall(r"^  - (\S+)$", text.partition(f"{role}_packages:")[2], re.M)
-        assert set(names) <= set(listed), role
+        role_packages = re.findall(r"^  - (\S+)$", text.partition(f"{role}_packages:")[2], re.M)
+        assert set(names) <= set(role_packages), role
 
 
 def test_every_action_of_the_policy_is_asked_for() -> None:
@@ -138,15 +102,15 @@ def test_every_action_of_the_policy_is_asked_for() -> None:
     ],
 )
 def test_a_service(changed: dict[str, str], expected: str, mend: str) -> None:
-    found = judge_service("x", "x.service", {**ACTIVE, **changed}, "nothing works", "install it", "it said so")
-    assert (verdict(found), found.mend) == (expected, mend)
-    assert expected == "ok" or "nothing works" in found.sentence
+    finding = judge_service("x", "x.service", {**ACTIVE, **changed}, "nothing works", "install it", "it said so")
+    assert (verdict(finding), finding.mend) == (expected, mend)
+    assert expected == "ok" or "nothing works" in finding.sentence
 
 
 def test_a_file_of_ours_that_systemd_cannot_load_is_had_back_unless_a_drop_in_is_to_blame() -> None:
-    spoiled = {**ACTIVE, "LoadState": "bad-setting", "FragmentPath": f"{files.UNITS}/x.service"}
-    assert judge_service("x", "x.service", spoiled, "", "install it").mend == "install it"
-    theirs = judge_service("x", "x.service", {**spoiled, "DropInPaths": "/etc/x.conf"}, "", "install it", "it is so")
+    unit = {**ACTIVE, "LoadState": "bad-setting", "FragmentPath": f"{files.UNITS}/x.service"}
+    assert judge_service("x", "x.service", unit, "", "install it").mend == "install it"
+    theirs = judge_service("x", "x.service", {**unit, "DropInPaths": "/etc/x.conf"}, "", "install it", "it is so")
     assert verdict(theirs, "it is so", "systemctl cat x.service") == "wrong" and not theirs.mend
 
 
@@ -213,11 +177,11 @@ def test_redis_throws_nothing_away(policy: str, most: str, used: str, expected: 
 
 
 def test_a_redis_password() -> None:
-    expected = "640 root:tinyci-push"
-    assert verdict(redis.judge_credential("hook", expected, expected)) == "ok"
-    assert redis.judge_credential("hook", "600 root:root", expected).mend.startswith("chown root:tinyci-push ")
-    made = redis.judge_credential("daemon", "", "600 root:root")
-    assert verdict(made, "missing") == "wrong" and made.mend.endswith("systemctl restart tinyci.service")
+    rights = "640 root:tinyci-push"
+    assert verdict(redis.judge_credential("hook", rights, rights)) == "ok"
+    assert redis.judge_credential("hook", "600 root:root", rights).mend.startswith("chown root:tinyci-push ")
+    finding = redis.judge_credential("daemon", "", "600 root:root")
+    assert verdict(finding, "missing") == "wrong" and finding.mend.endswith("systemctl restart tinyci.service")
 
 
 # -- the host -------------------------------------------------------------------------------------------------------
@@ -241,11 +205,14 @@ def test_the_configurations_rights() -> None:
     repos, one = f"{configuration.ETC}/repos.d", f"{configuration.ETC}/repos.d/web.toml"
     fine = {repos: File("root", "root", 0o755, True), one: File("root", "root", 0o644, False)}
     assert [verdict(each) for each in configuration.judge_rights(fine)] == ["ok"]
-    closed = {repos: File("root", "root", 0o744, True), one: File("root", "root", 0o600, False)}
-    assert [each.mend for each in configuration.judge_rights(closed)] == [f"chmod a+rX {repos}", f"chmod a+rX {one}"]
+    closed_files = {repos: File("root", "root", 0o744, True), one: File("root", "root", 0o600, False)}
+    assert [each.mend for each in configuration.judge_rights(closed_files)] == [
+        f"chmod a+rX {repos}",
+        f"chmod a+rX {one}",
+    ]
     for open_to_others in (File("web", "root", 0o644, False), File("root", "web", 0o664, False)):
-        (found,) = configuration.judge_rights({**fine, one: open_to_others})
-        assert verdict(found, "root alone") == "wrong"
+        (finding,) = configuration.judge_rights({**fine, one: open_to_others})
+        assert verdict(finding, "root alone") == "wrong"
     (none,) = configuration.judge_rights({repos: None})
     assert none.mend == f"install --directory --mode=0755 {repos}"
 
@@ -254,9 +221,9 @@ def test_a_wrong_file_is_told_with_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "repos.d").mkdir()
     (tmp_path / "repos.d/web.toml").write_text("user = 3")
     (tmp_path / "tinyci.toml").write_text("parallell = 3")
-    found = configuration.Configuration(str(tmp_path))
-    told = [each.sentence for each in configuration.judge_files(found.errors, 0)]
-    assert len(told) == 2 and "parallell" in told[0] and "web.toml" in told[1]
+    config = configuration.Configuration(str(tmp_path))
+    sentences = [each.sentence for each in configuration.judge_files(config.errors, 0)]
+    assert len(sentences) == 2 and "parallell" in sentences[0] and "web.toml" in sentences[1]
 
 
 def test_the_bus() -> None:
@@ -270,10 +237,17 @@ def test_the_bus() -> None:
 
 def test_what_the_daemon_says_has_a_mend_where_nothing_else_tells_it() -> None:
     rows = [("daemon-redis", True, "a"), ("daemon-journal", False, "b"), ("daemon-manager", False, "c")]
-    fine, mended, told = daemon.judge_rows(rows)
-    assert (fine.verdict, mended.verdict, told.verdict) == (Verdict.OK, Verdict.WRONG, Verdict.WRONG)
-    assert "systemd-journal" in mended.mend and not told.mend
-    assert (mended.problem, told.problem) == ("daemon-journal/unreadable", "daemon-manager/unreachable")
+    redis_finding, journal_finding, manager_finding = daemon.judge_rows(rows)
+    assert (redis_finding.verdict, journal_finding.verdict, manager_finding.verdict) == (
+        Verdict.OK,
+        Verdict.WRONG,
+        Verdict.WRONG,
+    )
+    assert "systemd-journal" in journal_finding.mend and not manager_finding.mend
+    assert (journal_finding.problem, manager_finding.problem) == (
+        "daemon-journal/unreadable",
+        "daemon-manager/unreachable",
+    )
 
 
 def test_a_problem_that_only_another_version_of_the_daemon_knows_has_a_key_too() -> None:
@@ -315,18 +289,18 @@ def test_polkits_rules() -> None:
 
 
 def test_polkits_actions() -> None:
-    known = dict.fromkeys(polkit.ACTIONS, "unix-user:tinyci")
-    assert verdict(polkit.judge_actions(known)) == "ok"
-    assert verdict(polkit.judge_actions({**known, polkit.ACTIONS[0]: ""}), polkit.ACTIONS[0]) == "wrong"
+    owners = dict.fromkeys(polkit.ACTIONS, "unix-user:tinyci")
+    assert verdict(polkit.judge_actions(owners)) == "ok"
+    assert verdict(polkit.judge_actions({**owners, polkit.ACTIONS[0]: ""}), polkit.ACTIONS[0]) == "wrong"
 
 
 def test_a_unit_that_polkit_does_not_know_is_listed_with_those_that_were() -> None:
     one = some_repo(user="root")
     assert verdict(polkit.judge_listed(one, [], "")) == "ok"
-    written = 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat(["db.service", "web@1.service"]);'
-    found = polkit.judge_listed(one, ["web.service"], written)
-    assert '["web.service", "db.service", "web@1.service"]' in found.mend
-    assert "/etc/polkit-1/rules.d/40-tinyci-web.rules" in found.mend
+    rules = 'polkit.tinyciUnits = (polkit.tinyciUnits || []).concat(["db.service", "web@1.service"]);'
+    finding = polkit.judge_listed(one, ["web.service"], rules)
+    assert '["web.service", "db.service", "web@1.service"]' in finding.mend
+    assert "/etc/polkit-1/rules.d/40-tinyci-web.rules" in finding.mend
 
 
 def test_room() -> None:
@@ -335,210 +309,6 @@ def test_room() -> None:
     assert verdict(space.judge(place, 100 * mib, -1, "/x")) == "ok", "a file system without a limit of files"
     assert verdict(space.judge(place, 99 * mib, 5000, "/x"), "99 MiB", "/x/y") == "wrong"
     assert verdict(space.judge(place, 100 * mib, 3, "/x"), "3 files") == "wrong"
-
-
-# -- a user ---------------------------------------------------------------------------------------------------------
-
-
-def test_subordinate_ids() -> None:
-    good = "other:100000:65536\nweb:165536:65536\n"
-    assert verdict(user.judge_ids("web", 7, good, good)) == "ok"
-    assert verdict(user.judge_ids("web", 7, "7:165536:65536", good)) == "ok", "by uid, as subuid(5) allows"
-    found = user.judge_ids("web", 7, "web:1:1000", good)
-    assert verdict(found, "/etc/subuid") == "wrong" and "/etc/subgid" not in found.sentence
-    assert "--add-subuids 983040-1048575 web" in found.mend
-    both = user.judge_ids("web", 7, "", "# nothing\n\nweb:x:y\n")
-    assert "--add-subuids 983040-1048575 --add-subgids 983040-1048575" in both.mend
-
-
-def test_a_free_range_is_nobodys() -> None:
-    first = 524288 + 7 * user.COUNT
-    assert user.free_range(7, []) == first
-    assert user.free_range(7, [("a", first - 1, 2)]) == first + 1
-    taken = [("a", first, user.COUNT), ("b", first + user.COUNT, 10)]
-    assert user.free_range(7, taken) == first + user.COUNT + 10
-
-
-def test_a_home() -> None:
-    assert verdict(user.judge_home("web", "web", "/h", File("web", "web", 0o700, True))) == "ok"
-    assert verdict(user.judge_home("web", "web", "/h", None), "missing") == "wrong"
-    assert verdict(user.judge_home("web", "web", "/h", File("root", "root", 0o755, True)), "755 root:root") == "wrong"
-    assert verdict(user.judge_home("web", "web", "/h", File("web", "web", 0o500, True))) == "wrong"
-
-
-def test_a_runtime_directory() -> None:
-    good = File("web", "web", 0o700, True)
-    assert verdict(user.judge_runtime_directory("web", 7, good, has_bus=True, has_package=True)) == "ok"
-    assert "user-runtime-dir@7" in user.judge_runtime_directory("web", 7, None, has_bus=False, has_package=True).mend
-    assert "user@7.service" in user.judge_runtime_directory("web", 7, good, has_bus=False, has_package=True).mend
-    assert "dbus-user-session" in user.judge_runtime_directory("web", 7, good, has_bus=False, has_package=False).mend
-
-
-@pytest.mark.parametrize(
-    ("done", "is_installed", "foreign", "mend"),
-    [
-        (WELL, True, "", None),
-        (WELL, False, "", f"{packages.install('podman')} "),
-        (
-            CommandResult(125, "", 'Error: exec: "newgidmap": executable file not found'),
-            True,
-            "",
-            packages.again("uidmap"),
-        ),
-        (
-            CommandResult(125, "", 'using "/usr/bin/newuidmap": should have setuid or'),
-            True,
-            "",
-            packages.again("uidmap"),
-        ),
-        (CommandResult(125, "", "Error: newuidmap: write to uid_map failed: Invalid argument"), True, "", ""),
-        (CommandResult(1, "", "cannot set user namespace"), True, "", "rm /run/user/7/libpod/tmp/pause.pid"),
-        (
-            CommandResult(125, "", "Error: permission denied"),
-            True,
-            "/h/.local",
-            "chown -R --no-dereference web: /h/.local",
-        ),
-        (CommandResult(125, "", "Error: something else"), True, "", ""),
-    ],
-)
-def test_podman(done: CommandResult, foreign: str, mend: str | None, *, is_installed: bool) -> None:
-    found = user.judge_podman("web", 7, "/h", done, is_installed=is_installed, foreign_file=foreign)
-    assert (verdict(found) == "ok") == (mend is None)
-    assert found.mend.startswith(mend or "")
-    assert bool(found.mend) == bool(mend)
-
-
-def test_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(files, "RELEASE", str(tmp_path))
-    assert not user.judge_stages("web", CommandResult(1, "", "No module named tinyci")).mend, "there is no wheel"
-    (tmp_path / "tinyci.whl").touch()
-    assert verdict(user.judge_stages("web", WELL)) == "ok"
-    closed = user.judge_stages("web", CommandResult(127, "", "/opt/tinyci/bin/python3: Permission denied"))
-    assert closed.mend == "chmod -R go+rX /opt/tinyci"
-    assert "pip install" in user.judge_stages("web", CommandResult(1, "", "No module named tinyci")).mend
-
-
-def test_a_gates_filter() -> None:
-    good = ["/usr/bin/xdg-dbus-proxy", "unix:path=/run/user/7/bus", "/run/tinyci-gate/7/bus", "--filter", *gate.PASSES]
-    assert verdict(gate.judge_filter(7, good, "")) == "ok"
-    wide = [*good, "--talk=org.freedesktop.systemd1"]
-    assert verdict(gate.judge_filter(7, wide, "mend"), "--talk=") == "wrong"
-    for words in ([word for word in good if word != "--filter"], good[:3]):
-        assert verdict(gate.judge_filter(7, words, ""), "everything") == "wrong"
-    assert verdict(gate.judge_filter(7, [word for word in good if "StartUnit" not in word], ""), "StartUnit") == "wrong"
-
-
-def test_what_came_through_a_gate() -> None:
-    denied = "org.freedesktop.DBus.Error.AccessDenied"
-    assert verdict(gate.judge_tried(7, "", denied)) == "ok"
-    assert verdict(gate.judge_tried(7, denied, denied), "does not come through") == "wrong"
-    assert verdict(gate.judge_tried(7, "", "org.freedesktop.DBus.Error.InvalidArgs"), "passed") == "wrong"
-
-
-def test_a_journals_rate() -> None:
-    assert verdict(journal.judge_user("web", 7, 1e8, 1e8, [], has_ours=True)) == "ok"
-    assert journal.judge_user("web", 7, 333.0, 1e8, [], has_ours=True).mend == "systemctl restart user@7.service"
-    spoiled = journal.judge_user("web", 7, 333.0, 333.0, ["/etc/x.conf"], has_ours=True)
-    assert spoiled.mend.startswith("rm /etc/x.conf && ")
-    assert spoiled.mend.endswith("systemctl restart user@7.service")
-    assert verdict(journal.judge_root({**ACTIVE}, [])) == "ok"
-    assert verdict(journal.judge_root({**ACTIVE, "LogRateLimitBurst": "0"}, ["/a"])) == "wrong"
-    assert journal.rate(0, 0) < journal.LEAST < journal.rate(1, 100_000_000)
-
-
-# -- a repo ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_repository() -> None:
-    directory = File("git", "web", 0o2750, True)
-    assert verdict(repository.judge_there("/r", "web", [], directory)) == "ok"
-    assert "--group=web" in repository.judge_there("/r", "web", ["HEAD"], None).mend
-    spoiled = repository.judge_there("/r", "web", ["HEAD"], directory)
-    assert verdict(spoiled, "HEAD") == "wrong" and not spoiled.mend, "what was in it, a person knows"
-
-
-def test_a_repositorys_rights() -> None:
-    assert verdict(repository.judge_readable("/r", "web", "web", WELL)) == "ok"
-    assert (
-        verdict(repository.judge_readable("/r", "web", "web", CommandResult(0, "/r/objects/a\n", "")), "objects/a")
-        == "wrong"
-    )
-    assert (
-        verdict(repository.judge_readable("/r", "web", "web", CommandResult(1, "", "find: denied")), "denied")
-        == "wrong"
-    )
-    assert verdict(repository.judge_readable("/r", "web", "web", CommandResult(124, "", "late"))) == "unchecked"
-    assert verdict(repository.judge_private("/r", 0o2750)) == "ok"
-    assert verdict(repository.judge_private("/r", 0o2755), "2755") == "wrong"
-    assert verdict(repository.judge_private("/r", 0o2770)) == "wrong"
-    assert verdict(repository.judge_owned("/r", "git", WELL)) == "ok"
-    assert (
-        verdict(repository.judge_owned("/r", "git", CommandResult(0, "/r/packed-refs", "")), "packed-refs") == "wrong"
-    )
-
-
-def test_who_pushes() -> None:
-    assert verdict(repository.judge_groups("git", [])) == "ok"
-    assert repository.judge_groups("git", ["a", "b"]).mend == "usermod --append --groups a,b git"
-    assert verdict(repository.judge_shell("git", "/usr/bin/git-shell", is_there=True)) == "ok"
-    assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", is_there=True)) == "wrong"
-    assert repository.judge_shell("git", "/usr/bin/git-shell", is_there=False).mend == packages.again("git")
-    assert not repository.judge_shell("git", "/bin/fish", is_there=False).mend
-
-
-def test_the_hook() -> None:
-    hook = File("root", "root", 0o755, False)
-    assert verdict(repository.judge_hook("/r", "git", files.HOOK, is_ours=True)) == "ok"
-    assert (
-        "core.hooksPath /opt/tinyci/hooks"
-        in repository.judge_hook("/r", "git", "/r/hooks/post-receive", is_ours=False).mend
-    )
-    assert verdict(repository.judge_runs("git", hook, WELL)) == "ok"
-    assert verdict(repository.judge_runs("git", None, WELL), "missing") == "wrong"
-    assert repository.judge_runs("git", File("root", "root", 0o644, False), WELL).mend == f"chmod 755 {files.HOOK}"
-    assert verdict(repository.judge_runs("git", hook, CommandResult(0, "no job: no file", "")), "no job") == "wrong"
-    assert verdict(repository.judge_runs("git", hook, CommandResult(1, "", "a traceback"))) == "wrong"
-
-
-@pytest.mark.parametrize(
-    ("changed", "quadlet", "complaint", "mend"),
-    [
-        ({}, "", "", None),
-        ({"LoadState": "masked"}, "", "", "unmask web.service"),
-        ({"LoadState": "not-found"}, "", "", ""),
-        ({"LoadState": "not-found"}, "/q/web.container", "", "daemon-reload"),
-        ({"LoadState": "not-found"}, "/q/web.container", "unsupported key", ""),
-        ({"LoadState": "bad-setting", "LoadError": 'a.b "no ExecStart="'}, "", "", ""),
-        ({"NeedDaemonReload": "yes"}, "", "", "daemon-reload"),
-    ],
-)
-def test_a_unit(changed: dict[str, str], quadlet: str, complaint: str, mend: str | None) -> None:
-    found = units.judge_unit("web", "web.service", {**ACTIVE, **changed}, quadlet, complaint)
-    assert (verdict(found, complaint) == "ok") == (mend is None)
-    assert found.mend == (f"systemctl --user -M web@ {mend}" if mend else "")
-
-
-def test_what_podmans_generator_says() -> None:
-    made = CommandResult(
-        1, "---a.service---\n[Unit]\n", 'quadlet-generator[7]: converting "b.container": unsupported key\n'
-    )
-    assert units.generator_complaint(made, "a.service", "/q/a.container") == ""
-    assert units.generator_complaint(made, "b.service", "/q/b.container") == 'converting "b.container": unsupported key'
-    assert "nothing" in units.generator_complaint(made, "c.service", "/q/c.container")
-
-
-def test_templates_and_limits() -> None:
-    three = [ACTIVE] * 3
-    assert verdict(units.judge_stages("web", three)) == "ok"
-    assert verdict(units.judge_stages("web", [{**ACTIVE, "LoadState": "masked"}, *three[1:]]), "masked") == "wrong"
-    assert verdict(units.judge_stages("web", [*three[1:], {**ACTIVE, "LoadState": "not-found"}])) == "wrong"
-    assert verdict(units.judge_limit(some_repo(), ACTIVE)) == "ok"
-    assert verdict(units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "infinity"})) == "ok"
-    short = units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "1min 30s"})
-    assert (
-        verdict(short, "1min 30s", "30min") == "wrong" and "TimeoutStartSec=%s" in short.mend and "40min" in short.mend
-    )
 
 
 # -- all of it ------------------------------------------------------------------------------------------------------
@@ -557,57 +327,5 @@ def test_subjects() -> None:
         subjects("nobody-knows", repos, {}, is_user=False)
 
 
-FINDINGS = [
-    *of("host", [ok("a", "is so"), unchecked("b")]),
-    *of(
-        "user web", [wrong(Problem.REDIS_MEMORY_EVICTS, "is not\nso", "mend it"), wrong(Problem.USER_MISSING, "decide")]
-    ),
-]
-
-
-def test_a_report_for_a_pipe_has_one_line_for_each() -> None:
-    assert list(doctorreport.plain(FINDINGS)) == [
-        "ok\thost\ta\tis so\t",
-        "unchecked\thost\tb\tneeds root\t",
-        "wrong\tuser web\tredis-memory\tis not so\tmend it",
-        "wrong\tuser web\tuser\tdecide\t",
-    ]
-
-
-def test_a_report_as_json() -> None:
-    told = json.loads(json.dumps(doctorreport.as_object(FINDINGS)))
-    assert told["healthy"] is False
-    assert told["findings"][2] == {
-        "about": "user web",
-        "check": "redis-memory",
-        "problem": "redis-memory/evicts",
-        "verdict": "wrong",
-        "sentence": "is not\nso",
-        "mend": "mend it",
-    }
-
-
-def test_a_report_for_a_person_has_each_mend_on_a_line_of_its_own() -> None:
-    lines = list(doctorreport.table(FINDINGS, everything=False, colours=True))
-    assert "    mend it" in lines
-    assert any("for a person to decide" in line for line in lines)
-    assert any("\x1b[31mredis-memory\x1b[0m (user web): is not so." in line for line in lines)
-    assert "1 checks need root" in lines[-1]
-    assert list(doctorreport.table(FINDINGS[:1], everything=False, colours=False))[-1] == "All is well."
-
-
-def test_only_what_is_wrong_is_unhealthy() -> None:
-    assert doctorreport.is_healthy(FINDINGS[:2])
-    assert not doctorreport.is_healthy(FINDINGS)
-
-
 def test_properties() -> None:
     assert parse_properties("A=b\nC=d=e\n\nnothing\n") == {"A": "b", "C": "d=e"}
-
-
-def test_what_a_program_said_reaches_no_terminal_as_it_is() -> None:
-    (line,) = doctorreport.plain([wrong(Problem.USER_MISSING, "it said \x1b]0;x\x07")])
-    assert "\x1b" not in line and "\\x1b" in line
-    assert "\x1b" not in "\n".join(
-        doctorreport.table([wrong(Problem.USER_MISSING, "it said \x1b]0;x\x07")], everything=True, colours=False)
-    )

@@ -1,4 +1,4 @@
-"""What jobs and builds say reaches a terminal as text, and tables fit it."""
+"""Output of jobs and builds reaches a terminal as text, and tables fit it."""
 
 import io
 import re

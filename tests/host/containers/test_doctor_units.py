@@ -1,18 +1,18 @@
-"""What doctor knows of the units of containers: each failure is named, and what is printed for it mends it."""
+"""Doctor on units of containers: it names each problem, and what it prints mends it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from app import App
-from breaking import Broken
-from examined import SeenFinding, doctor, mend, named, wrong
-from unitbreaks import DECIDED, LISTED, MENDED
+from breaking import Breakage
+from examined import JsonFinding, doctor, finding_on, mend, wrong
+from unitbreaks import LISTED, MENDABLE, UNDECIDED
 
 
 @contextmanager
-def broken(app: App, each: Broken) -> Iterator[list[SeenFinding]]:
-    """What doctor finds wrong meanwhile; afterwards it is as it was."""
+def break_for_a_while(app: App, breakage: Breakage) -> Iterator[list[JsonFinding]]:
+    """Break the unit for the time of the block; return doctor's findings."""
     folder = "/etc/systemd/system" if app.user == "root" else "/etc/systemd/user"
     names = {
         "name": app.name,
@@ -21,38 +21,38 @@ def broken(app: App, each: Broken) -> Iterator[list[SeenFinding]]:
         "drop_ins": f"{folder}/{app.unit}.d",
         "systemctl": app.systemctl("").strip(),
     }
-    given = "\n".join(f"export {name}='{value}'" for name, value in names.items())
+    exports = "\n".join(f"export {name}='{value}'" for name, value in names.items())
     try:
-        app.server.sh(f"{given}\n{each.do}")
+        app.server.sh(f"{exports}\n{breakage.do}")
         yield wrong(doctor(app.server, app.name))
     finally:
-        app.server.sh(f"{given}\n{each.undo}")
+        app.server.sh(f"{exports}\n{breakage.undo}")
 
 
 def test_a_unit_that_cannot_be_restarted_is_named(app: App) -> None:
     """And mended as printed, where a command can do it."""
     server = app.server
-    for each in MENDED:
-        with broken(app, each) as found:
-            assert named(found, each).mend
-            mend(server, found)
+    for each in MENDABLE:
+        with break_for_a_while(app, each) as findings:
+            assert finding_on(findings, each).mend
+            mend(server, findings)
             assert not wrong(doctor(server, app.name)), each
-    for each in DECIDED:
-        with broken(app, each) as found:
-            assert not named(found, each).mend, "a person has to correct it"
+    for each in UNDECIDED:
+        with break_for_a_while(app, each) as findings:
+            assert not finding_on(findings, each).mend, "a person has to correct it"
     assert not wrong(doctor(server, app.name))
     app.deploy_good()
 
 
 @pytest.mark.parametrize("app", ["rootful"], indirect=True)
 def test_a_unit_of_roots_that_polkit_does_not_know_is_mended_as_printed(app: App) -> None:
-    with broken(app, LISTED) as found:
-        assert [each.check for each in found] == ["unit-listed"]
-        assert named(found, LISTED)
-        refused = app.deploy("refused\n")
-        assert refused["state"] == "failed", refused
-        assert f"polkit does not let tinyci restart {app.unit}" in refused["reason"]
-        mend(app.server, found)
+    with break_for_a_while(app, LISTED) as findings:
+        assert [each.check for each in findings] == ["unit-listed"]
+        assert finding_on(findings, LISTED)
+        job = app.deploy("refused\n")
+        assert job["state"] == "failed", job
+        assert f"polkit does not let tinyci restart {app.unit}" in job["reason"]
+        mend(app.server, findings)
         assert not wrong(doctor(app.server, app.name))
         app.deploy_good()
     assert not wrong(doctor(app.server, app.name))

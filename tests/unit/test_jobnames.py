@@ -1,4 +1,4 @@
-"""Which job a person means, and what is said when it is none or several."""
+"""Names that people write for jobs, and the answer when one fits none or several."""
 
 import re
 
@@ -37,7 +37,7 @@ def test_a_job_is_named_by_its_id_a_beginning_a_repo_or_as_the_newest(name: str,
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "sentence"),
     [
         ("0d31", "2 jobs have ids that begin with 0d31: 0d31ffff (mail, succeeded), 0d313b1e (web, failed)"),
         ("idle", "the repo idle has no job yet: push to it, or 'tinyci run idle'"),
@@ -50,10 +50,10 @@ def test_a_job_is_named_by_its_id_a_beginning_a_repo_or_as_the_newest(name: str,
         ("\x1b[2J", r"no job has an id that begins with '\x1b[2J'"),
     ],
 )
-def test_what_fits_no_job_or_several_is_answered_with_candidates(name: str, said: str) -> None:
-    with pytest.raises(CommandError, match="^" + re.escape(said)) as caught:
+def test_what_fits_no_job_or_several_is_answered_with_candidates(name: str, sentence: str) -> None:
+    with pytest.raises(CommandError, match="^" + re.escape(sentence)) as error:
         find(JOBS, REPOS, name)
-    assert caught.value.status == UNKNOWN
+    assert error.value.status == UNKNOWN
 
 
 def test_without_any_job_it_is_said_how_to_get_one() -> None:

@@ -1,0 +1,106 @@
+"""Findings of doctor on a repo: its repository, hook, units and templates."""
+
+import pytest
+from doctorfacts import ACTIVE, WELL, some_repo, verdict
+from tinyci.doctor import (
+    files,
+    packages,
+    repository,
+    units,
+)
+from tinyci.doctor.system import CommandResult, File
+
+
+def test_a_repository() -> None:
+    directory = File("git", "web", 0o2750, True)
+    assert verdict(repository.judge_there("/r", "web", [], directory)) == "ok"
+    assert "--group=web" in repository.judge_there("/r", "web", ["HEAD"], None).mend
+    broken_repository = repository.judge_there("/r", "web", ["HEAD"], directory)
+    assert verdict(broken_repository, "HEAD") == "wrong" and not broken_repository.mend, (
+        "what was in it, a person knows"
+    )
+
+
+def test_a_repositorys_rights() -> None:
+    assert verdict(repository.judge_readable("/r", "web", "web", WELL)) == "ok"
+    assert (
+        verdict(repository.judge_readable("/r", "web", "web", CommandResult(0, "/r/objects/a\n", "")), "objects/a")
+        == "wrong"
+    )
+    assert (
+        verdict(repository.judge_readable("/r", "web", "web", CommandResult(1, "", "find: denied")), "denied")
+        == "wrong"
+    )
+    assert verdict(repository.judge_readable("/r", "web", "web", CommandResult(124, "", "late"))) == "unchecked"
+    assert verdict(repository.judge_private("/r", 0o2750)) == "ok"
+    assert verdict(repository.judge_private("/r", 0o2755), "2755") == "wrong"
+    assert verdict(repository.judge_private("/r", 0o2770)) == "wrong"
+    assert verdict(repository.judge_owned("/r", "git", WELL)) == "ok"
+    assert (
+        verdict(repository.judge_owned("/r", "git", CommandResult(0, "/r/packed-refs", "")), "packed-refs") == "wrong"
+    )
+
+
+def test_who_pushes() -> None:
+    assert verdict(repository.judge_groups("git", [])) == "ok"
+    assert repository.judge_groups("git", ["a", "b"]).mend == "usermod --append --groups a,b git"
+    assert verdict(repository.judge_shell("git", "/usr/bin/git-shell", is_there=True)) == "ok"
+    assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", is_there=True)) == "wrong"
+    assert repository.judge_shell("git", "/usr/bin/git-shell", is_there=False).mend == packages.again("git")
+    assert not repository.judge_shell("git", "/bin/fish", is_there=False).mend
+
+
+def test_the_hook() -> None:
+    hook = File("root", "root", 0o755, False)
+    assert verdict(repository.judge_hook("/r", "git", files.HOOK, is_ours=True)) == "ok"
+    assert (
+        "core.hooksPath /opt/tinyci/hooks"
+        in repository.judge_hook("/r", "git", "/r/hooks/post-receive", is_ours=False).mend
+    )
+    assert verdict(repository.judge_runs("git", hook, WELL)) == "ok"
+    assert verdict(repository.judge_runs("git", None, WELL), "missing") == "wrong"
+    assert repository.judge_runs("git", File("root", "root", 0o644, False), WELL).mend == f"chmod 755 {files.HOOK}"
+    assert verdict(repository.judge_runs("git", hook, CommandResult(0, "no job: no file", "")), "no job") == "wrong"
+    assert verdict(repository.judge_runs("git", hook, CommandResult(1, "", "a traceback"))) == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("changed", "quadlet", "complaint", "mend"),
+    [
+        ({}, "", "", None),
+        ({"LoadState": "masked"}, "", "", "unmask web.service"),
+        ({"LoadState": "not-found"}, "", "", ""),
+        ({"LoadState": "not-found"}, "/q/web.container", "", "daemon-reload"),
+        ({"LoadState": "not-found"}, "/q/web.container", "unsupported key", ""),
+        ({"LoadState": "bad-setting", "LoadError": 'a.b "no ExecStart="'}, "", "", ""),
+        ({"NeedDaemonReload": "yes"}, "", "", "daemon-reload"),
+    ],
+)
+def test_a_unit(changed: dict[str, str], quadlet: str, complaint: str, mend: str | None) -> None:
+    finding = units.judge_unit("web", "web.service", {**ACTIVE, **changed}, quadlet, complaint)
+    assert (verdict(finding, complaint) == "ok") == (mend is None)
+    assert finding.mend == (f"systemctl --user -M web@ {mend}" if mend else "")
+
+
+def test_what_podmans_generator_says() -> None:
+    result = CommandResult(
+        1, "---a.service---\n[Unit]\n", 'quadlet-generator[7]: converting "b.container": unsupported key\n'
+    )
+    assert units.generator_complaint(result, "a.service", "/q/a.container") == ""
+    assert (
+        units.generator_complaint(result, "b.service", "/q/b.container") == 'converting "b.container": unsupported key'
+    )
+    assert "nothing" in units.generator_complaint(result, "c.service", "/q/c.container")
+
+
+def test_templates_and_limits() -> None:
+    three = [ACTIVE] * 3
+    assert verdict(units.judge_stages("web", three)) == "ok"
+    assert verdict(units.judge_stages("web", [{**ACTIVE, "LoadState": "masked"}, *three[1:]]), "masked") == "wrong"
+    assert verdict(units.judge_stages("web", [*three[1:], {**ACTIVE, "LoadState": "not-found"}])) == "wrong"
+    assert verdict(units.judge_limit(some_repo(), ACTIVE)) == "ok"
+    assert verdict(units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "infinity"})) == "ok"
+    short = units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "1min 30s"})
+    assert (
+        verdict(short, "1min 30s", "30min") == "wrong" and "TimeoutStartSec=%s" in short.mend and "40min" in short.mend
+    )
