@@ -95,7 +95,7 @@ class Client:
         except CommandError:
             if not is_id(name):
                 raise
-            return await self.listed(await self.path(name))
+            return await self.listed_job(await self.path(name))
 
     async def check_repo(self, name: str) -> None:
         """Raise CommandError, with the names that there are, when no repo is called so."""
@@ -107,7 +107,7 @@ class Client:
         """Return the object of a job, by its whole id. Raises CommandError."""
         return str((await self.call(PATH, MANAGER, "GetJob", "s", job_id))[0])
 
-    async def listed(self, path: str) -> ListedJob:
+    async def listed_job(self, path: str) -> ListedJob:
         """Return a job by its object. Raises CommandError."""
         properties = await self.properties(path)
         return ListedJob(id_of(path), properties["Repo"], properties["Ref"], properties["State"], path)

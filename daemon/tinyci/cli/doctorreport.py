@@ -27,7 +27,7 @@ def plain(findings: Sequence[Finding]) -> Iterator[str]:
 def table(findings: Sequence[Finding], *, everything: bool, colours: bool) -> Iterator[str]:
     """A row for each subject with what holds, then what is wrong, with its mend on a line of its own to copy."""
 
-    def coloured(verdict: Verdict, text: str) -> str:
+    def paint(verdict: Verdict, text: str) -> str:
         return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if colours else text
 
     subjects = list(dict.fromkeys(each.about for each in findings))
@@ -36,14 +36,14 @@ def table(findings: Sequence[Finding], *, everything: bool, colours: bool) -> It
         own = [each for each in findings if each.about == subject]
         counts = {verdict: sum(each.verdict is verdict for each in own) for verdict in Verdict}
         parts = [
-            coloured(verdict, f"{counts[verdict]} {name}")
+            paint(verdict, f"{counts[verdict]} {name}")
             for verdict, name in ((Verdict.OK, "ok"), (Verdict.WRONG, "wrong"), (Verdict.UNCHECKED, "not checked"))
             if counts[verdict]
         ]
         yield f"{subject:<{width}}  {', '.join(parts)}"
         for each in own:
             if everything:
-                verdict = coloured(each.verdict, f"{each.verdict:<9}")
+                verdict = paint(each.verdict, f"{each.verdict:<9}")
                 yield f"{'':<{width}}  {verdict} {each.check:<22} {_line(each.sentence)}"
     bad = [each for each in findings if each.verdict is Verdict.WRONG]
     if bad:
@@ -51,7 +51,7 @@ def table(findings: Sequence[Finding], *, everything: bool, colours: bool) -> It
         yield "From the top, since what is wrong may come of what stands above it:"
     for each in bad:
         yield ""
-        yield f"{coloured(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
+        yield f"{paint(Verdict.WRONG, each.check)} ({each.about}): {_line(each.sentence)}."
         yield (
             f"    {each.mend}"
             if each.mend

@@ -1,4 +1,4 @@
-"""Follows a job to its end: its output and its stages as they come, whatever becomes of the daemon meanwhile."""
+"""The follower of a job: output and states as they come, up to its end, whatever becomes of the daemon meanwhile."""
 
 import asyncio
 import time

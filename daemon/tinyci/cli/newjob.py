@@ -21,7 +21,7 @@ def request(arguments: argparse.Namespace, member: str, *more: str, repo: str = 
         if repo:
             await daemon.check_repo(repo)
         (path,) = await daemon.request(member, repo or (await daemon.find(job)).id, *more)
-        new = await daemon.listed(path)
+        new = await daemon.listed_job(path)
         print(f"started job {new.id} for {safe(new.repo)}.", flush=True)
         if not arguments.wait:
             return OK

@@ -1,4 +1,4 @@
-"""Follows the jobs of a `git push -o follow` for the pusher, after the hook has made them.
+"""Output for `git push -o follow`: the jobs of the push, after the hook has made them.
 
 Everything goes to stdout, which git brings to the pusher, a line at a time and at once. When the pusher goes away, this
 ends too; the jobs are the daemon's.

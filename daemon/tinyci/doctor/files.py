@@ -71,9 +71,9 @@ def judge_files(missing: list[str]) -> Finding:
     return ok("files", "tinyci's own files are there")
 
 
-def judge_rights(found: Mapping[str, File | None]) -> Finding:
-    """`found`: directories in which the daemon, the hook and the stages have their programs."""
-    for path, file in found.items():
+def judge_rights(directories: Mapping[str, File | None]) -> Finding:
+    """`directories`: by path, those in which the daemon, the hook and the stages have their programs."""
+    for path, file in directories.items():
         if file and file.mode & 0o055 != 0o055:
             text = (
                 f"{path} is {file.rights}: neither the daemon nor the hook nor the users' builds can run what is there"

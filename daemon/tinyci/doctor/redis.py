@@ -111,7 +111,7 @@ def _acl(user: str, restart: str) -> str:
 
 
 def judge_credential(user: str, rights: str, target: str) -> Finding:
-    """`rights` of the password's file, empty when there is none."""
+    """`rights`: of the password's file, empty when there is none; `target`: those that it should have."""
     path = f"{CREDENTIALS}/redis-{user}"
     if not rights:
         make = f"(umask 077; head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >{path})"
@@ -126,8 +126,8 @@ def judge_credential(user: str, rights: str, target: str) -> Finding:
     return ok(f"redis-password-{user}", f"{path} is there, for the right ones to read")
 
 
-def _rights(path: str, expected: str) -> str:
-    mode, owner = expected.split(" ")
+def _rights(path: str, rights: str) -> str:
+    mode, owner = rights.split(" ")
     return f"chown {owner} {path} && chmod {mode} {path}"
 
 
