@@ -22,7 +22,6 @@ from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.dbus.interface import EMITS_CHANGED
 from tinyci.model.fields import PROPERTIES
-from tinyci.model.state import State
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 JOB = (JOB_PATH, "org.tinyci1.Job")
@@ -100,21 +99,11 @@ def page_properties() -> dict[str, tuple[str, str]]:
 
 def test_the_manual_page_describes_the_properties_as_the_list_of_fields_does() -> None:
     descriptions = page_properties()
-    states = descriptions.pop("State")
     expected = {
         field.property_name: (field.signature, field.sentence + (" *Constant*." if field.is_constant else ""))
         for field in PROPERTIES
     }
-    assert states[0] == "s"
-    assert states[1].startswith(expected.pop("State")[1])
     assert descriptions == {"Id": ("s", "Id of the job, a UUID. *Constant*."), **expected}
-
-
-def test_the_manual_page_names_all_states() -> None:
-    _, text = page_properties()["State"]
-    live, _, final = text.partition(" When it has ended: ")
-    assert re.findall(r"\*([a-z-]+)\*", live) == [each for each in State if not each.is_final]
-    assert re.findall(r"\*([a-z-]+)\*", final) == [each for each in State if each.is_final]
 
 
 async def test_the_manual_page_says_what_is_constant(client: BusClient) -> None:

@@ -1,6 +1,8 @@
 """States follow each other as design and table say."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from tinyci.model.state import FINAL, TABLE, State, check_transition, table
@@ -71,3 +73,11 @@ def test_the_table_has_a_line_for_each_state_in_the_order_of_a_jobs_life() -> No
     assert [line.split(" | ")[0] for line in lines] == [f"| {state}" for state in State]
     assert "| verifying | live | ● |  | rolling-back, succeeded, failed |" in lines
     assert lines[-1].startswith("| rolled-back | bad | ↩ | 11 |")
+
+
+def test_the_manual_page_shows_which_state_may_follow_which() -> None:
+    page = (Path(__file__).parents[2] / "daemon" / "man" / "tinyci.service.8.md").read_text(encoding="utf-8")
+    section = page.partition("# STATES OF A JOB")[2].partition("\n# ")[0]
+    arrows = dict(re.findall(r"^([a-z-]+) -> (.+)$", section, re.MULTILINE))
+    shown = {before: set(after.split(" | ")) for before, after in arrows.items()}
+    assert shown == {state: set(row.next) for state, row in TABLE.items() if row.next}

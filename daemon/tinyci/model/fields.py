@@ -72,7 +72,12 @@ FIELDS = (
         max_length=100,
     ),
     Field("pusher", "The user who pushed, or requested the job.", property_name="Pusher", is_constant=True),
-    Field("state", "The state of the job.", property_name="State", max_length=40),
+    Field(
+        "state",
+        "The state of the job, one of *STATES OF A JOB* in tinyci.service(8).",
+        property_name="State",
+        max_length=40,
+    ),
     Field("success", "True if the state is *succeeded*.", _T.FLAG, "Success"),
     Field("reason", "One sentence on how the job ended.", property_name="Reason", max_length=2000),
     Field(
