@@ -280,7 +280,6 @@ async def test_a_change_is_not_lost_to_an_index_of_another_type(
 
 
 async def test_a_connection_that_is_reset_is_an_outage(tmp_path: Path) -> None:
-    """With redis-py before 4.5 too, which meets an AttributeError when it says so of a Unix socket."""
     loop = asyncio.get_running_loop()
     outages = OutageQueue()
     with socket.socket(socket.AF_UNIX) as server:

@@ -5,19 +5,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 
-class _UnixSocket(redis.UnixDomainSocketConnection):  # type: ignore[misc]
-    # redis-py before 4.5 (Debian 12) names both when it says that a connection was reset or gave no answer in time. A
-    # Unix socket has neither, and the AttributeError would be taken for a defect of ours.
-    host = "localhost"
-    port = 0
-
-
 def client(socket: str, user: str, password: str, timeout: float) -> redis.Redis:
     """A client that connects as needed. `timeout`: seconds for each answer."""
     # Explicit, since the defaults differ between versions: a retried BLMOVE whose reply was lost would take another id,
     # and a socket timeout below the block time would never let it end.
     pool = redis.ConnectionPool(
-        connection_class=_UnixSocket,
+        connection_class=redis.UnixDomainSocketConnection,
         path=socket,
         username=user,
         password=password,

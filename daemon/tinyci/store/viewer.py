@@ -219,7 +219,7 @@ class StoreViewer:
 
         try:
             # To its end: a connection given back in the middle of an answer would give the rest of it to the next
-            # question (redis-py before 4.5.4).
+            # question.
             return await detached(in_turn(), finish=True)
         except _AWAY as error:
             raise self._error(error) from None

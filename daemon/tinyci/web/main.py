@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import inspect
 import logging
 import os
 import socket
@@ -35,11 +34,12 @@ async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: fl
     """Serve until SIGTERM, or until there was no request for `idle_exit` seconds, if that is not 0."""
     stop = service.stop_event()
     activity, followers = Activity(), Followers(viewer)
-    # With it, the end of a follower's connection is noticed at once; aiohttp before 3.9 has no such option, and notices
-    # at the next heartbeat.
-    has_cancellation = "handler_cancellation" in inspect.signature(web.Server.__init__).parameters
-    options = {"handler_cancellation": True} if has_cancellation else {}
-    runner = web.AppRunner(application(viewer, followers, activity), access_log=None, handle_signals=False, **options)
+    runner = web.AppRunner(
+        application(viewer, followers, activity),
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,  # the end of a follower's connection is noticed at once
+    )
     await runner.setup()
     notifier = service.Notifier()
     async with asyncio.TaskGroup() as group:
