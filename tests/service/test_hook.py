@@ -298,3 +298,29 @@ def test_a_job_of_a_shell_script_is_a_job(redis: Redis) -> None:
     job = Job.parse(job_id, redis.data.hgetall(f"tinyci:job:{job_id}"))
     assert (job.repo, job.ref, job.revision, job.created) == ("web", "refs/heads/main", "a" * 40, "")
     assert redis.data.lrange("tinyci:queue", 0, -1) == [job_id]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "repository = {0!r}",
+        "repository={0!r} # a comment",
+        '"repository" = {0!r}',
+        'repository = """{0}"""',
+        "# repository = '/srv/git/other.git'\nrepository = {0!r}",
+        'script = """\nrepository = \'/srv/git/other.git\'"""\nrepository = {0!r}',
+    ],
+)
+def test_a_repository_is_found_however_its_file_is_written(host: HookHost, line: str) -> None:
+    file = host.etc / "repos.d" / "web.toml"
+    file.write_text(f'{line.format(str(host.clone.bare))}\nuser = "web"\nrefs = ["refs/heads/main"]\n')
+    host.clone.commit()
+    assert the_id(*host.push())
+
+
+def test_a_link_to_the_repository_is_the_repository(host: HookHost, tmp_path: Path) -> None:
+    (tmp_path / "linked.git").symlink_to(host.clone.bare)
+    text = f'repository = "{tmp_path}/linked.git"\nuser = "web"\nrefs = ["refs/heads/main"]\n'
+    (host.etc / "repos.d" / "web.toml").write_text(text)
+    host.clone.commit()
+    assert the_id(*host.push())

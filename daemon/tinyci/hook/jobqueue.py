@@ -125,4 +125,7 @@ class JobQueue:
             json.dump({"id": job_id, **fields}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(path + ".new", path)
+            os.rename(path + ".new", path)
+            # The directory, which only the daemon may read, cannot be synced; ext4, xfs and btrfs keep a file's new
+            # name with the file.
+            os.fsync(file.fileno())
