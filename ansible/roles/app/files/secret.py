@@ -1,4 +1,4 @@
-"""Makes a podman secret what standard input says, and says "made" when it was not so.
+"""Sets a podman secret to the text of standard input, and prints "made" if it was another.
 
 usage: secret.py NAME PODMAN...    PODMAN: the command line of podman as the user whose secret it is
 """
@@ -10,9 +10,9 @@ import sys
 def main() -> None:
     name, podman = sys.argv[1], sys.argv[2:]
     value = sys.stdin.buffer.read()
-    show = [*podman, "secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", name]
-    shown = subprocess.run(show, capture_output=True)
-    if shown.returncode == 0 and shown.stdout == value + b"\n":
+    inspect = [*podman, "secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", name]
+    secret = subprocess.run(inspect, capture_output=True)
+    if secret.returncode == 0 and secret.stdout == value + b"\n":
         return
     subprocess.run([*podman, "secret", "create", "--replace", name, "-"], input=value, stdout=sys.stderr, check=True)
     print("made")

@@ -1,8 +1,8 @@
-"""Writes a file of users for Nginx, as standard input says, and says "written" when it was not so.
+"""Writes the users in standard input to a file for Nginx, and prints "written" if the file was another.
 
-usage: users.py FILE GROUP    standard input: JSON, from names to passwords, or to hashes of them as in crypt(5)
+usage: users.py FILE GROUP    standard input: JSON, from names to passwords or to their hashes (crypt(5))
 
-A password whose hash is in the file keeps it: a hash made anew would have another salt, and be another.
+A password keeps the hash that it has in the file: a new one would have another salt, so each run would change the file.
 """
 
 import json
@@ -19,12 +19,12 @@ HASH = re.compile(r"\$(?:1|apr1|2[aby]|5|6|y)\$[^\s:]+")
 def main() -> None:
     path, group = Path(sys.argv[1]), sys.argv[2]
     before = path.read_text() if path.exists() else ""
-    known = dict(line.split(":", 1) for line in before.splitlines())
+    old_hashes = dict(line.split(":", 1) for line in before.splitlines())
     lines = []
     for name, word in json.load(sys.stdin).items():
         if not re.fullmatch(r"[^\s:#][^\n:]*", name) or not isinstance(word, str) or not word or "\n" in word:
             sys.exit(f"{name!r} cannot log in: a name has no ':', and a password is a text of one line")
-        lines.append(f"{name}:{word if HASH.fullmatch(word) else hashed(word, known.get(name, ''))}\n")
+        lines.append(f"{name}:{word if HASH.fullmatch(word) else hash_of(word, old_hashes.get(name, ''))}\n")
     if "".join(lines) == before:
         return
     new = path.with_name(f"{path.name}.new")
@@ -37,11 +37,11 @@ def main() -> None:
     print("written")
 
 
-def hashed(password: str, known: str) -> str:
-    """SHA-512 as in crypt(5): the known one, if it is of that password."""
-    found = re.fullmatch(r"\$6\$([^$]+)\$.+", known)
-    if found and (again := digest(password, "-salt", found[1])) == known:
-        return again
+def hash_of(password: str, old_hash: str) -> str:
+    """Return the SHA-512 hash of crypt(5): the old one, if it is of that password."""
+    match = re.fullmatch(r"\$6\$([^$]+)\$.+", old_hash)
+    if match and digest(password, "-salt", match[1]) == old_hash:
+        return old_hash
     return digest(password)
 
 
