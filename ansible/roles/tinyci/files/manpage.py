@@ -31,7 +31,7 @@ INLINE = re.compile(
     r"|\\(?P<escaped>[!-/:-@\[-`{-~])"
 )
 DEFINITION = ":   "
-OTHER_BLOCKS = (DEFINITION, "#", "```", "- ", "|")
+OTHER_BLOCKS = (DEFINITION, "# ", "## ", "### ", "```", "- ", "|")
 SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
 
 
