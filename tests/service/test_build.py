@@ -323,3 +323,12 @@ def test_a_cache_that_cannot_be_written_is_told(stage: StageFixture) -> None:
     assert result.code == 1
     assert result.status.startswith("failed: ")
     assert b"Traceback" not in result.output
+
+
+def test_a_ref_of_odd_bytes_can_be_told_in_a_strict_locale(stage: StageFixture) -> None:
+    stage.push("#!/bin/sh\n")
+    stage.write_job(revision=TIP, ref="refs/heads/caf\\udce9")
+    result = stage.run(PYTHONIOENCODING="utf-8:strict")
+    assert result.code == 1
+    assert b"there is no refs/heads/caf" in result.output
+    assert result.status.startswith("rejected: there is no refs/heads/caf")
