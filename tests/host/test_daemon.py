@@ -49,7 +49,7 @@ def test_its_exposure_is_small(server: TestHost) -> None:
     print(report.splitlines()[-1])
     level = re.search(r"Overall exposure level for tinyci.service: ([0-9.]+)", report)
     assert level
-    assert float(level[1]) <= 2.0
+    assert float(level[1]) <= 0.2
 
 
 def test_the_units_are_valid(server: TestHost) -> None:

@@ -1,5 +1,6 @@
 """Rights of the daemon's user on managers: through a gate, and through polkit."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,9 @@ def ask(server: TestHost, member: str, signature: str, body: str, user: str = "t
         ("KillUnit", "ssi", '("dbus.service", "all", 9)'),
         ("Reload", "", "()"),
         ("Exit", "", "()"),
+        ("GetUnit", "s", '("dbus.service",)'),
+        ("GetJob", "u", "(1,)"),
+        ("ListUnitsByPatterns", "asas", '([], ["*"])'),
     ],
 )
 def test_the_gate_refuses_what_is_not_listed(server: TestHost, member: str, signature: str, body: str) -> None:
@@ -79,6 +83,59 @@ def test_the_gates_rights(server: TestHost, testinfra_host: Host) -> None:
     with_sudo = testinfra_host.file(f"/run/tinyci-gate/{uid}")
     assert (with_sudo.user, with_sudo.group, oct(with_sudo.mode)) == ("probe", "tinyci", "0o750")
     assert server.sh(f"stat -c '%U %G %a' /run/tinyci-gate/{uid}/bus") == "probe tinyci 660\n"
+
+
+def test_a_gate_sees_no_other(server: TestHost) -> None:
+    uid = server.sh("id -u probe-other").strip()
+    pid = server.sh(f"systemctl show -P MainPID tinyci-gate@{uid}").strip()
+    assert len(server.sh("ls /run/tinyci-gate").split()) > 1
+    assert server.sh(f"nsenter -t {pid} -m ls /run/tinyci-gate") == f"{uid}\n"
+
+
+def test_a_user_cannot_lead_the_own_gate_into_that_of_another(server: TestHost) -> None:
+    """All gates have one group, which every gate's socket lets in; and the user bends its way to the bus."""
+    own, other = server.sh("id -u probe-other; id -u hello-quadlet").split()
+    bus = f"/run/user/{own}/bus"
+    invocation = server.show("hello-quadlet", "dbus.service", "InvocationID")
+    calls = {}
+    server.sh(f"mv {bus} {bus}.real && ln -s /run/tinyci-gate/{other}/bus {bus}", "probe-other")
+    try:
+        for member, signature, body in (
+            ("LoadUnit", "s", '("dbus.service",)'),
+            ("StopUnit", "ss", '("dbus.service", "replace")'),
+        ):
+            calls[member] = server.sh(
+                f"cd /; /opt/tinyci/bin/python3 - unix:path=/run/tinyci-gate/{own}/bus {other} "
+                f"/org/freedesktop/systemd1 {SYSTEMD}.Manager {member} {signature} {body!r}",
+                "probe-other",
+                stdin=CLIENT,
+            ).strip()
+    finally:
+        server.sh(f"mv -T {bus}.real {bus}", "probe-other")
+    assert all(answer.startswith("gone:") for answer in calls.values()), calls
+    assert server.show("hello-quadlet", "dbus.service", "InvocationID") == invocation
+    assert "/unit/" in ask(server, "LoadUnit", "s", '("dbus.service",)', target="probe-other")
+
+
+def test_a_gate_that_crashes_each_time_is_started_ever_more_slowly(server: TestHost) -> None:
+    """Its user can see to that it does; each start costs everybody."""
+    gate = f"tinyci-gate@{server.sh('id -u probe-other').strip()}.service"
+    show = f"systemctl show -P RestartUSecNext {gate}"
+    server.sh(f"systemctl restart {gate}")
+    try:
+        for _ in range(2):
+            server.sh(f"kill -SEGV $(systemctl show -P MainPID {gate})", "probe-other")
+            server.sh(f"sleep 0.5; until systemctl is-active -q {gate}; do sleep 0.1; done", limit=20)
+        assert server.sh(show) not in ("1s\n", "2s\n")
+    finally:
+        server.sh(f"systemctl restart {gate}")
+
+
+def test_its_exposure_is_small(server: TestHost) -> None:
+    report = server.sh("systemd-analyze security --no-pager tinyci-gate@$(id -u probe).service")
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", report)
+    assert level
+    assert float(level[1]) <= 1.0
 
 
 def test_the_gate_follows_the_users_manager(server: TestHost) -> None:

@@ -18,10 +18,7 @@ _METHODS = (
     "StopUnit",
     "RestartUnit",
     "ResetFailedUnit",
-    "GetUnit",
     "LoadUnit",
-    "ListUnitsByPatterns",
-    "GetJob",
     "Subscribe",
 )
 # As in units/system/tinyci-gate@.service (tests/unit/test_doctor.py holds them together).
@@ -29,7 +26,7 @@ PASSES = (
     *(f"--call={_NAME}={_MANAGER}.{method}@{_PATH}" for method in _METHODS),
     f"--call={_NAME}={names.PROPERTIES}.Get@{_PATH}/*",
     f"--call={_NAME}={names.PROPERTIES}.GetAll@{_PATH}/*",
-    f"--broadcast={_NAME}={_MANAGER}.*@{_PATH}",
+    f"--broadcast={_NAME}={_MANAGER}.JobRemoved@{_PATH}",
     f"--broadcast={_NAME}={names.PROPERTIES}.PropertiesChanged@{_PATH}/*",
 )
 _PROXY = "/usr/bin/xdg-dbus-proxy"

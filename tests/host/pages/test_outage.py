@@ -120,7 +120,7 @@ def test_pages_are_read_without_the_daemon(server: TestHost, work: Clone, tab: O
 
 
 def test_what_the_pages_may_do_is_little(server: TestHost) -> None:
-    server.sh("systemd-analyze security --no-pager --threshold=15 tinyci-web.service")
+    server.sh("systemd-analyze security --no-pager --threshold=2 tinyci-web.service")
     # It knows Redis alone, and may only read there.
     user = (
         "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user web "
