@@ -39,6 +39,7 @@ class DaemonProcess(Listener):
             job_files=self._root / "run" / "jobs",
             spool=str(self._root / "spool"),
             build_output=self._build_output,
+            last_lines=_no_lines,
             time=host.time,
         )
         self.dispatch = Dispatch(
@@ -132,6 +133,11 @@ class DaemonProcess(Listener):
 
     def _build_output(self, first: str, last: str, uid: int) -> BuildOutput:
         return FakeBuildOutput(self.host, first.split()[-1])  # type: ignore[return-value]
+
+
+async def _no_lines(unit: str, uid: int, since: float) -> list[str]:
+    """Read the journal of a unit that printed nothing."""
+    return []
 
 
 class FakeBuildOutput:

@@ -58,3 +58,11 @@ def test_no_more_is_cut_off_than_must_be(lines: list[str], most: int) -> None:
     rest = "".join(f"{line}\n" for line in lines).removesuffix(end)
     if rest and end:
         assert len((rest.removesuffix("\n").split("\n")[-1] + "\n" + end).encode()) > most
+
+
+@given(LINES, LINES, st.integers(1, 60))
+def test_many_lines_at_once_are_as_many_one_by_one(first: list[str], second: list[str], most: int) -> None:
+    tail = Tail(most)
+    tail.extend(first)
+    tail.extend(second)
+    assert tail.text() == tail_of(first + second, most)

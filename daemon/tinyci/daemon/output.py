@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.buildoutput import BuildOutput
+from tinyci.systemd.journal import JournalError
 
-LAST_LINES = 3.0
+LAST_LINES = 5.0
 """Seconds that journald may take for the next line of a build that has ended."""
 
 
@@ -27,6 +28,12 @@ class Output:
         self._store = store
         self._limits = limits
         self._tail = Tail(limits.output)
+        self._stored_count = 0
+        """Lines in the job's log from before."""
+        self._number = 0
+        """Number of the last line in the log."""
+        self._size = 0
+        """Bytes of this attempt in the log."""
 
     def text(self) -> str:
         """The tail of the recorded output."""
@@ -42,23 +49,30 @@ class Output:
     ) -> None:
         """Follow the lines to their end, some time after `build_end`. The first one has the number `log_from` + 1 in
         the log, and goes to `on_first`. Lines that are in the log, from before this process, are not added again."""
-        stored_count, number, size = await self._store.line_count(job_id), log_from, 0
-        async for batch in lines.follow(build_end, LAST_LINES):
-            if number == log_from and batch:
-                await on_first(batch[0])
-            new_lines: list[str] = []
-            for line in batch:
-                self._tail.add(line)
-                if size > self._limits.log:
-                    continue
-                number += 1
-                size += len(line.encode()) + 1
-                if size > self._limits.log:
-                    line = f"[tinyci: {self._limits.log} bytes are kept; the rest: journalctl -t tinyci-build]"
-                if number > stored_count:
-                    new_lines.append(line)
-            if new_lines:
-                await self._store.add_lines(job_id, number - len(new_lines) + 1, new_lines)
+        self._stored_count = await self._store.line_count(job_id)
+        self._number, self._size = log_from, 0
+        try:
+            async for batch in lines.follow(build_end, LAST_LINES):
+                if self._number == log_from and batch:
+                    await on_first(batch[0])
+                await self._add(job_id, batch)
+        except JournalError as error:  # the result of the build stands without its output
+            await self._add(job_id, [f"[tinyci: {error}; the output may be incomplete]"])
+
+    async def _add(self, job_id: str, lines: Sequence[str]) -> None:
+        self._tail.extend(lines)
+        new_lines: list[str] = []
+        for line in lines:
+            if self._size > self._limits.log:
+                break
+            self._number += 1
+            self._size += len(line.encode()) + 1
+            if self._size > self._limits.log:
+                line = f"[tinyci: {self._limits.log} bytes are kept; the rest: journalctl -t tinyci-build]"
+            if self._number > self._stored_count:
+                new_lines.append(line)
+        if new_lines:
+            await self._store.add_lines(job_id, self._number - len(new_lines) + 1, new_lines)
 
 
 class Tail:
@@ -69,6 +83,16 @@ class Tail:
         self._lines: deque[str] = deque()
         self._size = 0
         self._is_cut = False
+
+    def extend(self, lines: Sequence[str]) -> None:
+        """Add lines; of many, those that would be cut off at once cost nothing."""
+        size, begin = 0, len(lines)
+        while begin and size <= self._max_size:
+            begin -= 1
+            size += len(lines[begin]) + 1  # at least as many bytes
+        self._is_cut = self._is_cut or begin > 0
+        for line in lines[begin:]:
+            self.add(line)
 
     def add(self, line: str) -> None:
         self._lines.append(line)

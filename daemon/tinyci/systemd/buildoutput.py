@@ -1,18 +1,26 @@
 """The output of a build, followed in the journal. Source: systemd-journald.service(8), journald.conf(5)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from enum import Enum, auto
 
 from systemd import journal
 
 from tinyci.runtime.waiting import first_of
-from tinyci.systemd.journal import decode, field, news_event
+from tinyci.systemd.journal import JournalError, decode, field, news_event
 
 _LINES_PER_TURN = 2000
+_BYTES_PER_TURN = 1 << 20
 _LOOK_AGAIN = 3.0
 """Seconds after which one looks for lines without any news: once in some hundred builds, on a busy machine, the first
 ones were seen only when somebody else logged something, 20 s later."""
+_PAUSE = 0.1
+"""Seconds from a look that showed nothing to the next one. News of the journal is anybody's: on a noisy host it never
+ends."""
+_LATEST = 60.0
+"""Seconds after the end of the unit from which on lines are not its own: a process outside it may have its stream, and
+print for ever. journald took 16 s to store the rest of a million lines."""
 
 
 class _Rest(Enum):
@@ -24,6 +32,34 @@ class _Rest(Enum):
     """There are none in the journal now."""
     NONE = auto()
     """The last line has been read."""
+
+
+class _Patience:
+    """The time that the journal has for the next line, once the unit has ended. Each line of the unit renews it, and
+    nobody else's does."""
+
+    def __init__(self, unit_end: asyncio.Event, seconds: float) -> None:
+        self._unit_end = unit_end
+        self._seconds = seconds
+        self._end: float | None = None
+        self._deadline = 0.0
+
+    def is_over(self) -> bool:
+        return self._has_ended() and time.monotonic() >= self._deadline
+
+    def renew(self) -> None:
+        if self._has_ended():
+            self._deadline = time.monotonic() + self._seconds
+
+    def is_too_late(self, stored: float) -> bool:
+        """Return whether a line, stored at that time of the monotonic clock, is none of the unit."""
+        return self._has_ended() and self._end is not None and stored > self._end + _LATEST
+
+    def _has_ended(self) -> bool:
+        if self._unit_end.is_set() and self._end is None:
+            self._end = time.monotonic()
+            self._deadline = self._end + self._seconds
+        return self._end is not None
 
 
 class BuildOutput:
@@ -45,62 +81,106 @@ class BuildOutput:
         self._joiner = LineJoiner(longest)
 
     async def follow(self, unit_end: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
-        """Yield lists of lines as they come, without the first and the last line.
+        """Yield lists of lines as they come, without the first and the last line. Raises JournalError.
 
         A unit can be over well before journald has stored its output. So when `unit_end` is set, the last line is
-        still awaited, as long as others keep coming, and for `patience` seconds when none do: a killed unit does not
-        print it.
+        still awaited, as long as others of the unit keep coming, and for `patience` seconds when none do: a killed
+        unit does not print it, and one that could not be executed prints nothing.
         """
+        end = _Patience(unit_end, patience)
+        try:
+            if stream := await self._find(end):
+                async for lines in self._follow_stream(stream, unit_end, end):
+                    yield lines
+        except OSError as error:
+            raise JournalError(f"the journal cannot be read: {error.strerror or error}") from None
+
+    async def _find(self, end: _Patience) -> str:
+        """Wait for the first line, and return the id of its stream; empty when it does not come.
+
+        Each look is a thread's, with a reader of its own: who writes to the journal can make one take seconds.
+        """
+        error: OSError | None = None
+        while not end.is_over():
+            look = asyncio.create_task(asyncio.to_thread(_find_stream, self._first, self._uid))
+            try:
+                while not look.done() and not end.is_over():
+                    await asyncio.wait({look}, timeout=_PAUSE)
+            finally:
+                look.cancel()
+            if not look.done():
+                break
+            try:
+                if stream := look.result():
+                    return stream
+                error = None
+            except OSError as no_reader:  # no descriptor is free, and there may be one before the build ends
+                error = no_reader
+            await asyncio.sleep(_PAUSE)
+        if error:
+            raise error
+        return ""
+
+    async def _follow_stream(self, stream: str, unit_end: asyncio.Event, end: _Patience) -> AsyncIterator[list[str]]:
         with journal.Reader() as reader, news_event(reader) as news:
             reader.data_threshold = 0  # else fields are cut at 64 KiB
-            has_begun = False
+            reader.add_match(f"_STREAM_ID={stream}")
+            reader.seek_head()
+            end.renew()
             while True:
                 news.clear()
                 reader.process()
-                has_begun = has_begun or self._find(reader)
-                rest = _Rest.STORED if has_begun else _Rest.TO_COME
+                rest = _Rest.STORED
                 while rest is _Rest.STORED:
                     # Some per turn: a chatty build must not hold up the other deploys.
-                    lines, rest = self._read(reader)
+                    count, lines, rest = self._read(reader, end)
                     if lines:
                         yield lines
                     if rest is _Rest.NONE:
                         return
+                    if count:
+                        end.renew()
                     await asyncio.sleep(0)
-                if not unit_end.is_set():
-                    await first_of(news.wait(), unit_end.wait(), timeout=_LOOK_AGAIN)
-                elif not await first_of(news.wait(), timeout=patience):
+                if end.is_over():
                     if lines := self._joiner.rest():
                         yield lines
                     return
+                await asyncio.sleep(_PAUSE)
+                if unit_end.is_set():
+                    await first_of(news.wait(), timeout=_PAUSE)
+                else:
+                    await first_of(news.wait(), unit_end.wait(), timeout=_LOOK_AGAIN)
 
-    def _find(self, reader: journal.Reader) -> bool:
-        """Point the reader at the stream that begins with our first line, if that is stored already."""
-        reader.flush_matches()
-        reader.add_match(f"MESSAGE={self._first}")
-        reader.add_match(f"_UID={self._uid}")
-        reader.seek_head()
-        if not reader._next():
-            return False
-        stream = field(reader, "_STREAM_ID").decode()
-        reader.flush_matches()
-        reader.add_match(f"_STREAM_ID={stream}")
-        reader.seek_head()
-        return True
-
-    def _read(self, reader: journal.Reader) -> tuple[list[str], _Rest]:
-        """Return some lines, and which are still to be read."""
+    def _read(self, reader: journal.Reader, end: _Patience) -> tuple[int, list[str], _Rest]:
+        """Return the number of entries that were read, their lines, and which are still to be read."""
         lines: list[str] = []
-        for _ in range(_LINES_PER_TURN):
+        size = 0
+        for count in range(_LINES_PER_TURN):
             if not reader._next():
-                return lines, _Rest.TO_COME
+                return count, lines, _Rest.TO_COME
+            if not count and end.is_too_late(reader._get_monotonic()[0] / 1_000_000):
+                return count, self._joiner.rest(), _Rest.NONE
+            message = field(reader, "MESSAGE")
             continues = field(reader, "_LINE_BREAK") == b"line-max"
-            for line in self._joiner.add(field(reader, "MESSAGE"), continues=continues):
+            for line in self._joiner.add(message, continues=continues):
                 if line == self._last:
-                    return lines, _Rest.NONE
+                    return count, lines, _Rest.NONE
                 if line != self._first:
                     lines.append(line)
-        return lines, _Rest.STORED
+            size += len(message)
+            if size > _BYTES_PER_TURN:
+                return count + 1, lines, _Rest.STORED
+        return _LINES_PER_TURN, lines, _Rest.STORED
+
+
+def _find_stream(first: str, uid: int) -> str:
+    """Return the id of the stream that begins with this line of this user; empty when it is not stored."""
+    with journal.Reader() as reader:
+        reader.add_match(f"MESSAGE={first}")
+        reader.add_match(f"_UID={uid}")
+        reader.add_match("_TRANSPORT=stdout")  # an entry that is no stream's may have the same text
+        reader.seek_head()
+        return field(reader, "_STREAM_ID").decode() if reader._next() else ""
 
 
 class LineJoiner:

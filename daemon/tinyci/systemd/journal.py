@@ -13,12 +13,14 @@ class JournalError(Exception):
 
 def check_readable() -> None:
     """Raise JournalError when this process may not read the journal: for a reader without permission it is empty."""
-    with journal.Reader(flags=journal.SYSTEM_ONLY) as reader:
-        reader.seek_head()
-        if not reader.get_next():
-            raise JournalError(
-                "the journal cannot be read: expected SupplementaryGroups=systemd-journal in tinyci.service"
-            )
+    try:
+        with journal.Reader(flags=journal.SYSTEM_ONLY) as reader:
+            reader.seek_head()
+            is_empty = not reader.get_next()
+    except OSError as error:
+        raise JournalError(f"the journal cannot be read: {error.strerror or error}") from None
+    if is_empty:
+        raise JournalError("the journal cannot be read: expected SupplementaryGroups=systemd-journal in tinyci.service")
 
 
 @contextmanager

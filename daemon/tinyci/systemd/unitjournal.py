@@ -1,33 +1,43 @@
 """The journal of one unit: its last lines. Source: systemd.journal-fields(7)."""
 
 import asyncio
+import time
 
 from systemd import journal
 
-from tinyci.systemd.journal import decode, field, news_event
+from tinyci.systemd.journal import decode, field
 
 _LINE_MAX = 1000
 """Characters of a line."""
+_MOST_ENTRIES = 5000
+"""Entries that are looked at, podman's account included: anybody's user may fill his unit's journal with it."""
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks while there is nothing."""
 
 
 async def last_lines(unit: str, uid: int, since: float, most: int = 20, patience: float = 1.0) -> list[str]:
     """Return the last lines of a unit's journal, oldest first: its processes' and containers', and the manager's on it.
 
     `uid` is that of the manager's user, 0 for the system's manager; `since` is in seconds since the epoch. journald may
-    be a moment behind: when there is nothing yet, it has `patience` seconds.
+    be a moment behind: when there is nothing yet, it has `patience` seconds. A journal that cannot be read is a line.
+
+    Each look is a thread's, with a reader of its own: who may write of this unit can make one take long.
     """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            lines = await asyncio.to_thread(_read_last, unit, uid, since, most)
+        except OSError as error:
+            return [f"[tinyci: the journal cannot be read: {error.strerror or error}]"]
+        if lines or time.monotonic() >= end:
+            return lines
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+def _read_last(unit: str, uid: int, since: float, most: int) -> list[str]:
     with journal.Reader() as reader:
         _add_matches(reader, unit, uid)
-        with news_event(reader) as news:
-            try:
-                async with asyncio.timeout(patience):
-                    while not (lines := _read_back(reader, since, most)):
-                        news.clear()
-                        await news.wait()
-                        reader.process()
-            except TimeoutError:
-                lines = _read_back(reader, since, most)
-    return lines
+        return _read_back(reader, since, most)
 
 
 def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
@@ -51,7 +61,9 @@ def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
 def _read_back(reader: journal.Reader, since: float, most: int) -> list[str]:
     lines: list[str] = []
     reader.seek_tail()
-    while len(lines) < most and reader._previous() and reader._get_realtime() >= since * 1_000_000:
+    for _ in range(_MOST_ENTRIES):
+        if len(lines) == most or not reader._previous() or reader._get_realtime() < since * 1_000_000:
+            break
         if not field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
             lines.append(decode(field(reader, "MESSAGE"))[:_LINE_MAX])
     return lines[::-1]

@@ -1,0 +1,156 @@
+"""The output of a build is followed to its last line, and never beyond the build: whatever others log, and however it
+ended."""
+
+import asyncio
+import errno
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fakejournal import FakeJournal
+from tinyci.systemd import buildoutput, unitjournal
+from tinyci.systemd.buildoutput import BuildOutput
+from tinyci.systemd.journal import JournalError
+from tinyci.systemd.unitjournal import last_lines
+
+PATIENCE = 0.5
+WITHIN = 3.0
+"""Seconds in which an output of this patience has its end, on a busy machine too."""
+
+
+@pytest.fixture
+def fake_journal(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJournal]:
+    fake = FakeJournal()
+    monkeypatch.setattr(buildoutput.journal, "Reader", fake.open)
+    assert unitjournal.journal is buildoutput.journal
+    yield fake
+    fake.close()
+
+
+@asynccontextmanager
+async def noise(fake_journal: FakeJournal) -> AsyncIterator[None]:
+    """Let somebody else log all the time."""
+
+    async def log() -> None:
+        while True:
+            fake_journal.store([b"noise"], stream="9", uid=65534)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(log())
+    yield
+    task.cancel()
+
+
+async def follow(end: asyncio.Event, patience: float = PATIENCE) -> list[str]:
+    lines = []
+    async for batch in BuildOutput("first", "last", 1001).follow(end, patience):
+        lines += batch
+    return lines
+
+
+def ended() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("stored", [(), (b"first",), (b"first", b"printed")])
+async def test_a_killed_build_ends_however_much_others_log(
+    fake_journal: FakeJournal, stored: tuple[bytes, ...]
+) -> None:
+    fake_journal.store(stored)
+    async with noise(fake_journal), asyncio.timeout(WITHIN):
+        assert await follow(ended()) == [line.decode() for line in stored[1:]]
+
+
+@pytest.mark.asyncio
+async def test_an_output_that_journald_stores_late_is_read_to_its_last_line(fake_journal: FakeJournal) -> None:
+    fake_journal.store([b"first"])
+
+    async def store_late() -> None:
+        for number in range(10):  # in all, longer than the patience for one line
+            await asyncio.sleep(PATIENCE / 4)
+            fake_journal.store([b"%d" % number])
+        fake_journal.store([b"last", b"of somebody who has the stream"])
+
+    async with noise(fake_journal), asyncio.TaskGroup() as group:
+        group.create_task(store_late())
+        assert await follow(ended()) == [str(number) for number in range(10)]
+
+
+@pytest.mark.asyncio
+async def test_all_of_a_chatty_build_is_read_after_its_end(fake_journal: FakeJournal) -> None:
+    lines = [b"%d" % number for number in range(20_000)]
+    fake_journal.store([b"first", *lines, b"last"])
+    assert await follow(ended()) == [line.decode() for line in lines]
+
+
+@pytest.mark.asyncio
+async def test_who_has_the_stream_of_an_ended_build_cannot_keep_it_going(
+    fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buildoutput, "_LATEST", 1.0)
+    fake_journal.store([b"first"])
+
+    async def print_on() -> None:
+        while True:
+            fake_journal.store([b"still here"])
+            await asyncio.sleep(0.02)
+
+    printing = asyncio.create_task(print_on())
+    async with asyncio.timeout(1.0 + WITHIN):
+        assert await follow(ended())
+    printing.cancel()
+
+
+@pytest.mark.asyncio
+async def test_the_first_line_of_a_process_without_a_stream_is_not_the_builds(fake_journal: FakeJournal) -> None:
+    fake_journal.store([b"first"], stream="", _TRANSPORT="journal")
+    fake_journal.store([b"first", b"printed", b"last"], stream="2")
+    assert await follow(ended()) == ["printed"]
+
+
+@pytest.mark.asyncio
+async def test_a_first_line_that_takes_long_to_find_holds_nobody_up(
+    fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buildoutput, "_find_stream", lambda *_: time.sleep(2.0) or "")
+    begin, turns = time.monotonic(), 0
+    task = asyncio.create_task(follow(ended()))
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - begin < 1.5
+    assert turns > 10
+
+
+@pytest.mark.asyncio
+async def test_a_journal_that_cannot_be_read_is_told_when_the_build_has_ended(fake_journal: FakeJournal) -> None:
+    fake_journal.error = OSError(errno.EMFILE, "Too many open files")
+    with pytest.raises(JournalError, match="the journal cannot be read: Too many open files"):
+        await follow(ended())
+    lines = await last_lines("web.service", 1001, 0)
+    assert lines == ["[tinyci: the journal cannot be read: Too many open files]"]
+
+
+@pytest.mark.asyncio
+async def test_a_journal_that_can_be_read_again_before_the_end_loses_nothing(fake_journal: FakeJournal) -> None:
+    fake_journal.error = OSError(errno.EMFILE, "Too many open files")
+    fake_journal.store([b"first", b"printed", b"last"])
+    task = asyncio.create_task(follow(asyncio.Event()))
+    await asyncio.sleep(0.3)
+    fake_journal.error = None
+    async with asyncio.timeout(WITHIN):
+        assert await task == ["printed"]
+
+
+@pytest.mark.asyncio
+async def test_a_unit_whose_journal_is_full_of_podmans_account_is_not_read_for_ever(fake_journal: FakeJournal) -> None:
+    fake_journal.store([b"it fell"], SYSLOG_IDENTIFIER="web")
+    fake_journal.store([b"created"] * 20_000, SYSLOG_IDENTIFIER="web", PODMAN_EVENT="create")
+    assert await last_lines("web.service", 1001, 0, patience=0) == []
+    assert fake_journal.steps == 5000
+    fake_journal.store([b"and said so"], SYSLOG_IDENTIFIER="web")
+    assert await last_lines("web.service", 1001, 0, patience=0) == ["and said so"]
