@@ -40,9 +40,10 @@ class Response:
 class WebServer:
     """A process of tinyci-web, and the socket that outlives it."""
 
-    def __init__(self, directory: Path, redis: Redis, *arguments: str) -> None:
+    def __init__(self, directory: Path, redis: Redis, *arguments: str, url: str = "") -> None:
         (directory / "redis-password").write_text("secret-web\n")
-        (directory / "tinyci.toml").write_text(f'[redis]\nsocket = "{redis.socket}"\n')
+        pages = f'[web]\nurl = "{url}"\n' if url else ""
+        (directory / "tinyci.toml").write_text(f'[redis]\nsocket = "{redis.socket}"\n{pages}')
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
         self._environment = {**os.environ, "TINYCI_ETC": str(directory), "CREDENTIALS_DIRECTORY": str(directory)}
@@ -97,6 +98,15 @@ class WebServer:
         finally:
             connection.close()
 
+    def send(self, request: bytes) -> bytes:
+        """Send one request as it is, and return the response as it is."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as connection:
+            connection.sendall(request)
+            response = b""
+            while part := connection.recv(65536):
+                response += part
+        return response
+
     def get_until(self, path: str, status: int) -> Response:
         """Send requests until one is answered with that status."""
         end = time.monotonic() + LIMIT
@@ -106,8 +116,8 @@ class WebServer:
 
 
 @contextmanager
-def running(directory: Path, redis: Redis, *arguments: str) -> Iterator[WebServer]:
-    web = WebServer(directory, redis, *arguments)
+def running(directory: Path, redis: Redis, *arguments: str, url: str = "") -> Iterator[WebServer]:
+    web = WebServer(directory, redis, *arguments, url=url)
     try:
         web.start()
         yield web
@@ -129,7 +139,7 @@ class EventStream:
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=limit)
         # Without chunks, so that the connection carries the stream itself.
         last_event = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: test\r\n{last_event}\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n{last_event}\r\n".encode())
         stream = cls(reader, writer)
         async with asyncio.timeout(LIMIT):
             stream.headers = await reader.readuntil(b"\r\n\r\n")

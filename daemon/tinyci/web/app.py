@@ -11,6 +11,7 @@ from tinyci.web.api import JsonApi
 from tinyci.web.assets import Assets
 from tinyci.web.errors import error_responses
 from tinyci.web.followers import Followers
+from tinyci.web.hostname import check_host
 from tinyci.web.jobcache import IndexedJob, JobCache
 from tinyci.web.joblookup import JobLookup
 from tinyci.web.metrics import Figures
@@ -20,7 +21,8 @@ from tinyci.web.responses import Handler, HttpError, add_headers
 from tinyci.web.streams import Streams
 
 
-def application(viewer: StoreViewer, followers: Followers, activity: Activity) -> web.Application:
+def application(viewer: StoreViewer, followers: Followers, activity: Activity, url: str = "") -> web.Application:
+    """Return the application. `url`: that of the pages for people, or empty."""
     assets = Assets()
     renderer = Renderer(assets)
     cache = JobCache(viewer)
@@ -51,7 +53,7 @@ def application(viewer: StoreViewer, followers: Followers, activity: Activity) -
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await activity.count(request, handler)
 
-    app = web.Application(middlewares=[web.middleware(count), error_responses(renderer)])
+    app = web.Application(middlewares=[web.middleware(count), error_responses(renderer), check_host(url)])
     app.on_response_prepare.append(add_headers)  # type: ignore[arg-type]  # as the library itself documents it
     app.add_routes(
         [

@@ -13,7 +13,14 @@ from tinyci.web.responses import Handler, HttpError, json_response
 
 log = logging.getLogger("tinyci.web")
 
-_TITLES = {400: "Not understood", 404: "Not found", 405: "Not allowed", 500: "A defect of tinyci", 503: "Not now"}
+_TITLES = {
+    400: "Not understood",
+    404: "Not found",
+    405: "Not allowed",
+    421: "Another server",
+    500: "A defect of tinyci",
+    503: "Not now",
+}
 
 
 def error_responses(renderer: Renderer) -> Any:

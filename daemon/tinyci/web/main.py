@@ -30,12 +30,13 @@ class WebError(Exception):
     """The pages cannot be served; one sentence."""
 
 
-async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: float) -> None:
-    """Serve until SIGTERM, or until there was no request for `idle_exit` seconds, if that is not 0."""
+async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: float, url: str) -> None:
+    """Serve until SIGTERM, or until there was no request for `idle_exit` seconds, if that is not 0. `url`: that of the
+    pages for people, or empty."""
     stop = service.stop_event()
     activity, followers = Activity(), Followers(viewer)
     runner = web.AppRunner(
-        application(viewer, followers, activity),
+        application(viewer, followers, activity, url),
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,  # the end of a follower's connection is noticed at once
@@ -115,7 +116,8 @@ def main() -> None:
         sockets = [listen(arguments.listen)] if arguments.listen else inherited_sockets()
         if not sockets:
             raise WebError("there is no socket: it is started by tinyci-web.socket, or with --listen HOST:PORT")
-        asyncio.run(serve(StoreViewer(settings.redis_socket, "web", password), sockets, arguments.idle_exit))
+        viewer = StoreViewer(settings.redis_socket, "web", password)
+        asyncio.run(serve(viewer, sockets, arguments.idle_exit, settings.web_url))
     except OSError as error:
         sys.exit(f"tinyci-web: {error.filename}: {error.strerror}; it runs as tinyci-web.service")
     except (ConfigError, WebError) as error:
