@@ -162,7 +162,7 @@ async def test_who_reads_nothing_holds_neither_memory_nor_others_up(
     for _ in range(20):
         connection = socket.create_connection(("127.0.0.1", web.port))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        connection.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         connections.append(connection)
     stream = await EventStream.open(web, f"/jobs/{job_id}/events?after=3")
     before = web.memory()

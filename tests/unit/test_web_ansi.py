@@ -1,7 +1,7 @@
 """Output on a page is text: it looks as on a terminal, and nothing of it is obeyed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tinyci.model.text import CONTROL
 from tinyci.web import ansi, palette
@@ -86,6 +86,8 @@ def test_nothing_that_a_browser_or_a_terminal_obeys_is_left(line: str) -> None:
         text.encode()
 
 
+@example("\x1b[:C0")
+@example("0\x1b[ 1K")
 @given(LINES)
 def test_what_nothing_is_written_over_in_is_the_same_both_ways(line: str) -> None:
     """The quick way, for most lines, and the one for all."""

@@ -28,6 +28,8 @@ _TOKEN = re.compile(
 )
 _MOVES = re.compile(r"[\r\x08]|\x1b\[(?:[0-9]*[CDG]|[12]K)")
 """Controls after which text goes elsewhere than to the end, or that erase text."""
+_PLAIN_CONTROL = re.compile(r"\x1b\[[0-9]*[A-Z]")
+"""CSI with one number at most, as all moves are; with other characters between it is none of them."""
 _PRIVATE = ("<", "=", ">", "?")
 
 
@@ -108,6 +110,8 @@ def _on_screen(line: str) -> list[Span]:
         elif final == "m" and parameters[:1] not in _PRIVATE:
             changes += 1
             look = _next_look(look, parameters) if changes <= _PIECES else _PLAIN
+        elif not _PLAIN_CONTROL.fullmatch(token[0]):
+            continue
         elif final in ("C", "D", "G"):
             screen.move(final, parameters)
         elif final == "K":

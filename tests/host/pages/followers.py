@@ -20,7 +20,7 @@ LIMIT = 240.0
 async def follow(path: str, beginnings: "asyncio.Queue[None]") -> tuple[int, float]:
     """Follow to the end; return the number of the last line, and the time of the end."""
     reader, writer = await asyncio.open_connection(*PLACE, limit=1 << 20)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: pages\r\nAccept: text/event-stream\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
     status = await reader.readline()
     assert b" 200 " in status, status
     beginnings.put_nowait(None)
@@ -42,7 +42,7 @@ def connect_silently(path: str) -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     connection.connect(PLACE)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: pages\r\n\r\n".encode())
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return connection
 
 
