@@ -48,8 +48,10 @@ class FakeBus:
     async def match(self, rule: str) -> None:
         await self._travel()
 
-    def on_signal(self, handler: Handler) -> None:
+    async def listen(self, name: str, handler: Handler) -> None:
+        await self._travel()
         self._handlers.append(handler)
+        await self._travel()
 
     async def call(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *body: Any

@@ -61,7 +61,7 @@ class Unit:
 
     @property
     def path(self) -> str:
-        return f"/unit/{self.name}"
+        return f"/unit/{self.name.encode().hex()}"
 
 
 class ServiceManager:
@@ -154,7 +154,7 @@ class ServiceManager:
         if member == "LoadUnit":
             return [self._load(body[0]).path]
         if member == "GetAll":
-            return [self._properties(self._load(path.removeprefix("/unit/")), body[0])]
+            return [self._properties(self._load(bytes.fromhex(path.removeprefix("/unit/")).decode()), body[0])]
         if member == "Get":
             return [SimpleNamespace(value="stopping" if self.is_stopping else "running")]
         if member == "ResetFailedUnit":

@@ -37,6 +37,9 @@ SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 TIMEOUT = 20.0
 """Seconds that a call, or the whole of connecting, may take unless said otherwise."""
 
+_TEXT_MAX = 1000
+"""Characters of an error that are taken from a peer."""
+
 _DEFECT = {"MESSAGE_ID": catalog.DEFECT}
 
 log = logging.getLogger(__name__)
@@ -164,8 +167,8 @@ class Bus:
         if answer is None:
             raise BusGoneError(f"the connection was lost during {member}")
         if answer.message_type is MessageType.ERROR:
-            text = str(answer.body[0]) if answer.body else ""
-            raise BusError(answer.error_name, text)
+            text = str(answer.body[0])[:_TEXT_MAX] if answer.body else ""
+            raise BusError(str(answer.error_name)[:_TEXT_MAX], text)
         return list(answer.body)
 
     async def user_of(self, name: str) -> int:
@@ -177,7 +180,7 @@ class Bus:
         await self.call(*names.BUS, "AddMatch", "s", rule)
 
     def on_signal(self, handler: Callable[[str, str, str, list[Any]], None]) -> None:
-        """Call handler(path, interface, member, arguments) for each signal.
+        """Call handler(path, interface, member, arguments) for each signal, whoever sent it: believe none of them.
 
         Install it before the first call whose outcome is a signal: the signal may be dispatched before the caller has
         seen the reply.
@@ -191,6 +194,38 @@ class Bus:
                     log.exception("signal %s of %s", message.member, message.interface, extra=_DEFECT)
 
         self._connection.add_message_handler(dispatch)
+
+    async def listen(self, name: str, handler: Callable[[str, str, str, list[Any]], None]) -> None:
+        """Call handler(path, interface, member, arguments) for each signal of the owner of a well-known name.
+
+        Everybody on a bus may send a signal to this connection alone, whatever it has asked for, so those of others are
+        dropped. The owner is followed: a manager that is re-executed has another connection. Raises BusError, also when
+        nobody owns the name, and BusGoneError.
+        """
+        bus_name, bus_path, bus_interface = names.BUS
+        owner: str | None = None
+
+        def dispatch(message: Message) -> None:
+            nonlocal owner
+            if message.message_type is not MessageType.SIGNAL:
+                return
+            if message.sender == bus_name:
+                source = (message.path, message.interface, message.member, message.signature)
+                if source == (bus_path, bus_interface, "NameOwnerChanged", "sss") and message.body[0] == name:
+                    owner = message.body[2]
+            elif owner and message.sender == owner:
+                try:
+                    handler(message.path, message.interface, message.member, message.body)
+                except Exception:  # a peer's strange arguments must not end the connection
+                    log.exception("signal %s of %s", message.member, message.interface, extra=_DEFECT)
+
+        self._connection.add_message_handler(dispatch)
+        await self.match(
+            f"type='signal',sender='{bus_name}',interface='{bus_interface}',member='NameOwnerChanged',arg0='{name}'"
+        )
+        reply = await self.call(*names.BUS, "GetNameOwner", "s", name)
+        if owner is None:  # else it has changed since the reply, and this is the one before
+            owner = str(reply[0]) if reply else ""
 
     async def own(self, name: str) -> None:
         """Own a well-known name, or raise BusError. It is not queued for: two daemons at once would be one too many."""

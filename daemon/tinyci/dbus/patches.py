@@ -12,21 +12,38 @@ from contextlib import suppress
 from typing import Any
 
 from dbus_next import Message, MessageFlag
+from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio.message_bus import MessageBus, _MessageWriter
 from dbus_next.auth import AuthExternal, _AuthResponse
 from dbus_next.constants import BusType
-from dbus_next.errors import AuthError, DBusError
+from dbus_next.errors import AuthError, DBusError, InvalidMessageError
 from dbus_next.introspection import Node
 from dbus_next.service import ServiceInterface
+from dbus_next.signature import SignatureTree
 
 from tinyci import catalog
 from tinyci.dbus import names
 
 _MESSAGES_PER_TURN = 100
+_SIGNATURES_MAX = 1000
+_MESSAGE_MAX = 4 * 1024 * 1024
+"""Bytes of a message that is read; the largest that a peer rightly sends is below 2 MiB."""
 _ERROR_MAX = 1000
 """Characters of an error that are sent to a caller."""
 
 log = logging.getLogger(__name__)
+
+
+class SignatureCache(dict[str, SignatureTree]):
+    """Parsed signatures, some at a time: the library keeps each one that any peer has ever used."""
+
+    def __setitem__(self, signature: str, tree: SignatureTree) -> None:
+        if len(self) >= _SIGNATURES_MAX:
+            self.clear()
+        super().__setitem__(signature, tree)
+
+
+SignatureTree._cache = SignatureCache()
 
 
 class PatientWriter(_MessageWriter):  # type: ignore[misc]
@@ -61,6 +78,19 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
             return  # the loop calls again when there is room
         except OSError as error:
             self.bus._finalize(error)
+
+
+class BoundedUnmarshaller(Unmarshaller):  # type: ignore[misc]
+    """A reader of one message that refuses a long one before it reads it.
+
+    The library believes every length: that of the message, which may be 4 GiB, and that of an array, which may go on
+    beyond its message.
+    """
+
+    def read(self, n: int, **options: bool) -> int:
+        if self.offset + n > _MESSAGE_MAX:
+            raise InvalidMessageError(f"a message of more than {_MESSAGE_MAX} bytes")
+        return int(super().read(n, **options))
 
 
 class UidAuthenticator(AuthExternal):  # type: ignore[misc]
@@ -136,6 +166,9 @@ class Connection(MessageBus):  # type: ignore[misc]
         self._sock = self._connected_socket
         self._stream = self._sock.makefile("rwb")
         self._fd = self._sock.fileno()
+
+    def _create_unmarshaller(self) -> BoundedUnmarshaller:
+        return BoundedUnmarshaller(self._stream)
 
     async def _auth_readline(self) -> str:
         line = b""

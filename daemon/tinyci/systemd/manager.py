@@ -8,21 +8,28 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tinyci.dbus import names
 from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGoneError
 from tinyci.model import gate
 from tinyci.runtime.waiting import first_of
+from tinyci.systemd import replies
+from tinyci.systemd.replies import NonsenseError
 from tinyci.systemd.unit import Unit
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
 _UNIT = f"{_NAME}.Unit"
 _SERVICE = f"{_NAME}.Service"
 
+T = TypeVar("T")
+
 _RESULTS_MAX = 1024
 _LOOK_AGAIN = 30.0
 """Seconds after which a signal is no longer relied upon: a manager that was re-executed may have lost one."""
+
+_SHUTDOWN_LIMIT = 300.0
+"""Seconds that a shutdown of the manager is awaited; a manager that says so for longer lies, or hangs."""
 
 # The manager, or polkit behind it, went away before it answered.
 _NO_ANSWER = {
@@ -82,8 +89,8 @@ class Manager:
         """Use the manager at the other end of a connection, and close that on failure. Raises ManagerGoneError."""
         manager = cls(bus)
         # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
-        bus.on_signal(manager._handle_signal)
         try:
+            await bus.listen(_NAME, manager._handle_signal)
             await bus.match(f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'")
             await bus.match(
                 f"type='signal',sender='{_NAME}',interface='{names.PROPERTIES}',path_namespace='{_PATH}/unit'"
@@ -110,15 +117,15 @@ class Manager:
 
     async def start(self, unit: str) -> str:
         """Queue a start that fails rather than replace another job of the unit. Returns the job's path."""
-        return str((await self._call("StartUnit", "ss", unit, "fail"))[0])
+        return _parse(replies.path, await self._call("StartUnit", "ss", unit, "fail"))
 
     async def restart(self, unit: str) -> str:
         """Queue a restart. Returns the job's path."""
-        return str((await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace"))[0])
+        return _parse(replies.path, await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace"))
 
     async def stop(self, unit: str) -> str:
         """Queue a stop. Returns the job's path."""
-        return str((await self._call("StopUnit", "ss", unit, "replace"))[0])
+        return _parse(replies.path, await self._call("StopUnit", "ss", unit, "replace"))
 
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter of a unit; do nothing when it is not loaded."""
@@ -130,11 +137,11 @@ class Manager:
 
     async def unit(self, name: str) -> Unit:
         """Return the state of a unit; one that does not exist has the load state `not-found`."""
-        path = str((await self._call("LoadUnit", "s", name))[0])
+        path = _parse(replies.path, await self._call("LoadUnit", "s", name))
         properties = await self._properties(path, _UNIT)
         if name.endswith(".service"):
             properties |= await self._properties(path, _SERVICE)
-        return Unit.parse(name, path, properties)
+        return _parse(lambda values: Unit.parse(name, path, values), properties)
 
     async def wait_for_job(self, name: str, job: str) -> str:
         """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`.
@@ -199,14 +206,14 @@ class Manager:
 
         In a shutdown all units go down, which says nothing of them.
         """
-        state = (await self._call_at(_PATH, names.PROPERTIES, "Get", "ss", _MANAGER, "SystemState"))[0].value
-        if state == "stopping":
-            await self._bus.wait_closed()
+        reply = await self._call_at(_PATH, names.PROPERTIES, "Get", "ss", _MANAGER, "SystemState")
+        if _parse(replies.variant_text, reply) == "stopping":
+            if await first_of(self._bus.wait_closed(), timeout=_SHUTDOWN_LIMIT) is None:
+                raise ManagerError(f"the manager has been shutting down for {_SHUTDOWN_LIMIT:g} s, and does not end")
             raise ManagerGoneError("the manager shuts down")
 
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
-        values = (await self._call_at(path, names.PROPERTIES, "GetAll", "s", interface))[0]
-        return {key: variant.value for key, variant in values.items()}
+        return _parse(replies.properties, await self._call_at(path, names.PROPERTIES, "GetAll", "s", interface))
 
     async def _call_on_listed_unit(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
         """Make a call that polkit allows for listed units alone."""
@@ -237,7 +244,10 @@ class Manager:
 
     def _handle_signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
         if interface == _MANAGER and member == "JobRemoved":
-            job, result = str(body[1]), str(body[3])
+            try:
+                job, result = replies.removed_job(body)
+            except NonsenseError:
+                return  # it has told nothing; who waits looks again by itself
             self._results[job] = result
             for waiter in self._waiters.get(job, ()):
                 if not waiter.done():
@@ -247,3 +257,11 @@ class Manager:
         elif interface == names.PROPERTIES:
             for event in self._changes.get(path, ()):
                 event.set()
+
+
+def _parse(parse: Callable[[Any], T], reply: Any) -> T:
+    """Return what a reply says. Raises ManagerError when it makes no sense."""
+    try:
+        return parse(reply)
+    except NonsenseError as error:
+        raise ManagerError(f"the manager gives answers that make no sense: {error}") from None

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tinyci.systemd import replies
+
 NO_JOB = "/"
 """Instead of the object path of a job."""
 _DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
@@ -38,23 +40,23 @@ class Unit:
 
     @classmethod
     def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
-        """Make a unit from the properties of its interface Unit and, if it is a service, of its interface Service."""
-        job = properties.get("Job", (0, NO_JOB))
+        """Make a unit from the properties of its interface Unit and, if it is a service, of its interface Service.
+        Raises NonsenseError."""
         return cls(
             name=name,
             path=path,
-            load_state=str(properties.get("LoadState", "")),
-            active_state=str(properties.get("ActiveState", "")),
-            sub_state=str(properties.get("SubState", "")),
-            job=str(job[1]) if len(job) == 2 else NO_JOB,
-            invocation_id=bytes(properties.get("InvocationID", b"")).hex(),
-            result=str(properties.get("Result", "")),
-            exit_code=int(properties.get("ExecMainCode", 0)),
-            exit_status=int(properties.get("ExecMainStatus", 0)),
-            restarts=int(properties.get("NRestarts", 0)),
-            status_text=str(properties.get("StatusText", "")),
-            dependents=tuple(str(unit) for key in _DEPENDENTS for unit in properties.get(key, ())),
-            start_time=int(properties.get("InactiveExitTimestamp", 0)) / 1_000_000,
+            load_state=replies.text(properties, "LoadState"),
+            active_state=replies.text(properties, "ActiveState"),
+            sub_state=replies.text(properties, "SubState"),
+            job=replies.job(properties, NO_JOB),
+            invocation_id=replies.invocation(properties),
+            result=replies.text(properties, "Result"),
+            exit_code=replies.number(properties, "ExecMainCode", -(2**31), 2**31 - 1),
+            exit_status=replies.number(properties, "ExecMainStatus", -(2**31), 2**31 - 1),
+            restarts=replies.number(properties, "NRestarts", 0, 2**32 - 1),
+            status_text=replies.text(properties, "StatusText"),
+            dependents=replies.units(properties, _DEPENDENTS),
+            start_time=replies.number(properties, "InactiveExitTimestamp", 0, 2**64 - 1) / 1_000_000,
         )
 
     @property
