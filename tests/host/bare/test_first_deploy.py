@@ -28,6 +28,14 @@ SECRET = "open sesame"
 ANN, BOB = "ann:swordfish", "bob:no way"
 BOBS_HASH = "$6$7sZzNS2gKqhq9lZx$p1bGmLaucpTbGi8LdKTRYujzDNpf/31zCsRM.zVNyTHNGFzO1XZegRYi9Qd8kF9/xsqH/49ge.aCZaNwUW5DN0"
 PAGES = "ci.example.org"
+ASK = "python3 -"
+ASK_HEALTH = """
+import socket
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("/run/tinyci-web/socket")
+connection.sendall(b"GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n")
+print(connection.makefile().read(), end="")
+"""
 
 
 def files_of_the_tree() -> bytes:
@@ -126,9 +134,11 @@ def test_the_pages_are_shown_by_name_to_who_has_a_password(person: Person) -> No
         assert person.network.get(PAGES, user=user).startswith("401 ")
     for path in ("/metrics", "/%6detrics", "//healthz"):
         assert person.network.get(PAGES, path, user=ANN).startswith("403 ")
-    assert person.server.get("http://127.0.0.1:8190/healthz") == "Redis answers.\n"
+    assert person.server.sh(ASK, stdin=ASK_HEALTH).endswith("Redis answers.\n")
     assert person.network.get("elsewhere.example.org", "/metrics").startswith("404 ")
-    assert not person.network.is_open(8190)
+    for user in ("nobody", "hello-quadlet"):
+        assert "PermissionError" in person.server.run(ASK, user, stdin=ASK_HEALTH).text
+        assert "refused" in person.server.run("exec 3<>/dev/tcp/127.0.0.1/8190", user).text
     assert person.server.sh("stat -c '%U %G %a' /etc/nginx/tinyci-web.users") == "root www-data 640\n"
     assert person.server.sh("grep url /etc/tinyci/tinyci.toml") == f'url = "http://{PAGES}/"\n'
 
@@ -145,7 +155,7 @@ def test_other_ports_are_closed(person: Person) -> None:
     assert {port for port in ports if person.network.is_open(port)} == {80, 2222}
     # It is the firewall that closes them.
     person.server.sh("nft delete table inet firewall")
-    assert {port for port in (8081, 8082, 8083, 8190) if person.network.is_open(port)} == {8081, 8082, 8083}
+    assert {port for port in (8081, 8082, 8083) if person.network.is_open(port)} == {8081, 8082, 8083}
     person.server.sh("systemctl reload nftables")
     assert not any(person.network.is_open(port) for port in (8081, 8082, 8083))
 

@@ -13,13 +13,13 @@ import sys
 import time
 from contextlib import suppress
 
-PLACE = ("127.0.0.1", 8190)
+PLACE = "/run/tinyci-web/socket"
 LIMIT = 240.0
 
 
 async def follow(path: str, beginnings: "asyncio.Queue[None]") -> tuple[int, float]:
     """Follow to the end; return the number of the last line, and the time of the end."""
-    reader, writer = await asyncio.open_connection(*PLACE, limit=1 << 20)
+    reader, writer = await asyncio.open_unix_connection(PLACE, limit=1 << 20)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
     status = await reader.readline()
     assert b" 200 " in status, status
@@ -39,7 +39,7 @@ async def follow(path: str, beginnings: "asyncio.Queue[None]") -> tuple[int, flo
 
 def connect_silently(path: str) -> socket.socket:
     """Send a request with the smallest buffer for the answer, and never read it."""
-    connection = socket.socket()
+    connection = socket.socket(socket.AF_UNIX)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     connection.connect(PLACE)
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

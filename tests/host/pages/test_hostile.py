@@ -131,9 +131,10 @@ def test_no_question_gives_an_internal_error(server: TestHost, hostile: list[str
             )
         query = "&".join(f"{chance.choice(names)}={chance.choice(values)}" for _ in range(chance.randrange(4)))
         paths.append(f"{place}?{query}" if query else place)
-    config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths)
+    config = "".join(f'url = "http://localhost/{path}"\noutput = /dev/null\n' for path in paths)
     results = server.sh(
-        "curl --silent --globoff --path-as-is --max-time 1.5 --write-out '%{http_code} %{url}\\n' --config - || true",
+        "curl --silent --unix-socket /run/tinyci-web/socket "
+        "--globoff --path-as-is --max-time 1.5 --write-out '%{http_code} %{url}\\n' --config - || true",
         stdin=config,
         limit=300,
     ).splitlines()

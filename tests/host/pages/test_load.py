@@ -30,11 +30,12 @@ def resident(server: TestHost) -> tuple[float, float]:
 
 def times(server: TestHost, paths: dict[str, str]) -> dict[str, float]:
     """The median of the seconds of some requests for each path, by name."""
-    config = "".join(f'url = "http://127.0.0.1:8190/{path}"\noutput = /dev/null\n' for path in paths.values())
+    config = "".join(f'url = "http://localhost/{path}"\noutput = /dev/null\n' for path in paths.values())
     durations: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(5):
         lines = server.sh(
-            "curl --silent --write-out '%{http_code} %{time_total}\\n' --config -", stdin=config
+            "curl --silent --unix-socket /run/tinyci-web/socket --write-out '%{http_code} %{time_total}\\n' --config -",
+            stdin=config,
         ).splitlines()
         for name, line in zip(paths, lines, strict=True):
             assert line.startswith("200 "), (name, line)

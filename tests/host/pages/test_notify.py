@@ -210,7 +210,8 @@ def test_the_secret_is_nowhere_to_be_seen(ntfy: Ntfy, server: TestHost, work: Cl
             "kept": "cat /var/lib/private/tinyci-notify/*",
             "files": "ls -lR /run/credentials /etc/tinyci",
             "bus": "busctl introspect org.tinyci1 /org/tinyci1",
-            "pages": f"cd /; for page in '' jobs/{job['id']} api/jobs metrics; do curl -sf 127.0.0.1:8190/$page; done",
+            "pages": f"cd /; for page in '' jobs/{job['id']} api/jobs metrics; do "
+            "curl -sf --unix-socket /run/tinyci-web/socket http://localhost/$page; done",
         }
         texts = {place: server.run(command).text for place, command in commands.items()}
     finally:

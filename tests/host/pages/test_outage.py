@@ -130,4 +130,16 @@ def test_what_the_pages_may_do_is_little(server: TestHost) -> None:
         assert "NOPERM" in server.sh(f"{user} {command}"), command
     for path in ("metrics", "healthz"):
         assert status(server, path) == "403", "from elsewhere"
-        assert server.sh(f"curl --silent --fail http://127.0.0.1:8190/{path}"), "on the server itself"
+        assert server.sh(f"curl --silent --fail --unix-socket /run/tinyci-web/socket http://localhost/{path}"), (
+            "on the server itself"
+        )
+
+
+def test_nobody_comes_in_beside_nginx(server: TestHost) -> None:
+    """Nginx asks for passwords; what an app's user or container could reach on the server would ask nobody."""
+    assert server.sh("stat -c '%U %G %a' /run/tinyci-web/socket") == "root www-data 660\n"
+    for user in ("nobody", "git", "hello-quadlet"):
+        assert server.run("curl --silent http://127.0.0.1:8190/api/jobs", user).status == 7, "refused"
+        socket = "--unix-socket /run/tinyci-web/socket"
+        assert server.run(f"curl --silent {socket} http://localhost/api/jobs", user).status == 7, "denied"
+    assert status(server, "api/jobs") == "200"
