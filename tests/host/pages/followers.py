@@ -1,6 +1,6 @@
-"""Many followers of one job over HTTP, some of which take nothing: run in the network of a test host.
+"""Many followers of one job over HTTP, some of which take nothing: run outside a test host, by the path of its socket from there.
 
-usage: followers.py PATH COUNT SILENT
+usage: followers.py SOCKET PATH COUNT SILENT
 
 Prints "following" when all of them follow. When the job has ended, prints one line of JSON: the numbers of lines that
 followers got, and the median and last delay of the end, in seconds after the first follower had it.
@@ -13,13 +13,12 @@ import sys
 import time
 from contextlib import suppress
 
-PLACE = "/run/tinyci-web/socket"
 LIMIT = 240.0
 
 
 async def follow(path: str, beginnings: "asyncio.Queue[None]") -> tuple[int, float]:
     """Follow to the end; return the number of the last line, and the time of the end."""
-    reader, writer = await asyncio.open_unix_connection(PLACE, limit=1 << 20)
+    reader, writer = await asyncio.open_unix_connection(sys.argv[1], limit=1 << 20)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
     status = await reader.readline()
     assert b" 200 " in status, status
@@ -41,13 +40,13 @@ def connect_silently(path: str) -> socket.socket:
     """Send a request with the smallest buffer for the answer, and never read it."""
     connection = socket.socket(socket.AF_UNIX)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    connection.connect(PLACE)
+    connection.connect(sys.argv[1])
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return connection
 
 
 async def main() -> None:
-    path, count, silent_count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    path, count, silent_count = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     connections = [connect_silently(path) for _ in range(silent_count)]
     beginnings: asyncio.Queue[None] = asyncio.Queue()
     async with asyncio.TaskGroup() as group:

@@ -76,7 +76,7 @@ def test_many_follow_a_job_and_none_waits_for_a_slow_one(
         times(server, {"list": ""})
         print(f"\n{count} kept jobs: {time.monotonic() - begin:.2f} s for the first lists")
         print("alone:", times(server, paths), "resident {:.0f} MB, at most {:.0f}".format(*resident(server)))
-        command = ["nsenter", "--target", leader(server), "--net", sys.executable, str(FOLLOWERS)]
+        command = [sys.executable, str(FOLLOWERS), f"/proc/{leader(server)}/root/run/tinyci-web/socket"]
         command += [f"/jobs/{job}/events?after=0", str(followers), str(SILENT)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
             assert client.stdout
