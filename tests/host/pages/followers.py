@@ -1,4 +1,4 @@
-"""Many followers of one job over HTTP, some of which take nothing: run outside a test host, by the path of its socket from there.
+"""Many followers of one job over HTTP, some of which take nothing: run outside a test host, by the path of its socket.
 
 usage: followers.py SOCKET PATH COUNT SILENT
 
