@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from tinyci.api.longpoll import AT_ONCE
 from tinyci.api.requests import RequestError
 from tinyci.store.writer import StoreError
 
@@ -38,9 +39,12 @@ class JobSource:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
+        # A command in flight has a connection of its own, and anybody may ask for any number of jobs.
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def job(self, job_id: str) -> Mapping[str, str]:
-        return await _in_time(self._store.job(job_id)) or {}
+        async with self._places:
+            return await _in_time(self._store.job(job_id)) or {}
 
     async def lines(self, job_id: str, after: int, count: int) -> Sequence[LogLine]:
         return await _in_time(self._store.lines(job_id, after, count)) or []

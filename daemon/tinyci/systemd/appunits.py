@@ -159,4 +159,6 @@ class AppUnits:
 
 
 def _is_up(unit: Unit, invocation: str) -> bool:
-    return (unit.active_state, unit.invocation_id, unit.restarts) == ("active", invocation, 0)
+    has_run_through = (unit.invocation_id, unit.restarts) == (invocation, 0)
+    # A service that reads its configuration anew runs on (sd_notify(3), RELOADING=1).
+    return has_run_through and unit.active_state in ("active", "reloading", "refreshing")

@@ -70,7 +70,7 @@ class Unit:
     @property
     def is_idle(self) -> bool:
         """True if it has no job, and is neither starting nor stopping by itself."""
-        return not self.has_job and self.active_state not in ("activating", "deactivating", "reloading")
+        return not self.has_job and self.active_state not in ("activating", "deactivating", "reloading", "refreshing")
 
     @property
     def is_unused(self) -> bool:
