@@ -21,6 +21,8 @@ from tinyci.systemd.unit import Unit
 from tinyci.systemd.useraccount import uid_of
 
 ATTEMPTS = 3
+_STOP_PATIENCE = 90.0
+"""Seconds that a build may take to end once it is stopped, its unit's STOP_LIMIT and a manager's absence included."""
 
 
 class Build:
@@ -37,6 +39,8 @@ class Build:
         self._host = host
         self._unit = StageUnit("build", record.job, repo.user, managers)
         self._output = Output(store, limits)
+        self._deadline: asyncio.Timeout | None = None
+        """The limit of waiting for the unit's end; none before the build is stopped."""
 
     @property
     def output(self) -> str:
@@ -69,6 +73,8 @@ class Build:
         if self._record.job.intent or self._record.job.state not in (State.QUEUED, State.BUILDING):
             return
         await self._record.write({"intent": state})
+        if self._deadline:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + _STOP_PATIENCE)
         await self._unit.stop()
 
     def stop_outcome(self) -> Outcome | None:
@@ -133,7 +139,10 @@ class Build:
                 recorder = group.create_task(self._record_output(invocation, end))
                 clock = group.create_task(self._stop_in_time(invocation))
                 try:
-                    result = await self._managers.ask(self._repo.user, build)
+                    async with asyncio.timeout(None) as self._deadline:
+                        result = await self._managers.ask(self._repo.user, build)
+                except TimeoutError:  # it does not stop: the job ends, and its leftovers are cleared when they can be
+                    result = ManagerError(f"{self._unit.name} does not stop")
                 except ManagerError as error:
                     result = error
                 clock.cancel()
@@ -142,6 +151,7 @@ class Build:
                     recorder.cancel()
         except BaseExceptionGroup as errors:
             raise leaf_of(errors) from None
+        self._deadline = None
         if isinstance(result, ManagerError):
             raise result
         return result
@@ -152,7 +162,10 @@ class Build:
         await self._record.write({"invocation_id": invocation_id})
         lines = self._host.build_output(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
         job = self._record.job
-        await self._output.record(lines, end, job.id, job.log_from, self._read_tip)
+        try:
+            await self._output.record(lines, end, job.id, job.log_from, self._read_tip)
+        except OSError as error:  # the build goes on without it
+            self._output.add_note(f"the journal cannot be read: {error}")
 
     async def _read_tip(self, line: str) -> None:
         """Take the revision from the build's line, when the stage had to find it out."""
@@ -167,7 +180,8 @@ class Build:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._repo.timeout):
                 unit = await asyncio.shield(invocation)
-            await asyncio.sleep(unit.start_time + self._repo.timeout - self._host.time())
+            # What a manager says of the time is not believed beyond the limit.
+            await asyncio.sleep(min(unit.start_time - self._host.time(), 0.0) + self._repo.timeout)
         await self.stop(State.TIMED_OUT)
 
 

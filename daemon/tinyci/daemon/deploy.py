@@ -250,7 +250,10 @@ class Deploy:
         if isinstance(error, UnitDownError):
             since = seconds(self.job.restart_started) or self._host.time()
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
-            lines = await self._host.last_lines(error.unit, uid, since)
+            try:
+                lines = await self._host.last_lines(error.unit, uid, since)
+            except OSError as journal_error:
+                lines = [f"[tinyci: the journal cannot be read: {journal_error}]"]
             fields = {"unit_output": "".join(f"{line}\n" for line in lines)}
         return Outcome(State.FAILED, str(error), fields)
 

@@ -39,6 +39,10 @@ class Output:
         """The tail of the recorded output."""
         return self._tail.text()
 
+    def add_note(self, sentence: str) -> None:
+        """Add a line of tinyci's own."""
+        self._tail.add(f"[tinyci: {sentence}]")
+
     async def record(
         self,
         lines: BuildOutput,

@@ -47,7 +47,7 @@ def expired_ids(
     for job in reversed(jobs):
         is_final = job.state in FINAL
         newer_count[job.repo] += is_final
-        if job.state == State.SUCCEEDED and job.repo in keep_successes:
+        if job.state == State.SUCCEEDED and job.image and job.repo in keep_successes:
             images = success_images.setdefault(job.repo, set())
             is_new = job.image not in images
             images.add(job.image)

@@ -25,7 +25,10 @@ class Session:
         self._socket = socket
         # No client: it would make other types of replies, and QUEUED is the reply of every command after MULTI. Without
         # a user, since versions of the library differ in the error for one who is not let in.
-        self._connection = client(socket, "", "", timeout).connection_pool.make_connection()
+        pool = client(socket, "", "", timeout).connection_pool
+        # Nor the library's name: Redis 7.2 and later refuses to be told that before a login.
+        pool.connection_kwargs.update(lib_name=None, lib_version=None)
+        self._connection = pool.make_connection()
 
     async def log_in(self, user: str, password: str) -> None:
         """Connect as that user. Raises NoAnswerError and LoginError."""

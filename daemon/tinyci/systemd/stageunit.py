@@ -11,6 +11,8 @@ from tinyci.systemd.unit import Unit
 
 STOP_LIMIT = 30.0
 """Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
+CLEAR_LIMIT = 150.0
+"""Seconds for a stage that must be gone before anything else begins: more than a manager takes to come back."""
 
 
 class StageUnit:
@@ -48,8 +50,12 @@ class StageUnit:
         return await self._try_in_time(_clear)
 
     async def clear_or_raise(self) -> None:
-        """Leave nothing of the unit in systemd, however long that takes. Raises ManagerError."""
-        await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
+        """Leave nothing of the unit in systemd. Raises ManagerError, also when CLEAR_LIMIT is over before."""
+        try:
+            async with asyncio.timeout(CLEAR_LIMIT):
+                await self._managers.ask(self._user, lambda manager: _clear(manager, self.name))
+        except TimeoutError:
+            raise ManagerError(f"the manager of {self._user} does not stop {self.name}") from None
 
     async def _try_in_time(self, action: Callable[[Manager, str], Awaitable[None]]) -> bool:
         try:
