@@ -154,8 +154,8 @@ def test_states_and_their_exit_statuses_are_those_of_jobs() -> None:
     (states,) = (each.choices for each in parser_of("jobs")._actions if each.metavar == "STATE")
     assert list(states or ()) == [str(state) for state in State]
     assert len(set(exitstatus.OF_STATE.values())) == len(exitstatus.OF_STATE)
-    words = re.findall(r"(?<!\*)\*([a-z-]+)\*(?!\*)", section("EXIT STATUS").partition("**15**")[2])
-    assert [exitstatus.OF_STATE[word] for word in words] == [10, 11, 12, 13, 14, 15]
+    words = re.findall(r"(?<!\*)\*([a-z-]+)\*(?!\*)", section("EXIT STATUS").partition("**10**")[2])
+    assert [exitstatus.OF_STATE[word] for word in words] == sorted(filter(None, exitstatus.OF_STATE.values()))
 
 
 # -- the page of the configuration -------------------------------------------------------------------------------
