@@ -48,6 +48,7 @@ class WebServer:
         self.port: int = self._socket.getsockname()[1]
         self._environment = {**os.environ, "TINYCI_ETC": str(directory), "CREDENTIALS_DIRECTORY": str(directory)}
         self._arguments = arguments
+        self._stderr = (directory / "stderr").open("w+b")  # no pipe: a full one would stop the server
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,7 +57,7 @@ class WebServer:
         shell = f'exec 3<&{fd} {fd}<&-; LISTEN_PID=$$ LISTEN_FDS=1 exec setpriv --pdeathsig KILL -- "$@"'
         command = [sys.executable, "-m", "tinyci.web.main", *self._arguments]
         self._process = subprocess.Popen(
-            ["bash", "-c", shell, "bash", *command], pass_fds=(fd,), env=self._environment, stderr=subprocess.PIPE
+            ["bash", "-c", shell, "bash", *command], pass_fds=(fd,), env=self._environment, stderr=self._stderr
         )
 
     @property
@@ -76,16 +77,16 @@ class WebServer:
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end; return its status and its standard error."""
-        assert self._process and self._process.stderr
-        stderr = self._process.stderr.read().decode()
-        return self._process.wait(LIMIT), stderr
+        assert self._process
+        status = self._process.wait(LIMIT)
+        self._stderr.seek(0)
+        return status, self._stderr.read().decode()
 
     def close(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait(LIMIT)
-            assert self._process.stderr
-            self._process.stderr.close()
+        self._stderr.close()
         self._socket.close()
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Response:
