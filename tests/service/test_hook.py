@@ -14,6 +14,8 @@ from gitrepos import Clone
 from hookhost import HookHost
 from servers import TREE, MessageBus, Redis
 from tinyci.model.job import Job
+from tinyci.model.moment import Moment
+from tinyci.runtime import clock
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 ZERO = "0" * 40
@@ -43,6 +45,10 @@ def test_a_push_starts_a_job(host: HookHost) -> None:
     created = datetime.fromisoformat(fields.pop("created"))
     assert began - 1 < created.timestamp() < time.time() + 1
     assert created.tzinfo == UTC
+    moment = Moment.parse(fields.pop("moment"))
+    assert moment
+    assert moment.boot_id == clock.moment().boot_id
+    assert 0 <= clock.moment().seconds - moment.seconds < 60
     assert fields == {
         "repo": "web",
         "ref": "refs/heads/main",

@@ -12,6 +12,7 @@ from hookhost import HookHost
 from servers import Peer, Redis
 from tinyci.daemon import spool
 from tinyci.model.job import Job
+from tinyci.model.moment import Moment
 
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 BLOCKED = 4.0
@@ -51,6 +52,7 @@ def test_a_push_without_redis_is_kept_and_told(host: HookHost) -> None:
     assert re.fullmatch(UUID, job.id)
     created = datetime.fromisoformat(job.fields.pop("created"))
     assert abs(job.time - created.timestamp()) < 1e-5
+    assert Moment.parse(job.fields.pop("moment"))
     assert job.fields == {
         "repo": "web",
         "ref": "refs/heads/main",

@@ -169,7 +169,7 @@ async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: StoreWriter)
     redis.data.set("tinyci:job:9", "a string")
     jobs = await store.kept_jobs()
     assert [each.id for each in jobs] == ids
-    assert tuple(jobs[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", 6.0)
+    assert tuple(jobs[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", "", 6.0)
     assert jobs[7].state == "failed"
     assert [each.repo for each in jobs[8:11]] == ["", "", "web"]
 

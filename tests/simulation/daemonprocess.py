@@ -41,6 +41,8 @@ class DaemonProcess(Listener):
             build_output=self._build_output,
             last_lines=_no_lines,
             time=host.time,
+            monotonic=host.loop.time,
+            moment=host.moment,
         )
         self.dispatch = Dispatch(
             store,

@@ -144,7 +144,7 @@ class FakeStore:
             rows = []
             for score, job_id in self._redis.indexed():
                 fields = self._redis.hashes.get(job_id, {})
-                values = (fields.get(name, "") for name in ("repo", "ref", "state", "created", "image"))
+                values = (fields.get(name, "") for name in ("repo", "ref", "state", "created", "moment", "image"))
                 rows.append(KeptJob(job_id, *values, score))
             return rows
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from fakeredis import FakeRedis
 from servicemanager import EPOCH, STAGE, ServiceManager, Unit
 from tinyci.model.job import TIP
+from tinyci.model.moment import Moment
 from tinyci.model.repo import Repo
 from virtualloop import VirtualLoop
 
@@ -85,6 +86,9 @@ class HostModel:
         """By repo and ref: the newest commit."""
         self.pushes: list[str] = []
         """Ids of all jobs that were pushed, in push order."""
+        self.clock_error = 0.0
+        """Seconds by which the wall clock is ahead."""
+        self._boot, self._boot_time = 1, 0.0
         self._turns = itertools.cycle(self.pace)
         self._ticks = itertools.count()
         self._numbers = itertools.count(1)
@@ -94,8 +98,11 @@ class HostModel:
     # -- time and chance ---------------------------------------------------------------------------------------
 
     def time(self) -> float:
-        """The wall clock, in seconds since the epoch; it never shows the same time twice."""
-        return EPOCH + self.loop.time() + next(self._ticks) / 1e6
+        """The wall clock, in seconds since the epoch; unless it is set, it never shows the same time twice."""
+        return EPOCH + self.loop.time() + self.clock_error + next(self._ticks) / 1e6
+
+    def moment(self) -> Moment:
+        return Moment(f"{self._boot:032x}", self.loop.time() - self._boot_time + next(self._ticks) / 1e6)
 
     def next_number(self) -> int:
         return next(self._turns)
@@ -249,6 +256,7 @@ class HostModel:
             manager.stop()
         shutil.rmtree(self.directory / "run")
         (self.directory / "run" / "jobs").mkdir(parents=True)
+        self._boot, self._boot_time = self._boot + 1, self.loop.time()
         self.redis.crash()
         self.redis.start()
         for manager in self.managers.values():

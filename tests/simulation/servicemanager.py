@@ -190,7 +190,7 @@ class ServiceManager:
                 "ActiveState": unit.active,
                 "SubState": unit.active,
                 "Job": (0 if unit.job == "/" else 1, unit.job),
-                "InactiveExitTimestamp": int((unit.run.start + EPOCH) * 1_000_000) if unit.run else 0,
+                "InactiveExitTimestampMonotonic": int(unit.run.start * 1_000_000) if unit.run else 0,
                 "InvocationID": bytes.fromhex(unit.invocation),
             }
         return {name: SimpleNamespace(value=value) for name, value in values.items()}

@@ -93,7 +93,7 @@ class SimulatedServer:
         """Push as the hook does. Returns the job's id."""
         job_id, fields = self._new_job(name, ref)
         created = self.host.time()
-        fields["created"] = stamp(created)
+        fields |= {"created": stamp(created), "moment": str(self.host.moment())}
         if self.redis.up.is_set():
             self.redis.push(job_id, fields, created)
         if not self.redis.up.is_set() or not is_acknowledged:
@@ -127,6 +127,10 @@ class SimulatedServer:
             fields[kind] = "unknown"
         self.redis.push(job_id, fields)
         self.malformed_jobs.append(job_id)
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the wall clock, forward or back."""
+        self.host.clock_error += seconds
 
     # -- the daemon --------------------------------------------------------------------------------------------
 

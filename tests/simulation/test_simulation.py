@@ -43,6 +43,7 @@ DAEMON = [tuples(sampled_from(["kill", "start", "restart", "restart", "terminate
 HOST = [
     tuples(sampled_from(["toggle_redis", "toggle_redis", "reboot", "mend", "mend"])),
     tuples(sampled_from(["toggle_manager", "toggle_gate", "drop_connection"]), users),
+    tuples(just("set_clock"), sampled_from([-7200, -600, 7200])),
 ]
 PEOPLE = [
     tuples(sampled_from(["cancel", "cancel", "retry"]), numbers),

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 
+from tinyci.runtime import clock
+
 Entry = dict[str, bytes]
 
 
@@ -99,7 +101,4 @@ class FakeReader:
         return self._journal.entries[self._place][1][name]
 
     def _get_monotonic(self) -> tuple[int, bytes]:
-        return int(self._journal.entries[self._place][0] * 1_000_000), b""
-
-    def _get_realtime(self) -> int:
-        return int(time.time() * 1_000_000)
+        return int(self._journal.entries[self._place][0] * 1_000_000), bytes.fromhex(clock.moment().boot_id)

@@ -131,7 +131,7 @@ async def test_a_journal_that_cannot_be_read_is_told_when_the_build_has_ended(fa
     fake_journal.error = OSError(errno.EMFILE, "Too many open files")
     with pytest.raises(JournalError, match="the journal cannot be read: Too many open files"):
         await follow(ended())
-    lines = await last_lines("web.service", 1001, 0)
+    lines = await last_lines("web.service", 1001, 60.0)
     assert lines == ["[tinyci: the journal cannot be read: Too many open files]"]
 
 
@@ -150,7 +150,18 @@ async def test_a_journal_that_can_be_read_again_before_the_end_loses_nothing(fak
 async def test_a_unit_whose_journal_is_full_of_podmans_account_is_not_read_for_ever(fake_journal: FakeJournal) -> None:
     fake_journal.store([b"it fell"], SYSLOG_IDENTIFIER="web")
     fake_journal.store([b"created"] * 20_000, SYSLOG_IDENTIFIER="web", PODMAN_EVENT="create")
-    assert await last_lines("web.service", 1001, 0, patience=0) == []
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == []
     assert fake_journal.steps == 5000
     fake_journal.store([b"and said so"], SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 0, patience=0) == ["and said so"]
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == ["and said so"]
+
+
+@pytest.mark.asyncio
+async def test_lines_of_a_unit_are_of_the_time_that_is_asked_for_whatever_was_done_to_the_clock(
+    fake_journal: FakeJournal,
+) -> None:
+    fake_journal.store([b"before"], SYSLOG_IDENTIFIER="web")
+    fake_journal.entries[0] = (time.monotonic() - 100.0, fake_journal.entries[0][1])
+    fake_journal.store([b"since"], SYSLOG_IDENTIFIER="web")
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == ["since"]
+    assert await last_lines("web.service", 1001, 200.0, patience=0) == ["before", "since"]

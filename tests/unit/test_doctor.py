@@ -198,6 +198,7 @@ def test_the_spools_directory() -> None:
 def test_the_spools_backlog() -> None:
     assert verdict(spool.judge_backlog({"a.json": 1.0}, [])) == "ok", "it is taken in just now"
     assert verdict(spool.judge_backlog({"a.json": 100.0, "b.json": 1.0}, []), "1 pushes wait") == "wrong"
+    assert verdict(spool.judge_backlog({"a.json": -100.0}, []), "1 pushes wait") == "wrong", "the clock was set back"
     assert verdict(spool.judge_backlog({}, ["a.bad"]), "a.bad") == "wrong"
 
 

@@ -25,10 +25,20 @@ def test_three_fields_make_a_job() -> None:
 
 def test_a_job_that_was_on_its_way_is_read_where_it_stands() -> None:
     way = {"state": "restarting", "attempt": "2", "build_started": "2026-01-02T03:04:05.678901Z", "log_from": "7"}
-    more = {"restarting": "web.service 0123", "created": "2026", "intent": "cancelled", "whatever": "x"}
+    more = {"restarting": "web.service 0123", "created": "2026-01-02T03:04:05Z", "intent": "cancelled", "whatever": "x"}
     job = Job.parse(ID, {**FIELDS, **way, **more})
     assert (job.state, job.attempt, job.build_started) == (State.RESTARTING, 2, way["build_started"])
-    assert (job.restarting, job.created, job.intent, job.log_from) == ("web.service 0123", "2026", "cancelled", 7)
+    assert (job.restarting, job.created, job.intent, job.log_from) == (
+        "web.service 0123",
+        "2026-01-02T03:04:05Z",
+        "cancelled",
+        7,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "2026", "zzz", "0001-01-01", "2026-13-01T00:00:00Z", "9" * 400])
+def test_a_time_that_is_none_is_not_believed(text: str) -> None:
+    assert Job.parse(ID, {**FIELDS, "created": text}).created == ""
 
 
 @pytest.mark.parametrize(

@@ -242,19 +242,28 @@ def test_who_were_refused_together_do_not_come_back_together(jitter: float) -> N
 
 def test_what_is_too_old_is_dropped_and_told_as_dropped() -> None:
     queue = new_queue()
-    queue.add(digest(repo="old", until=1000.0), 0.0)
-    queue.add(digest(repo="joined", until=1000.0), 0.0)
-    queue.add(digest(repo="joined", until=5000.0), 0.0)
+    queue.add(digest(repo="old"), 1000.0)
+    queue.add(digest(repo="joined"), 1000.0)
+    queue.add(digest(repo="joined"), 5000.0)
     assert queue.expire(1000.0 + MAX_AGE) == []
     assert [each.repo for each in queue.expire(1001.0 + MAX_AGE)] == ["old"]
     assert len(queue) == 1
+
+
+def test_a_message_is_as_old_as_it_has_waited_whatever_is_done_to_the_clock() -> None:
+    day = 86400.0
+    queue = new_queue()
+    queue.restore([digest(repo="old", until=0.1 * day), digest(repo="future", until=99 * day)], day, 1.05 * day)
+    assert queue.expire(day) == []
+    assert [each.repo for each in queue.expire(1.1 * day)] == ["old"]
+    assert [each.repo for each in queue.expire(2.1 * day)] == ["future"]
 
 
 def test_more_repos_than_can_be_real_make_the_oldest_give_way() -> None:
     queue = new_queue()
     overflow = []
     for place in range(MAX_REPOS + 3):
-        overflow += queue.add(digest(repo=f"repo-{place}", until=float(place)), 0.0)
+        overflow += queue.add(digest(repo=f"repo-{place}"), float(place))
     assert [each.repo for each in overflow] == ["repo-0", "repo-1", "repo-2"]
     assert len(queue) == MAX_REPOS
 
@@ -288,7 +297,7 @@ def test_whatever_happens_every_event_is_told_once(actions: list[tuple[str, str]
         elif action == "restart":
             memory = Memory.parse(Memory("1-0", (), {"key": queue.digests()}).dump())
             queue, sending = new_queue(), None
-            queue.restore(memory.digests["key"])
+            queue.restore(memory.digests["key"], now, 0.0)
         elif action == "sleep":
             now += float(argument)
     if sending:
@@ -310,7 +319,7 @@ def test_what_is_kept_is_known_again(tmp_path: Path) -> None:
     assert file.save(memory)
     assert file.read() == memory
     queue = new_queue()
-    queue.restore(file.read().digests["key"])
+    queue.restore(file.read().digests["key"], 0.0, 0.0)
     assert queue.take(0.0) == digest()
     assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
 

@@ -7,6 +7,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobrecord import JobRecord
 from tinyci.daemon.outcome import Outcome, StoppedError
 from tinyci.daemon.output import Limits, Output
+from tinyci.daemon.stopwatch import Stopwatch
 from tinyci.model import timespan
 from tinyci.model.job import TIP, is_revision
 from tinyci.model.repo import Repo
@@ -37,6 +38,7 @@ class Build:
         self._managers = managers
         self._limits = limits
         self._host = host
+        self._stopwatch = Stopwatch(host)
         self._unit = StageUnit("build", record.job, repo.user, managers)
         self._output = Output(store, limits)
         self._deadline: asyncio.Timeout | None = None
@@ -92,13 +94,13 @@ class Build:
 
     def duration(self) -> dict[str, str]:
         """Return the field with the time that the build has taken."""
-        return {"build_duration": self._host.seconds_since(self._record.job.build_started)}
+        return {"build_duration": self._stopwatch.duration(self._record.job.build_started)}
 
     async def _begin(self, unit: Unit) -> None:
         """Begin the first attempt, or one after a reboot or the end of the user's manager cut one off."""
         if not unit.is_loaded:
             raise missing_template_error(self._repo.user, unit.name)
-        attempt, begin = self._record.job.attempt + 1, self._host.now()
+        attempt, begin = self._record.job.attempt + 1, self._stopwatch.start()
         if attempt > ATTEMPTS:
             reason = f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager"
             raise StoppedError(Outcome(State.FAILED, reason))
@@ -181,7 +183,7 @@ class Build:
             async with asyncio.timeout(self._repo.timeout):
                 unit = await asyncio.shield(invocation)
             # What a manager says of the time is not believed beyond the limit.
-            await asyncio.sleep(min(unit.start_time - self._host.time(), 0.0) + self._repo.timeout)
+            await asyncio.sleep(min(unit.start_time - self._host.monotonic(), 0.0) + self._repo.timeout)
         await self.stop(State.TIMED_OUT)
 
 

@@ -16,12 +16,12 @@ from tinyci.daemon.jobrecord import JobRecord
 from tinyci.daemon.listener import Listener
 from tinyci.daemon.outcome import AlreadyEndedError, Outcome, StoppedError, failed
 from tinyci.daemon.output import Limits
+from tinyci.daemon.stopwatch import Stopwatch
 from tinyci.model import timespan
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict
 from tinyci.model.state import State
-from tinyci.model.timestamp import seconds
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
 from tinyci.systemd.manager import ManagerError
@@ -64,6 +64,7 @@ class Deploy:
         self._store = store
         self._managers = managers
         self._host = host
+        self._stopwatch = Stopwatch(host)
         self._predecessors = predecessors
         self._abandon_reason = abandon_reason
         self._build_stage = Build(self._record, repo, store, managers, limits, host)
@@ -153,7 +154,7 @@ class Deploy:
                 return
             fields = {
                 **self._build_stage.duration(),
-                "restart_started": self._host.now(),
+                "restart_started": self._stopwatch.start(),
                 "dependents": " ".join(await self._units.active_dependents()),
             }
             if outcome := self._build_stage.stop_outcome():  # cancelled while the manager answered
@@ -170,7 +171,7 @@ class Deploy:
             await self._units.start_dependent(name)
         if self.job.state is State.RESTARTING:
             await self._record.enter(
-                State.VERIFYING, {"restart_duration": self._host.seconds_since(self.job.restart_started)}
+                State.VERIFYING, {"restart_duration": self._stopwatch.duration(self.job.restart_started)}
             )
 
     async def _note_restart(self, name: str, invocation: str) -> None:
@@ -183,7 +184,7 @@ class Deploy:
         """Check that the units stay up, and that their containers are of the new images and healthy."""
         if not self.repo.units:
             return
-        begin = self._host.now()
+        begin = self._stopwatch.start()
         for attempt in range(1, _WATCH_ATTEMPTS + 1):
             try:
                 async with self._watched_units() as invocations:
@@ -195,7 +196,7 @@ class Deploy:
                     raise failed(f"{error}, {attempt} times; who restarts it?") from None
         for name in self.job.dependents:
             await self._units.start_dependent(name)
-        await self._record.write({"verify_duration": self._host.seconds_since(begin)})
+        await self._record.write({"verify_duration": self._stopwatch.duration(begin)})
 
     @asynccontextmanager
     async def _watched_units(self) -> AsyncIterator[Mapping[str, str]]:
@@ -248,10 +249,10 @@ class Deploy:
             return stop_outcome
         fields = {}
         if isinstance(error, UnitDownError):
-            since = seconds(self.job.restart_started) or self._host.time()
+            age = self._stopwatch.seconds(self.job.restart_started) or 0.0
             uid = 0 if self.repo.is_root else uid_of(self.repo.user)
             try:
-                lines = await self._host.last_lines(error.unit, uid, since)
+                lines = await self._host.last_lines(error.unit, uid, age)
             except OSError as journal_error:
                 lines = [f"[tinyci: the journal cannot be read: {journal_error}]"]
             fields = {"unit_output": "".join(f"{line}\n" for line in lines)}

@@ -94,7 +94,7 @@ class Dispatch:
         self._log_budget.add(job.id for job in jobs if is_final(job.state))
         for job in jobs:
             if job.state not in ("", State.QUEUED):
-                self._table.note_begin(job.repo, job.ref, job.created)
+                self._table.note_begin(job.repo, job.ref, job, self._host.present())
         await self._intake.sweep()
         # Files of jobs that have ended, or that the daemon before had not begun.
         begun_jobs = [deploy.job for deploy in self.deploys]
@@ -186,7 +186,7 @@ class Dispatch:
             predecessors=self._table.leftovers_of(job.repo, repo.user),
             abandon_reason=abandon_reason,
         )
-        self._table.note_begin(job.repo, job.ref, job.created)
+        self._table.note_begin(job.repo, job.ref, job, self._host.present())
 
     async def _run_deploy(self, deploy: Deploy) -> None:
         is_clear = False
@@ -230,14 +230,14 @@ class Dispatch:
                 log.error("job %s cannot be cleared away: %s", job.id, leaf_of(error), extra=about)
 
     async def _prune(self) -> list[KeptJob]:
-        """Forget expired jobs. Returns all jobs that were kept before."""
-        jobs = await self._store.kept_jobs()
+        """Forget expired jobs. Returns all jobs that were kept before, in push order."""
+        jobs = await self.kept_jobs()
         live_ids = await self._store.live_ids()  # later, so that a job which waits is not missed
         expired_ids = retention.expired_ids(
             jobs,
             self.settings.keep_jobs,
             self.settings.keep_age,
-            self._host.time(),
+            self._host.present(),
             live_ids,
             {repo.name: repo.keep_images for repo in self.repos.by_name.values()},
         )
@@ -284,6 +284,11 @@ class Dispatch:
             raise RequestError("AlreadyFinished", f"job {job_id} was past its build, and has ended: {state}")
         if (state := await deploy.wait_for_end()) is not State.CANCELLED:
             raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
+
+    async def kept_jobs(self) -> list[KeptJob]:
+        """Return every kept job, in push order."""
+        jobs = await self._store.kept_jobs()
+        return retention.in_push_order(jobs, self._host.present())
 
     async def add(self, template: Mapping[str, str], pusher: str, extra: Mapping[str, str]) -> str:
         """Add a job like another one, with extra fields; return its id."""

@@ -1,4 +1,4 @@
-"""The daemon's access to its host besides Redis and systemd: two directories, the journal, the clock."""
+"""The daemon's access to its host besides Redis and systemd: two directories, the journal, the clocks."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyci.model.job import Job
+from tinyci.model.moment import Moment, Now
 from tinyci.model.settings import SPOOL
 from tinyci.model.stagecontract import JOB_FILES, dump_job
-from tinyci.model.timestamp import seconds, stamp
+from tinyci.model.timestamp import stamp
+from tinyci.runtime import clock
 from tinyci.runtime.files import write_whole
 from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.unitjournal import last_lines
@@ -23,17 +25,18 @@ class HostAccess:
     build_output: Callable[[str, str, int], BuildOutput] = BuildOutput
     """Follows the output of a build: its first line, its last line, the uid that prints them."""
     last_lines: Callable[[str, int, float], Awaitable[list[str]]] = last_lines
-    """Reads the last lines of a unit: its name, the uid whose manager runs it, seconds since the epoch to begin at."""
+    """Reads the last lines of a unit: its name, the uid whose manager runs it, the age in seconds to begin at."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds of the clock by which systemd and the journal count as well (CLOCK_MONOTONIC)."""
     time: Callable[[], float] = time.time
-    """Seconds since the epoch."""
+    """Seconds since the epoch. Anybody may set this clock: for people, and for what outlives a boot."""
+    moment: Callable[[], Moment] = clock.moment
 
     def now(self) -> str:
         return stamp(self.time())
 
-    def seconds_since(self, timestamp: str) -> str:
-        """Seconds since a timestamp, in the form of the hash's durations; empty for no timestamp."""
-        begin = seconds(timestamp)
-        return "" if begin is None else f"{max(0.0, self.time() - begin):.6f}"
+    def present(self) -> Now:
+        return Now(self.time(), self.moment())
 
     def job_file(self, job: Job) -> Path:
         return self.job_files / f"{job.hex}.json"

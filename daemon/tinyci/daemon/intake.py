@@ -91,7 +91,7 @@ class Intake:
         """Add a job like another one, with extra fields; return its id. It is on the bus when this returns."""
         job_id, now = str(uuid.uuid4()), self._host.now()
         fields = {name: template.get(name, "") for name in ("repo", "ref", "revision", "previous")}
-        fields |= {"pusher": pusher, "created": now, **extra}
+        fields |= {"pusher": pusher, "created": now, "moment": str(self._host.moment()), **extra}
         self._table.accepting.add(job_id)
         try:
             await self._store.add(job_id, fields, datetime.fromisoformat(now).timestamp())
@@ -161,19 +161,21 @@ class Intake:
     async def _enqueue(self, job: Job, fields: Mapping[str, str]) -> None:
         """Queue a job, and write its state unless Redis has it."""
         # A shell script that made the job wrote no time.
-        changes = {"state": State.QUEUED, "created": job.created or self._host.now()}
+        changes = {"state": State.QUEUED, "created": job.created or self._host.now(), "moment": job.moment}
+        if not fields.get("spooled") and not self._host.present().moment_of_past(job.moment):
+            changes["moment"] = str(self._host.moment())
         try:
             if not await self._store.update(job.id, changes):
                 return  # it has ended meanwhile: the next sweep looks at it anew
         except StoreError as error:
             await self._closing.drop(job.id, error)
             return
-        job = replace(job, created=changes["created"])
+        job = replace(job, created=changes["created"], moment=changes["moment"])
         self._listener.job_changed(job.id, job.repo, {**fields, **changes})
         if not fields.get("spooled"):
             self._table.enqueue(job)
-        elif self._table.is_outdated(job):
+        elif self._table.is_outdated(job, self._host.present()):
             reason = f"a newer push of {job.ref} began before it"
             await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
         else:
-            self._table.enqueue_spooled(job)
+            self._table.enqueue_spooled(job, self._host.present())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tinyci.daemon.deploy import Deploy
 from tinyci.model.job import Job
+from tinyci.model.moment import Now, Push, is_older
 
 
 class Leftover(NamedTuple):
@@ -36,8 +37,8 @@ class JobTable:
         """Set when one is added."""
         self.needs_schedule = asyncio.Event()
         """Set when a job was queued, or may begin that could not before."""
-        self._newest_begin: dict[tuple[str, str], str] = {}
-        """By repo and ref: the time of the newest push that has begun."""
+        self._newest_begin: dict[tuple[str, str], Push] = {}
+        """By repo and ref: the newest push that has begun."""
 
     def has(self, job_id: str) -> bool:
         return any(
@@ -49,12 +50,12 @@ class JobTable:
         self.queue.append(job)
         self._queued_ids.add(job.id)
 
-    def enqueue_spooled(self, job: Job) -> None:
+    def enqueue_spooled(self, job: Job, now: Now) -> None:
         """Put a job from the spool where its time belongs among the jobs of its repo, which overtook it. Only spooled
-        jobs are placed by their time: the others come in push order, whatever the clock does."""
+        jobs are placed by their time: the others come in push order."""
         places = [place for place, other in enumerate(self.queue) if other.repo == job.repo]
         # Behind the last older one, and not before the first newer one: the times need not be in order.
-        last_older = max((place for place in places if self.queue[place].created <= job.created), default=-1)
+        last_older = max((place for place in places if not is_older(job, self.queue[place], now)), default=-1)
         newer_places = (place for place in places if place > last_older)
         self.queue.insert(next(newer_places, len(self.queue)), job)
         self._queued_ids.add(job.id)
@@ -78,15 +79,18 @@ class JobTable:
             leftover.job for leftover in self.leftovers.values() if (leftover.job.repo, leftover.user) == (repo, user)
         ]
 
-    def note_begin(self, repo: str, ref: str, created: str) -> None:
+    def note_begin(self, repo: str, ref: str, push: Push, now: Now) -> None:
         """Remember that a push has begun, so that no older one from the spool begins after it."""
-        self._newest_begin[repo, ref] = max(created, self._newest_begin.get((repo, ref), ""))
+        newest = self._newest_begin.get((repo, ref))
+        if newest is None or not is_older(push, newest, now):
+            self._newest_begin[repo, ref] = push
 
-    def is_outdated(self, job: Job) -> bool:
+    def is_outdated(self, job: Job, now: Now) -> bool:
         """True if a newer push of its ref has begun."""
-        return job.created < self._newest_begin.get((job.repo, job.ref), "")
+        newest = self._newest_begin.get((job.repo, job.ref))
+        return newest is not None and is_older(job, newest, now)
 
     def keep_refs(self, refs: Iterable[tuple[str, str]]) -> None:
         """Forget the begins of all refs but these and those that deploy."""
         live_refs = {*refs, *((deploy.job.repo, deploy.job.ref) for deploy in self.deploys.values())}
-        self._newest_begin = {ref: time for ref, time in self._newest_begin.items() if ref in live_refs}
+        self._newest_begin = {ref: push for ref, push in self._newest_begin.items() if ref in live_refs}

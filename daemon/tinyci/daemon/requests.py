@@ -46,7 +46,7 @@ class RequestHandler:
         if configured_repo is None:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
         if not ref:
-            jobs = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
+            jobs = [job for job in await self._dispatch.kept_jobs() if job.repo == repo and job.state != State.REJECTED]
             refs = [job.ref for job in jobs if configured_repo.deploys(job.ref)]
             ref = refs[-1] if refs else configured_repo.only_ref
         deploys = f"the repo {repo} deploys {' '.join(configured_repo.refs)}"
@@ -65,7 +65,8 @@ class RequestHandler:
         """Add a job that deploys again what another one deployed; return its id."""
         if repo not in self._dispatch.repos.by_name:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
-        successes = [job for job in await self._store.kept_jobs() if job.repo == repo and job.state == State.SUCCEEDED]
+        jobs = [job for job in await self._dispatch.kept_jobs() if job.repo == repo]
+        successes = [job for job in jobs if job.state == State.SUCCEEDED]
         if not job_id:
             others = [job for job in successes if job.image and job.image != successes[-1].image]
             if not others:

@@ -30,8 +30,9 @@ def judge_directory(directory: File | None) -> Finding:
 
 
 def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
-    """`ages`: seconds since the push of each kept job, by file name. `bad`: files that were no jobs."""
-    late = [name for name, age in ages.items() if age > LATE]
+    """`ages`: seconds since the push of each kept job, by file name; below zero when the clock was set back since.
+    `bad`: files that were no jobs."""
+    late = [name for name, age in ages.items() if abs(age) > LATE]
     if late:
         text = f"{len(late)} pushes wait in {SPOOL} for the daemon, which takes them in when it and Redis are up"
         return wrong(Problem.SPOOL_LATE, text, "systemctl restart tinyci.service")

@@ -6,6 +6,7 @@ import time
 from tinyci.hook import pusher
 from tinyci.hook.resp import RespConnection, RespError
 from tinyci.model import settings, timestamp, toml
+from tinyci.runtime import clock
 from tinyci.store import keys
 
 PATIENCE = 2.0
@@ -46,6 +47,7 @@ class JobQueue:
             "previous": previous,
             "pusher": pusher.name(),
             "created": timestamp.stamp(now / 1_000_000),
+            "moment": str(clock.moment()),
         }
         if self._try_redis(job_id, fields, now):
             self.started.append((job_id, repo, ref))

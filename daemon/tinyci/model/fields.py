@@ -122,6 +122,7 @@ FIELDS = (
     Field("restart_duration", "Duration of the restart of all units.", _T.DURATION, "RestartDuration"),
     Field("verify_duration", "Time from the restart until everything was well.", _T.DURATION, "VerifyDuration"),
     # Without a property: only the daemon reads these, and the pages for their stages.
+    Field("moment", "When it was pushed: the id of the boot, and the seconds since then.", in_json=False),
     Field("build_started", "When the last build began.", _T.TIME, in_json=False),
     Field("restart_started", "When the first restart began.", _T.TIME, in_json=False),
     Field("failure", "Why the job is being rolled back.", in_json=False, max_length=2000),
@@ -133,7 +134,7 @@ FIELDS = (
     Field("retry_of", "The job that this one repeats.", in_json=False),
     Field("spooled", "Whether the hook kept it in the spool.", _T.FLAG, in_json=False),
 )
-HOOK_FIELDS = ("repo", "ref", "revision", "previous", "pusher", "created")
+HOOK_FIELDS = ("repo", "ref", "revision", "previous", "pusher", "created", "moment")
 """Fields that the hook writes. All others are the daemon's: from anybody else they are not believed."""
 BY_NAME = {field.name: field for field in FIELDS}
 PROPERTIES = tuple(field for field in FIELDS if field.property_name)

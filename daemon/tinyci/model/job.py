@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tinyci.model import timestamp
 from tinyci.model.repo import is_name
 from tinyci.model.state import State
 
@@ -32,6 +33,9 @@ class Job:
     revision: str
     """Full object name, 40 or 64 hexadecimal digits, or TIP."""
     created: str = ""
+    """Timestamp of the push (model/timestamp.py), by the clock of the host; empty for none."""
+    moment: str = ""
+    """Moment of the push (model/moment.py); empty for none."""
     state: State = State.QUEUED
     attempt: int = 0
     build_started: str = ""
@@ -86,6 +90,8 @@ class Job:
 _ATTRIBUTES = frozenset(Job.__dataclass_fields__) - {"id"}
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "state": State,
+    # Shell scripts queue jobs too, and times are compared with each other.
+    "created": lambda text: text if timestamp.seconds(text) is not None else "",
     "attempt": int,
     "log_from": int,
     "dependents": lambda text: tuple(text.split()),

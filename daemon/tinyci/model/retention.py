@@ -1,10 +1,11 @@
 """The choice of kept jobs that are to be forgotten."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tinyci.model.moment import Now
 from tinyci.model.state import FINAL, State
 
 
@@ -16,9 +17,15 @@ class KeptJob(NamedTuple):
     ref: str
     state: str
     created: str
+    moment: str
     image: str
     time: float
     """Seconds since the epoch, of the index."""
+
+
+def in_push_order(jobs: Iterable[KeptJob], now: Now) -> list[KeptJob]:
+    """Return jobs oldest first, also those that were pushed while the clock of the host was wrong."""
+    return sorted(jobs, key=lambda job: (-now.age(job.time, job.moment), job.time))
 
 
 def is_lost(job: KeptJob) -> bool:
@@ -31,20 +38,20 @@ def expired_ids(
     jobs: Sequence[KeptJob],
     max_count: int,
     max_age: float,
-    now: float,
+    now: Now,
     live_ids: Collection[str] = (),
     keep_successes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Ids of ended jobs that are older than `max_age` seconds, or not among the `max_count` newest ones of their repo.
 
-    `jobs` is oldest first, `live_ids` are those that wait or run. A job that has not begun and is not among them is one
+    `live_ids` are those that wait or run. A job that has not begun and is not among them is one
     whose hash is gone, or that nothing leads to: it stays until its age. `keep_successes`: by repo, the number of
     newest successes that never expire: their images are kept, and people roll back to them by these jobs.
     """
     ids = []
     newer_count: Counter[str] = Counter()
     success_images: dict[str, set[str]] = {}
-    for job in reversed(jobs):
+    for job in reversed(in_push_order(jobs, now)):
         is_final = job.state in FINAL
         newer_count[job.repo] += is_final
         if job.state == State.SUCCEEDED and job.image and job.repo in keep_successes:
@@ -56,7 +63,7 @@ def expired_ids(
         if job.id in live_ids:
             continue
         if (is_final and newer_count[job.repo] > max_count) or (
-            (is_final or job.state in ("", State.QUEUED)) and now - job.time > max_age
+            (is_final or job.state in ("", State.QUEUED)) and now.age(job.time, job.moment) > max_age
         ):
             ids.append(job.id)
     return ids

@@ -17,7 +17,7 @@ def seconds(stamp: str) -> float | None:
     """Return the seconds since the epoch of a timestamp; None for any other text."""
     try:
         return datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # no date, or none that the host can count
         return None
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -107,7 +106,7 @@ class Delivery:
         self.error = error
 
     def _expire(self) -> None:
-        old = self.queue.expire(time.time())
+        old = self.queue.expire(_now())
         for digest in old:
             self._log_drop(digest, f"nobody took it for {MAX_AGE / 3600:g} h")
         if old:

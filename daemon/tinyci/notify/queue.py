@@ -26,11 +26,13 @@ class _Entry(NamedTuple):
     """Earliest time to send it."""
     step: int
     """Index in GATHERING."""
+    until: float
+    """When its last event was read."""
     digest: Digest
 
 
 class DigestQueue:
-    """The queue. A time called `now` is in seconds of a monotonic clock, `wall_time` in seconds since the epoch."""
+    """The queue. Times are in seconds of a monotonic clock."""
 
     def __init__(self, jitter: Callable[[], float]) -> None:
         """`jitter` returns a number from 0 to 1: clients that were refused together must not come back together."""
@@ -49,13 +51,13 @@ class DigestQueue:
     def add(self, digest: Digest, now: float) -> list[Digest]:
         """Add a digest, merged with one of the same repo. Return digests that were dropped for lack of space."""
         if before := self._entries.get(digest.repo):
-            self._entries[digest.repo] = before._replace(digest=before.digest.merge(digest))
+            self._entries[digest.repo] = before._replace(until=now, digest=before.digest.merge(digest))
             return []
         step = self._next_step(digest.repo, now)
-        self._entries[digest.repo] = _Entry(now + GATHERING[step], step, digest)
+        self._entries[digest.repo] = _Entry(now + GATHERING[step], step, now, digest)
         overflow = []
         while len(self._entries) > MAX_REPOS:
-            oldest = min(self._entries, key=lambda repo: self._entries[repo].digest.until)
+            oldest = min(self._entries, key=lambda repo: self._entries[repo].until)
             overflow.append(self._entries.pop(oldest).digest)
         return overflow
 
@@ -87,16 +89,17 @@ class DigestQueue:
         first, self._sending = self._sending, None
         later = self._entries.get(first.digest.repo)
         digest = first.digest.merge(later.digest) if later else first.digest
-        self._entries[digest.repo] = _Entry(now, first.step, digest)
+        until = later.until if later else first.until
+        self._entries[digest.repo] = _Entry(now, first.step, until, digest)
         if self._failing_since is None:
             self._failing_since = now
         shortest, longest = RETRY_PAUSE
         pause = min(max(shortest, (now - self._failing_since) / 4), longest)
         self._not_before = now + pause * (0.5 + self._jitter() / 2)
 
-    def expire(self, wall_time: float) -> list[Digest]:
+    def expire(self, now: float) -> list[Digest]:
         """Remove and return digests that are too old to be of use."""
-        old = [repo for repo, each in self._entries.items() if wall_time - each.digest.until > MAX_AGE]
+        old = [repo for repo, each in self._entries.items() if now - each.until > MAX_AGE]
         return [self._entries.pop(repo).digest for repo in old]
 
     def digests(self) -> list[Digest]:
@@ -107,9 +110,12 @@ class DigestQueue:
             digests[first.repo] = first.merge(digests[first.repo]) if first.repo in digests else first
         return list(digests.values())
 
-    def restore(self, digests: Iterable[Digest]) -> None:
-        """Add the digests of before a restart: they have waited long enough."""
-        self._entries = {digest.repo: _Entry(0.0, 0, digest) for digest in digests}
+    def restore(self, digests: Iterable[Digest], now: float, wall_time: float) -> None:
+        """Add the digests of before a restart: they have waited long enough. `wall_time`, in seconds since the epoch,
+        says how old each is; one that seems to be of the future is new."""
+        for digest in digests:
+            age = max(0.0, wall_time - digest.until)
+            self._entries[digest.repo] = _Entry(0.0, 0, now - age, digest)
 
     def _next_step(self, repo: str, now: float) -> int:
         if repo not in self._last_sent:

@@ -120,7 +120,7 @@ class NotifyService:
         dropped_count = 0
         for key, digests in memory.digests.items():
             if key in deliveries:
-                deliveries[key].queue.restore(digests)
+                deliveries[key].queue.restore(digests, time.monotonic(), time.time())
             else:
                 dropped_count += len(digests)
         if dropped_count:

@@ -36,7 +36,7 @@ class Unit:
     """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
     start failed in between."""
     start_time: float
-    """When it last left `inactive`, in seconds since the epoch; 0 when it never did."""
+    """When it last left `inactive`, in seconds of CLOCK_MONOTONIC; 0 when it never did."""
 
     @classmethod
     def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
@@ -56,7 +56,7 @@ class Unit:
             restarts=replies.number(properties, "NRestarts", 0, 2**32 - 1),
             status_text=replies.text(properties, "StatusText"),
             dependents=replies.units(properties, _DEPENDENTS),
-            start_time=replies.number(properties, "InactiveExitTimestamp", 0, 2**64 - 1) / 1_000_000,
+            start_time=replies.number(properties, "InactiveExitTimestampMonotonic", 0, 2**64 - 1) / 1_000_000,
         )
 
     @property

@@ -5,6 +5,7 @@ import time
 
 from systemd import journal
 
+from tinyci.runtime import clock
 from tinyci.systemd.journal import decode, field
 
 _LINE_MAX = 1000
@@ -15,14 +16,16 @@ _LOOK_AGAIN = 0.2
 """Seconds between two looks while there is nothing."""
 
 
-async def last_lines(unit: str, uid: int, since: float, most: int = 20, patience: float = 1.0) -> list[str]:
+async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: float = 1.0) -> list[str]:
     """Return the last lines of a unit's journal, oldest first: its processes' and containers', and the manager's on it.
 
-    `uid` is that of the manager's user, 0 for the system's manager; `since` is in seconds since the epoch. journald may
-    be a moment behind: when there is nothing yet, it has `patience` seconds. A journal that cannot be read is a line.
+    `uid` is that of the manager's user, 0 for the system's manager; lines are of the last `age` seconds, and of this
+    boot. journald may be a moment behind: when there is nothing yet, it has `patience` seconds. A journal that cannot
+    be read is a line.
 
     Each look is a thread's, with a reader of its own: who may write of this unit can make one take long.
     """
+    since = time.monotonic() - age
     end = time.monotonic() + patience
     while True:
         try:
@@ -60,9 +63,13 @@ def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
 
 def _read_back(reader: journal.Reader, since: float, most: int) -> list[str]:
     lines: list[str] = []
+    boot_id = bytes.fromhex(clock.moment().boot_id)
     reader.seek_tail()
     for _ in range(_MOST_ENTRIES):
-        if len(lines) == most or not reader._previous() or reader._get_realtime() < since * 1_000_000:
+        if len(lines) == most or not reader._previous():
+            break
+        microseconds, boot = reader._get_monotonic()  # the time of day may have been set since
+        if bytes(boot) != boot_id or microseconds < since * 1_000_000:
             break
         if not field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
             lines.append(decode(field(reader, "MESSAGE"))[:_LINE_MAX])

@@ -161,10 +161,7 @@ def _parse(field: Field, text: str) -> Any:
 
 
 def _time(text: str) -> float | None:
-    try:
-        return _sane(timestamp.seconds(text))
-    except (OverflowError, OSError):
-        return None
+    return _sane(timestamp.seconds(text))
 
 
 def _sane(seconds: float | None) -> float | None:
