@@ -36,15 +36,15 @@ LOSSES: Mapping[str, Round] = {
                 "files/missing",
                 "of tinyci's own files are missing",
                 "rm /opt/tinyci/hooks/post-receive /etc/tmpfiles.d/tinyci.conf /etc/sysusers.d/tinyci.conf "
-                f"{ACTIONS} {USER_UNITS}/tinyci-verify@.service {UNITS}/tinyci.service {GATE_UNIT} {RATE}\n"
+                f"{ACTIONS} {USER_UNITS}/tinyci-verify@.service {UNITS}/tinyci.service {GATE_UNIT} {RATE} {RATE}.conf\n"
                 f"systemctl stop tinyci {GATE}; systemctl daemon-reload; {POLKIT}; systemctl restart user@$uid.service",
-                f"tar -C / -xf /opt/tinyci/release/server.tar; systemctl daemon-reload; {POLKIT}; "
+                f"tar -C / -xf /opt/tinyci/release/server.tar; systemctl daemon-reload; {RATE}; {POLKIT}; "
                 f"{MINE} daemon-reload; systemctl start {GATE}",
             ),
             Breakage("daemon/not-installed", "is not installed"),
             Breakage("gate/not-installed", "is not installed"),
             Breakage("polkit-actions/unknown", "does not know tinyci's action"),
-            Breakage("journal-rate/low", "journald drops what a build of"),
+            Breakage("journal-rate/no-drop-in", "journald drops what a build of"),
             Breakage("templates/unknown", "does not know"),
             Breakage("hook-runs/missing", "is missing: no job comes"),
             Breakage("redis-password-hook/missing", "cannot log in to Redis", *file(f"{CREDENTIALS}/redis-hook", "rm")),

@@ -17,6 +17,7 @@ from breaking import (
     MINE,
     PAUSE,
     POLKIT,
+    RATE,
     REDIS,
     REPOSITORY,
     RULES,
@@ -34,6 +35,9 @@ from breaking import (
 )
 from losses import LOSSES
 from outages import OUTAGES
+
+DROP_IN = "/etc/systemd/system/user@{}.service.d/50-tinyci.conf"
+EARLIER = "/usr/local/lib/systemd/system/user@.service.d/50-tinyci.conf"
 
 ROUNDS: Mapping[str, Round] = {
     "what a person let slip": Round(
@@ -59,6 +63,20 @@ ROUNDS: Mapping[str, Round] = {
             ),
             Breakage(
                 "gate-enabled/disabled", "is not enabled", f"systemctl disable -q {GATE}", f"systemctl enable -q {GATE}"
+            ),
+            Breakage(
+                "journal-rate/no-drop-in",
+                "without which journald drops",
+                f"rm {DROP_IN.format('$uid')} && systemctl daemon-reload",
+                RATE,
+            ),
+            # As an earlier version had it, for all users, and for one who is gone.
+            Breakage(
+                "journal-limit/lifted",
+                f"{EARLIER}, {DROP_IN.format(7)}",
+                f"mkdir -p $(dirname {EARLIER} {DROP_IN.format(7)}) && cp {RATE}.conf {EARLIER} && "
+                f"ln -s {RATE}.conf {DROP_IN.format(7)}",
+                RATE,
             ),
             Breakage(
                 "templates/masked",
@@ -268,5 +286,6 @@ SET_UP = (
     Breakage("linger/off", "does not linger"),
     Breakage("subordinate-ids/missing", "subordinate ids in"),
     Breakage("gate/down", "is not up"),
+    Breakage("journal-rate/no-drop-in", "without which journald drops"),
     Breakage("repository/missing", "there is nothing to push to"),
 )

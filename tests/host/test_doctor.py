@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from breaking import ALL_UP, GATE, REPO, USER, Breakage, break_for_a_while
+from breaking import ALL_UP, GATE, RATE, REPO, USER, Breakage, break_for_a_while
 from decisions import DECISIONS
 from examined import JsonFinding, doctor, finding_on, mend, wrong
 from rounds import ROUNDS, SET_UP
@@ -90,7 +90,7 @@ def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable
         server.run(
             f"uid=$(id -u {name}) && {{ systemctl disable -q --now tinyci-gate@$uid; loginctl disable-linger {name}\n"
             f"systemctl stop user@$uid.service; userdel --remove {name}; gpasswd -d git {name}; groupdel {name}; }}\n"
-            f"rm -rf /srv/git/{name}.git /etc/tinyci/repos.d/{name}.toml; systemctl reload tinyci"
+            f"{RATE}; rm -rf /srv/git/{name}.git /etc/tinyci/repos.d/{name}.toml; systemctl reload tinyci"
         )
     assert not wrong(doctor(server, REPO))
 

@@ -49,6 +49,7 @@ def test_every_file_that_can_be_missing_is_in_the_tree() -> None:
     places = {
         files.UNITS: "units/system",
         files.USER_UNITS: "units/user",
+        "/usr/local/lib/tinyci": "units/lib",
         "/etc/sysusers.d": "units/sysusers.d",
         "/etc/tmpfiles.d": "units/tmpfiles.d",
         "/etc/dbus-1": "units/dbus-1",

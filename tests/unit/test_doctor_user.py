@@ -112,10 +112,16 @@ def test_what_came_through_a_gate() -> None:
 
 def test_a_journals_rate() -> None:
     assert verdict(journal.judge_user("web", 7, 1e8, 1e8, [], has_ours=True)) == "ok"
-    assert journal.judge_user("web", 7, 333.0, 1e8, [], has_ours=True).mend == "systemctl restart user@7.service"
+    assert journal.judge_user("web", 7, 333.0, 1e8, [], has_ours=True).mend == files.RATE
     finding = journal.judge_user("web", 7, 333.0, 333.0, ["/etc/x.conf"], has_ours=True)
     assert finding.mend.startswith("rm /etc/x.conf && ")
-    assert finding.mend.endswith("systemctl restart user@7.service")
+    assert finding.mend.endswith(files.RATE)
+    assert verdict(journal.judge_user("web", 7, 1e8, 1e8, ["/etc/x.conf"], has_ours=False)) == "ok"
+    for running in (1e8, 333.0):  # a global drop-in of an earlier version's may still be there
+        finding = journal.judge_user("web", 7, running, 1e8, [], has_ours=False)
+        assert verdict(finding, "has no /etc/systemd/system/user@7.service.d/50-tinyci.conf", " 333 ") == "wrong"
+    assert verdict(journal.judge_host([])) == "ok"
+    assert verdict(journal.judge_host(["/a", "/b"]), "without a gate", "by /a, /b") == "wrong"
     assert verdict(journal.judge_root({**ACTIVE}, [])) == "ok"
     assert verdict(journal.judge_root({**ACTIVE, "LogRateLimitBurst": "0"}, ["/a"])) == "wrong"
     assert journal.rate(0, 0) < journal.LEAST < journal.rate(1, 100_000_000)

@@ -61,6 +61,7 @@ async def examine(name: str) -> list[Finding]:
 
 async def _host(system: System, config: Configuration) -> list[Finding]:
     findings = [*files.look(system), *code.look(), *accounts.look(), *configuration.look(system, config)]
+    findings += journal.look_at_host(system, config)
     findings += space.look(system, space.HOST)
     findings += await _together(
         daemon.look_at_bus(system),

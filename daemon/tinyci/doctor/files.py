@@ -15,7 +15,8 @@ POLICY = "/etc/dbus-1/system.d/org.tinyci1.conf"
 ACTIONS = "/usr/share/polkit-1/actions/org.tinyci1.policy"
 RULES = "/etc/polkit-1/rules.d/50-tinyci.rules"
 HOOK = "/opt/tinyci/hooks/post-receive"
-RATE = "/usr/local/lib/systemd/system/user@.service.d/50-tinyci.conf"
+RATE = "/usr/local/lib/tinyci/journal-rate"
+RATE_CONF = f"{RATE}.conf"
 SYSUSERS = "/etc/sysusers.d/tinyci.conf"
 TMPFILES = "/etc/tmpfiles.d/tinyci.conf"
 UNITS = "/usr/local/lib/systemd/system"
@@ -34,12 +35,13 @@ _LOAD = {
     ACTIONS: "systemctl restart polkit.service",
     RULES: "systemctl restart polkit.service",
     HOOK: "",
-    RATE: RELOAD,
     **{
         f"{UNITS}/{unit}": RELOAD
         for unit in ("tinyci.service", "tinyci-gate@.service", *STAGES, "tinyci-build.slice", "tinyci.slice")
     },
     **{f"{USER_UNITS}/{unit}": RELOAD_USERS for unit in (*STAGES, "tinyci-build.slice")},
+    RATE_CONF: RELOAD,
+    RATE: RATE,
 }
 FILES = tuple(_LOAD)
 _PLAYBOOK = "running ansible/server.yml again brings them as well"

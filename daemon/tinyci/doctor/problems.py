@@ -41,6 +41,7 @@ class Problem(StrEnum):
     CONFIGURATION_WRITABLE = "configuration-rights/writable"
     CONFIGURATION_UNREADABLE = "configuration-rights/unreadable"
     SYSTEM_BUS_UNREACHABLE = "system-bus/unreachable"
+    JOURNAL_LIMIT_LIFTED = "journal-limit/lifted"
     SPACE_BYTES = "space/bytes"
     SPACE_INODES = "space/inodes"
     SPOOL_MISSING = "spool/missing"
@@ -113,8 +114,9 @@ class Problem(StrEnum):
     GATE_TRIED_DENIES = "gate-tried/denies"
     GATE_TRIED_GRANTS = "gate-tried/grants"
     JOURNAL_RATE_LOW = "journal-rate/low"
+    JOURNAL_RATE_NO_DROP_IN = "journal-rate/no-drop-in"
     JOURNAL_RATE_NOT_APPLIED = "journal-rate/not-applied"
-    """It is configured high enough, and the user's manager was started before."""
+    """It is configured high enough, and journald does not know of that yet."""
     JOURNAL_RATE_ROOT_LOW = "journal-rate/root-low"
 
     # Of a repo.
