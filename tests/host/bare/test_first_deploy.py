@@ -47,6 +47,26 @@ def files_of_the_tree() -> bytes:
     ).stdout
 
 
+def make_key(person: Person) -> str:
+    """Make a key of Gina's, who pushes to hello-generated alone."""
+    path = person.inventory.parent / "gina"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "gina@laptop", "-f", path]
+    subprocess.run(command, check=True)
+    return path.with_suffix(".pub").read_text().strip()
+
+
+def ask_as_gina(person: Person, repo: str) -> str:
+    """Return what a fetch with Gina's key begins with, or why there is none."""
+    config = person.inventory.parent / "gina.ssh"  # without the person's key
+    config.write_text(
+        re.sub("IdentityFile .*", f"IdentityFile {config.with_suffix('')}", person.ssh_config.read_text())
+    )
+    command = ["ssh", "-F", config, "-o", "ControlPath=none", "-l", "git", person.server.name]
+    command.append(f"git-upload-pack '/srv/git/{repo}.git'")
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return result.stdout + result.stderr
+
+
 def recaps(text: str) -> list[str]:
     return re.findall(r"ok=\d+ +changed=(\d+)", text)
 
@@ -68,6 +88,9 @@ def test_two_playbooks_and_a_push(person: Person, work: Clone) -> None:
         "    units: [hello-quadlet.service]\n",
         '    units: [hello-quadlet.service]\n    secrets: {hello-word: "{{ hello_word }}"}\n',
     )
+    key = make_key(person)
+    generated = "    units: [container-hello-generated.service]\n"
+    person.change("group_vars/all.yml", generated, f"{generated}    authorized_keys: [{key}]\n")
     person.change("files/hello-quadlet.container", "[Container]\n", "[Container]\nSecret=hello-word\n")
     person.change(
         "group_vars/all.yml",
@@ -123,6 +146,11 @@ def test_the_apps_answer_through_nginx(person: Person, work: Clone) -> None:
     for app, (name, path) in APPS.items():
         assert person.network.get(name, path) == f"200 Hello from {app}.\n"
     assert person.network.get("elsewhere.example.org").startswith("404 ")
+
+
+def test_a_key_of_one_app_reaches_that_app_alone(person: Person) -> None:
+    assert "refs/heads/master" in ask_as_gina(person, "hello-generated")
+    assert "the key of gina@laptop is not for /srv/git/hello-quadlet.git" in ask_as_gina(person, "hello-quadlet")
 
 
 def test_the_pages_are_shown_by_name_to_who_has_a_password(person: Person) -> None:
@@ -267,6 +295,8 @@ def test_an_app_that_goes_leaves_its_data(person: Person, work: Clone, change: C
     assert server.run("systemctl is-enabled tinyci-gate@$(id -u hello-generated)").out == "disabled\n"
     assert "localhost/hello-generated" in server.as_manager("hello-generated", "podman images")
     server.sh("test -e /srv/git/hello-generated.git/HEAD && test -d ~hello-generated/.local/share/containers")
+    assert "Permission denied (publickey)" in ask_as_gina(person, "hello-generated")
+    server.sh("! test -e /etc/systemd/system/user@$(id -u hello-generated).service.d/50-tinyci.conf")
     server.sh("! test -e /etc/tinyci/units/hello-generated && ! test -e /etc/nginx/sites-enabled/hello-generated.conf")
 
 
@@ -282,6 +312,7 @@ def test_what_was_made_by_hand_is_adopted(person: Person, change: Change, tmp_pa
     assert "the old hook" not in push.text
     assert server.wait(push.job)["state"] == "succeeded"
     assert server.get(f"http://127.0.0.1:{byhand.PORT}/") == "Pushed.\n"
+    assert server.sh("tinyci doctor by-hand")  # which ends with another status where it finds a fault
 
 
 def test_what_the_inventory_says_of_the_server_is_so(person: Person, change: Change) -> None:
