@@ -376,7 +376,7 @@ def test_a_job_may_be_cancelled_while_others_are_superseded(server: SimulatedSer
     server.sleep(5.0)
     server.toggle_redis()
     server.wait_quiet()
-    assert [state(server, job) for job in (first, second)] == [State.SUPERSEDED, State.SUPERSEDED]
+    assert [state(server, job) for job in (first, second)] == [State.SUPERSEDED, State.CANCELLED]
     server.check_deployed(third)
 
 

@@ -60,6 +60,8 @@ class Dispatch:
         self._closing = Closing(store, self._table, listener, self._host)
         self._intake = Intake(store, self._table, self._closing, listener, self._host, self._resume_deploy)
         self._log_budget = LogBudget(store, settings.log_budget)
+        self._ends: dict[str, JobEnd] = {}
+        """By job id: ends without a deploy that are not being written yet; their jobs are in `ending` of the table."""
         self._prune_time = 0.0
         self._uncleared_ids: set[str] = set()
         """Leftovers of which the log has said why they are still there."""
@@ -157,9 +159,11 @@ class Dispatch:
         return ends
 
     async def _end_all(self, ends: Sequence[JobEnd]) -> None:
-        """End jobs one after the other. None of them is in the queue any more, so whatever is asked meanwhile, which
-        may be long while Redis is away, changes neither these jobs nor what is looped over."""
-        for end in ends:
+        """End jobs one after the other, which may take long while Redis is away. Who cancels one meanwhile takes it out
+        of those that are left."""
+        self._ends |= {end.job.id: end for end in ends}
+        while self._ends:
+            end = self._ends.pop(next(iter(self._ends)))
             await self._closing.end(end.job.id, end.job.repo, end.state, end.reason)
 
     def _resume_deploy(self, job: Job, user: str) -> None:
@@ -271,11 +275,9 @@ class Dispatch:
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds, as `cancelled`. Raises RequestError for any other job; for one that is past
         its build only at its end, since a restart is not cut off in the middle."""
-        for job in self._table.queue:
-            if job.id == job_id:
-                self._table.dequeue(job)
-                await self._closing.end(job.id, job.repo, State.CANCELLED, "cancelled before it began")
-                return
+        if (job := self._take_waiting(job_id)) is not None:
+            await self._closing.end(job.id, job.repo, State.CANCELLED, "cancelled before it began")
+            return
         deploy = self._table.deploys.get(job_id)
         if deploy is None:
             raise RequestError("AlreadyFinished", f"job {job_id} has ended, or there is no such job")
@@ -284,6 +286,17 @@ class Dispatch:
             raise RequestError("AlreadyFinished", f"job {job_id} was past its build, and has ended: {state}")
         if (state := await deploy.wait_for_end()) is not State.CANCELLED:
             raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
+
+    def _take_waiting(self, job_id: str) -> Job | None:
+        """Take a job that waits, for its begin or its end, out of its place. Closing.end() is the next that happens to
+        it."""
+        if end := self._ends.pop(job_id, None):
+            return end.job
+        for job in self._table.queue:
+            if job.id == job_id:
+                self._table.dequeue_to_end(job)
+                return job
+        return None
 
     async def kept_jobs(self) -> list[KeptJob]:
         """Return every kept job, in push order."""
