@@ -42,7 +42,7 @@ class Build:
         self._unit = StageUnit("build", record.job, repo.user, managers)
         self._output = Output(store, limits)
         self._deadline: asyncio.Timeout | None = None
-        """The limit of waiting for the unit's end; none before the build is stopped."""
+        """The limit of waiting for the unit's end, infinite before the build is stopped; None while nothing waits."""
 
     @property
     def output(self) -> str:
@@ -142,7 +142,10 @@ class Build:
                 clock = group.create_task(self._stop_in_time(invocation))
                 try:
                     async with asyncio.timeout(None) as self._deadline:
-                        result = await self._managers.ask(self._repo.user, build)
+                        try:
+                            result = await self._managers.ask(self._repo.user, build)
+                        finally:
+                            self._deadline = None  # a limit that is over cannot be changed any more
                 except TimeoutError:  # it does not stop: the job ends, and its leftovers are cleared when they can be
                     result = ManagerError(f"{self._unit.name} does not stop")
                 except ManagerError as error:
@@ -153,7 +156,6 @@ class Build:
                     recorder.cancel()
         except BaseExceptionGroup as errors:
             raise leaf_of(errors) from None
-        self._deadline = None
         if isinstance(result, ManagerError):
             raise result
         return result
