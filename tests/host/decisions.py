@@ -66,7 +66,7 @@ DECISIONS: Mapping[str, Round] = {
             ),
             Breakage(
                 "spool-backlog/no-jobs",
-                "were no jobs",
+                "are no jobs",
                 "touch /var/spool/tinyci/x.bad",
                 "rm -f /var/spool/tinyci/x.bad",
             ),

@@ -197,10 +197,12 @@ def test_the_spools_directory() -> None:
 
 
 def test_the_spools_backlog() -> None:
-    assert verdict(spool.judge_backlog({"a.json": 1.0}, [])) == "ok", "it is taken in just now"
-    assert verdict(spool.judge_backlog({"a.json": 100.0, "b.json": 1.0}, []), "1 pushes wait") == "wrong"
-    assert verdict(spool.judge_backlog({"a.json": -100.0}, []), "1 pushes wait") == "wrong", "the clock was set back"
-    assert verdict(spool.judge_backlog({}, ["a.bad"]), "a.bad") == "wrong"
+    assert verdict(spool.judge_backlog({"a.json": 1.0, "b.json.new": 1.0})) == "ok", "it is taken in just now"
+    assert verdict(spool.judge_backlog({"a.json": 100.0, "b.json": 1.0, "c.bad": 1.0}), "1 pushes wait") == "wrong"
+    assert verdict(spool.judge_backlog({"a.json": -100.0}), "1 pushes wait") == "wrong", "the clock was set back"
+    assert verdict(spool.judge_backlog({"a.bad": 1.0}), "a.bad") == "wrong"
+    assert verdict(spool.judge_backlog({"a.json": 100.0, "a.bad": 1.0}), "a.bad a.json") == "wrong", "it is stuck"
+    assert verdict(spool.judge_backlog({"a.json.new": 100.0}), "a.json.new") == "wrong", "its hook was killed"
 
 
 def test_the_configurations_rights() -> None:

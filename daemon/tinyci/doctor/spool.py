@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Container, Mapping
+from contextlib import suppress
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
@@ -29,29 +31,35 @@ def judge_directory(directory: File | None) -> Finding:
     return ok("spool", f"{SPOOL} is there for pushes that find no Redis")
 
 
-def judge_backlog(ages: dict[str, float], bad: list[str]) -> Finding:
-    """`ages`: seconds since the push of each kept job, by file name; below zero when the clock was set back since.
-    `bad`: files that were no jobs."""
-    late = [name for name, age in ages.items() if abs(age) > LATE]
+def judge_backlog(ages: Mapping[str, float]) -> Finding:
+    """`ages`: seconds since each file was written, by name; below zero when the clock was set back since."""
+    no_jobs = sorted(name for name, age in ages.items() if _is_no_job(name, age, ages))
+    late = [name for name, age in ages.items() if name.endswith(".json") and abs(age) > LATE and name not in no_jobs]
     if late:
         text = f"{len(late)} pushes wait in {SPOOL} for the daemon, which takes them in when it and Redis are up"
         return wrong(Problem.SPOOL_LATE, text, "systemctl restart tinyci.service")
-    if bad:
-        names = " ".join(sorted(bad))
-        text = (
-            f"{len(bad)} files in {SPOOL} were no jobs, and whoever pushed them may wait: read them, then remove them"
-        )
-        return wrong(Problem.SPOOL_NO_JOBS, f"{text} ({names})")
+    if no_jobs:
+        text = f"{len(no_jobs)} files in {SPOOL} are no jobs, and whoever pushed them may wait"
+        return wrong(Problem.SPOOL_NO_JOBS, f"{text}: read them, then remove them ({' '.join(no_jobs)})")
     return ok("spool-backlog", "no push waits to be taken in")
+
+
+def _is_no_job(name: str, age: float, others: Container[str]) -> bool:
+    """True for what the daemon put aside, or could not put aside since that name is taken, and for what a hook that was
+    killed has not written to its end."""
+    stem, _, suffix = name.rpartition(".")
+    return suffix == "bad" or (suffix == "json" and f"{stem}.bad" in others) or (suffix == "new" and abs(age) > LATE)
 
 
 async def look(system: System) -> list[Finding]:
     findings = [judge_directory(system.file(SPOOL))]
     if not system.is_root:
         return [*findings, unchecked("spool-backlog")]
+    ages = {}
     try:
-        names = os.listdir(SPOOL)
-        ages = {name: time.time() - os.stat(f"{SPOOL}/{name}").st_mtime for name in names if name.endswith(".json")}
-    except OSError:  # said above, or taken in just now
+        for name in os.listdir(SPOOL):
+            with suppress(FileNotFoundError):  # taken in just now
+                ages[name] = time.time() - os.lstat(f"{SPOOL}/{name}").st_mtime
+    except OSError:  # said above
         return findings
-    return [*findings, judge_backlog(ages, [name for name in names if name.endswith(".bad")])]
+    return [*findings, judge_backlog(ages)]
