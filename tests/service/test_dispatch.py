@@ -1,6 +1,7 @@
 """The queue goes on, whatever one job has to wait for."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from servers import Redis
+from tinyci.daemon import dispatch
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.listener import Listener
@@ -48,12 +50,12 @@ async def running(
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Takes up and runs what is in Redis, until the test is over."""
     dispatch_settings = settings.parse("tinyci.toml", '[keep]\nage = "60s"', cpus=2)
-    dispatch = Dispatch(store, managers, dispatch_settings, Repos(), Listener(), HostAccess(job_files=tmp_path))
+    running_dispatch = Dispatch(store, managers, dispatch_settings, Repos(), Listener(), HostAccess(job_files=tmp_path))
     tasks: list[asyncio.Task[None]] = []
 
     async def run() -> None:
-        await dispatch.resume()
-        tasks.append(asyncio.create_task(dispatch.run()))
+        await running_dispatch.resume()
+        tasks.append(asyncio.create_task(running_dispatch.run()))
 
     yield run
     for task in tasks:
@@ -102,6 +104,30 @@ async def test_an_ended_job_of_a_user_who_is_gone_is_cleared_away_all_the_same(
     managers.let_go.set()
     add(redis, "tinyci:accepted", state="failed", user="web", attempt="1")
     await running()
+    await accepted(redis, [])
+
+
+async def test_leftovers_that_cannot_be_cleared_are_told_once_and_tried_again(
+    redis: Redis,
+    managers: Stuck,
+    running: Callable[[], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever comes of a manager's answers, none of it ends the daemon."""
+    monkeypatch.setattr(dispatch, "SWEEP", 0.05)
+    managers.error = IndexError("no such answer was thought of")
+    managers.let_go.set()
+    left = add(redis, "tinyci:accepted", state="failed", user="web", attempt="1")
+    await running()
+    for _ in range(10):
+        assert await managers.asked.get() == "web"
+    other = add(redis, "tinyci:queue")
+    assert (await ended(redis, other))["state"] == "rejected"
+    await accepted(redis, [left])
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == [f"job {left} cannot be cleared away: no such answer was thought of"]
+    managers.error = None
     await accepted(redis, [])
 
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tinyci.daemon import spool
+from tinyci.hook import pusher
+from tinyci.hook.jobqueue import JobQueue
 
 FIELDS = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
 
@@ -29,6 +32,28 @@ def test_kept_jobs_come_in_push_order(tmp_path: Path) -> None:
 def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     keep(tmp_path, 1, "a").rename(tmp_path / "1700000000000000-0001-a.json.new")
     assert list(spool.read(str(tmp_path))) == []
+
+
+def test_a_kept_job_is_on_the_disk_under_its_name_before_the_pusher_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a power cut loses neither its text nor its name; the hook may not sync the directory."""
+    steps: list[str] = []
+
+    def traced(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object) -> object:
+            steps.append(name)
+            return call(*arguments)
+
+        return step
+
+    for module, name in ((os, "fsync"), (os, "rename"), (pusher, "say")):
+        monkeypatch.setattr(module, name, traced(name, getattr(module, name)))
+    monkeypatch.setenv("TINYCI_SPOOL", str(tmp_path))
+    with JobQueue(str(tmp_path / "no-etc")) as jobs:
+        jobs.add("web", "refs/heads/main", "a" * 40, "0" * 40)
+    assert steps == ["fsync", "rename", "fsync", "say"]
+    assert [each.id for each in spool.read(str(tmp_path))] == jobs.spooled
 
 
 def test_a_directory_that_is_not_there_holds_no_jobs(tmp_path: Path) -> None:
