@@ -183,7 +183,7 @@ class Daemon(Listener):
             log.info("reloaded, %d repos", len(repos.by_name), extra=fields(message_id=catalog.RELOADED))
         except OSError as error:
             about = fields(message_id=catalog.WRONG_CONFIG)
-            log.error("%s; the repos of before are kept", error, extra=about)
+            log.error("%s: %s; the repos of before are kept", error.filename, error.strerror, extra=about)
         finally:  # else the unit would be `reloading` for ever
             self._notify("READY=1", self._status())
 

@@ -26,14 +26,14 @@ class Configuration:
         path = self.paths[2]
         try:
             self.settings = settings.parse(path, toml.read(path) if os.path.exists(path) else "", 1)
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             self.errors[path] = str(error)
         for path in _files(self.paths[1]):
             self.paths.append(path)
             try:
                 one = repo.parse(path, toml.read(path))
                 self.repos[one.name] = one
-            except (ConfigError, OSError) as error:
+            except ConfigError as error:
                 self.errors[path] = str(error)
 
 

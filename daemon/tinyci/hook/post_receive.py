@@ -60,7 +60,7 @@ def repos_of(directory: str, git_dir: str) -> tuple[list[Repo], list[str]]:
             repo = parse_repo(path, text)
             if os.path.realpath(repo.repository) == git_dir:
                 repos.append(repo)
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             errors.append(f"{error}.")
     return repos, errors
 

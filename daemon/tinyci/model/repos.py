@@ -25,7 +25,7 @@ class Repos:
             try:
                 valid_repo = repo.parse(str(file), toml.read(str(file)))
                 repos.by_name[valid_repo.name] = valid_repo
-            except (ConfigError, OSError) as error:
+            except ConfigError as error:
                 repos.errors[file.stem] = str(error)
         return repos
 

@@ -14,12 +14,14 @@ class ConfigError(Exception):
 
 
 def read(file: str) -> str:
-    """Return the text of a configuration file. Raises ConfigError or OSError."""
-    with open(file, encoding="utf-8") as stream:
-        try:
+    """Return the text of a configuration file. Raises ConfigError."""
+    try:
+        with open(file, encoding="utf-8") as stream:
             return stream.read()
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: not UTF-8, which a TOML file has to be") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not UTF-8, which a TOML file has to be") from None
+    except OSError as error:  # whose own text has numbers in it
+        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 class TomlTable:

@@ -31,7 +31,7 @@ def load(hex_id: str) -> StageJob:
     file = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci")) / "repos.d" / f"{job.repo}.toml"
     try:
         configuration = repo.parse(str(file), toml.read(str(file)))
-    except (OSError, ConfigError) as error:
+    except ConfigError as error:
         raise StageError(f"the repo {job.repo} is not configured: {error}") from None
     user = pwd.getpwuid(os.geteuid()).pw_name
     if configuration.user != user:
