@@ -34,6 +34,8 @@ def test_the_hooks_redis_user_may_only_enqueue(server: TestHost) -> None:
         "lrange tinyci:queue 0 -1",
         "del tinyci:queue",
         "hset tinyci:other a b",
+        "hset tinyci:job:x state queued",
+        "zadd tinyci:jobs 1 x",
         "lpush tinyci:accepted x",
         "flushall",
         "config get save",

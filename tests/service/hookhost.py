@@ -61,5 +61,5 @@ class HookHost:
         return ids[::-1]
 
     def fields(self, job_id: str) -> dict[str, str]:
-        fields: dict[str, str] = self.redis.data.hgetall(f"tinyci:job:{job_id}")
+        fields: dict[str, str] = self.redis.data.hgetall(f"tinyci:new:{job_id}")
         return fields

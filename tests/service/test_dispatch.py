@@ -142,3 +142,47 @@ async def test_a_job_that_waited_for_longer_than_jobs_are_kept_is_not_forgotten(
     await accepted(redis, waiting[::-1])
     assert sorted(redis.data.zrange("tinyci:jobs", 0, -1)) == sorted(waiting)
     assert redis.data.hgetall(f"tinyci:job:{waiting[0]}")["repo"] == "web"
+
+
+# -- the hook's account --------------------------------------------------------------------------------------------
+
+
+async def test_a_push_whose_id_was_removed_from_the_queue_ends_too(
+    redis: Redis, running: Callable[[], Awaitable[None]]
+) -> None:
+    job_id = str(uuid.uuid4())
+    redis.data.hset(f"tinyci:new:{job_id}", mapping=FIELDS)
+    await running()
+    job = await ended(redis, job_id)
+    assert (job["state"], job["repo"]) == ("failed", "web")
+    assert "removed from the queue" in job["reason"]
+    assert not redis.data.exists(f"tinyci:new:{job_id}")
+
+
+async def test_an_ended_job_that_is_pushed_again_stays_as_it_ended(
+    redis: Redis, managers: Stuck, running: Callable[[], Awaitable[None]]
+) -> None:
+    managers.let_go.set()
+    await running()
+    job_id = add(redis, "tinyci:queue")
+    before = await ended(redis, job_id)
+    redis.data.hset(f"tinyci:new:{job_id}", mapping={**FIELDS, "state": "queued", "revision": "b" * 40})
+    redis.data.lpush("tinyci:queue", job_id)
+    last = add(redis, "tinyci:queue")
+    await ended(redis, last)
+    await accepted(redis, [])
+    assert redis.data.hgetall(f"tinyci:job:{job_id}") == before
+    events = [fields["job"] for _, fields in redis.data.xrange("tinyci:events")]
+    assert events.count(job_id) == events.count(last) == 2
+
+
+async def test_texts_of_any_length_in_the_queue_are_dropped(
+    redis: Redis, running: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.data.lpush("tinyci:queue", *["x" * 1_000_000] * 3)
+    job_id = add(redis, "tinyci:queue")
+    await running()
+    await ended(redis, job_id)
+    await accepted(redis, [])
+    assert caplog.text.count("the queue held a text of 1000000 characters") == 3
+    assert redis.data.keys("tinyci:job:*") == [f"tinyci:job:{job_id}"]

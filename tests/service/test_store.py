@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import redis as library
 from servers import Redis
 from tinyci.model.state import FINAL, State
 from tinyci.store import writer as store_module
@@ -107,6 +108,66 @@ async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: StoreW
         await asyncio.wait([taking])
     listed_ids = redis.data.lrange("tinyci:queue", 0, -1) + redis.data.lrange("tinyci:accepted", 0, -1)
     assert sorted(listed_ids) == sorted(ids)
+
+
+# -- jobs of the hook's account ------------------------------------------------------------------------------------
+
+
+def push_new(redis: Redis, fields: dict[str, str]) -> str:
+    """Add a job as the hook does, with its account."""
+    job_id = new_id()
+    client = library.Redis(unix_socket_path=redis.socket, username="hook", password="secret-hook")
+    with client.pipeline(transaction=True) as pipe:
+        pipe.hset(f"tinyci:new:{job_id}", mapping=fields)
+        pipe.lpush("tinyci:queue", job_id)
+        pipe.execute()
+    client.close()
+    return job_id
+
+
+async def test_a_job_of_the_hook_becomes_one_that_its_account_cannot_change(redis: Redis, store: StoreWriter) -> None:
+    fields = {**FIELDS, "previous": "0" * 40, "pusher": "lea", "created": "2026-01-02T03:04:05.000006Z"}
+    job_id = push_new(redis, fields)
+    assert await store.admit(job_id, time.time()) == fields
+    assert redis.data.hgetall(f"tinyci:job:{job_id}") == fields
+    assert redis.data.zrange("tinyci:jobs", 0, -1, withscores=True) == [(job_id, 1767323045.000006)]
+    assert not redis.data.exists(f"tinyci:new:{job_id}")
+
+
+async def test_of_a_new_job_only_the_hooks_fields_are_believed(redis: Redis, store: StoreWriter) -> None:
+    lies = {"state": "succeeded", "success": "true", "rollback_to": new_id(), "user": "root", "attempt": "9"}
+    job_id = push_new(redis, {**FIELDS, **lies, "created": "9000-01-01T00:00:00Z"})
+    fields = {name: text for name, text in FIELDS.items() if name != "created"}
+    assert await store.admit(job_id, time.time()) == fields
+    assert redis.data.hgetall(f"tinyci:job:{job_id}") == fields
+    assert abs(redis.data.zscore("tinyci:jobs", job_id) - time.time()) < 10
+
+
+@pytest.mark.parametrize("state", ["building", "succeeded"])
+async def test_a_new_job_with_the_id_of_another_changes_nothing(redis: Redis, store: StoreWriter, state: str) -> None:
+    job_id = push_new(redis, {**FIELDS, "revision": "b" * 40})
+    job = {**FIELDS, "state": state}
+    redis.data.hset(f"tinyci:job:{job_id}", mapping=job)
+    assert await store.admit(job_id, time.time()) == job
+    assert redis.data.hgetall(f"tinyci:job:{job_id}") == job
+
+
+async def test_a_hash_that_is_too_long_is_not_read(redis: Redis, store: StoreWriter) -> None:
+    job_id = push_new(redis, {**FIELDS, "pusher": "x" * 1_000_000})
+    with pytest.raises(StoreError, match="its hash took"):
+        await store.admit(job_id, time.time())
+    assert not redis.data.keys("tinyci:new:*")
+    assert await store.admit(job_id, time.time()) == {}
+
+
+async def test_a_job_of_the_hook_in_the_spool_as_well_is_added_once(redis: Redis, store: StoreWriter) -> None:
+    job_id = push_new(redis, FIELDS)
+    assert not await store.add(job_id, FIELDS, 2.0)
+    assert await store.queue_length() == 1
+    redis.data.delete("tinyci:queue")
+    assert await store.add(job_id, FIELDS, 2.0)
+    assert redis.data.lrange("tinyci:accepted", 0, -1) == [job_id]
+    assert not redis.data.exists(f"tinyci:new:{job_id}")
 
 
 # -- jobs that the daemon itself accepts ---------------------------------------------------------------------------

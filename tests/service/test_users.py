@@ -7,6 +7,7 @@ from redis.retry import Retry
 from servers import LIMIT, Redis
 
 JOB, QUEUE = "tinyci:job:x", "tinyci:queue"
+NEW = "tinyci:new:00000000-0000-0000-0000-000000000000"
 
 
 def ask(redis: Redis, user: str, *command: str) -> object:
@@ -25,9 +26,8 @@ def ask(redis: Redis, user: str, *command: str) -> object:
 @pytest.mark.parametrize(
     ("user", "command"),
     [
-        ("hook", f"HSET {JOB} repo web"),
+        ("hook", f"HSET {NEW} repo web"),
         ("hook", f"LPUSH {QUEUE} x"),
-        ("hook", "ZADD tinyci:jobs 1 x"),
         ("web", f"HGETALL {JOB}"),
         ("web", "ZREVRANGE tinyci:jobs 0 9"),
         ("web", "XRANGE tinyci:log:x - +"),
@@ -45,9 +45,16 @@ def test_a_user_may_do_what_it_is_for(redis: Redis, user: str, command: str) -> 
 @pytest.mark.parametrize(
     ("user", "command"),
     [
-        ("hook", f"HGETALL {JOB}"),
-        ("hook", f"HDEL {JOB} repo"),
-        ("hook", f"DEL {JOB}"),
+        ("hook", f"HSET {JOB} state queued"),
+        ("hook", f"HSET {JOB}0000000-0000-0000-0000-000000000000 state succeeded"),
+        ("hook", f"HSET {NEW}0 repo web"),
+        ("hook", f"HSET {NEW[:-1]} repo web"),
+        *(("hook", f"{command} {key}") for command in ("HGETALL", "DEL", "UNLINK", "PERSIST") for key in (JOB, NEW)),
+        *(("hook", f"{command} repo") for command in (f"HGET {NEW}", f"HDEL {NEW}", f"HDEL {JOB}")),
+        ("hook", f"RENAME {NEW} {JOB}"),
+        ("hook", f"COPY {NEW} {JOB}"),
+        ("hook", "ZADD tinyci:jobs 1 x"),
+        ("hook", "SCAN 0"),
         ("hook", f"LRANGE {QUEUE} 0 -1"),
         ("hook", f"RPOP {QUEUE}"),
         ("hook", "LPUSH tinyci:accepted x"),

@@ -98,6 +98,18 @@ def test_a_job_that_a_script_made_has_a_page_before_it_is_indexed(web: WebServer
     assert 'data-state="queued"' in text
 
 
+def test_a_push_that_the_daemon_has_not_taken_yet_is_shown(web: WebServer, jobs: JobWriter, redis: Redis) -> None:
+    older, job_id = jobs.add(new_id(), NOW - 100, **FINAL_FIELDS), new_id()
+    fields = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40, "pusher": "lea", "state": "succeeded"}
+    redis.data.hset(f"tinyci:new:{job_id}", mapping=fields)
+    redis.data.lpush("tinyci:queue", job_id, "x")
+    assert [(job["id"], job["state"]) for job in web.get("/api/jobs").json["jobs"]] == [
+        (job_id, "queued"),
+        (older, "succeeded"),
+    ]
+    assert "lea" in web.get(f"/jobs/{job_id}").text
+
+
 def test_of_a_long_output_the_end_is_shown_and_the_rest_is_a_link_away(web: WebServer, jobs: JobWriter) -> None:
     job_id = jobs.add(new_id(), NOW, **FINAL_FIELDS)
     jobs.log(job_id, *(f"line {number}" for number in range(1, 5001)))

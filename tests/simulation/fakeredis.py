@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from tinyci.model.job import fields_of_hook
 from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL
+from tinyci.model.timestamp import seconds
 from tinyci.store.listener import StoreListener
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ class FakeRedis:
         """Oldest first, as are all lists here."""
         self.accepted: list[str] = []
         self.hashes: dict[str, dict[str, str]] = {}
+        self.new: dict[str, dict[str, str]] = {}
+        """Hashes of the hook's that were not admitted."""
         self.index: dict[str, float] = {}
         self.logs: dict[str, dict[int, str]] = {}
         self.events: list[tuple[str, str]] = []
@@ -37,11 +41,10 @@ class FakeRedis:
         self.crashes = 0
 
     def push(self, job_id: str, fields: Mapping[str, str], created: float | None = None) -> None:
-        """Queue a job as the hook does; without `created`, as a shell script does."""
+        """Queue a job as the hook does; without `created`, as a shell script with the daemon's account does."""
         if fields:
-            self.hashes.setdefault(job_id, {}).update(fields)
-        if created is not None:
-            self.index[job_id] = created
+            hashes = self.hashes if created is None else self.new
+            hashes.setdefault(job_id, {}).update(fields)
         self.queue.append(job_id)
         self.job_added.set()
 
@@ -104,9 +107,30 @@ class FakeStore:
     async def accepted_ids(self) -> list[str]:
         return await self._do(lambda: list(self._redis.accepted))
 
-    async def live_ids(self) -> set[str]:
-        waiting = await self._do(lambda: list(self._redis.queue))
-        return {*waiting, *await self.accepted_ids()}
+    async def live_ids(self, job_ids: Sequence[str]) -> set[str]:
+        waiting = await self._do(lambda: set(job_ids) & set(self._redis.queue)) if job_ids else set()
+        return waiting | set(await self.accepted_ids())
+
+    async def admit(self, job_id: str, now: float) -> dict[str, str]:
+        def command() -> dict[str, str]:
+            if fields := self._redis.hashes.get(job_id):
+                return dict(fields)
+            fields = fields_of_hook(self._redis.new.pop(job_id, {}), now)
+            if fields:
+                self._redis.hashes[job_id] = fields
+                self._redis.index[job_id] = seconds(fields.get("created", "")) or now
+            return dict(fields)
+
+        return await self._do(command)
+
+    async def new_ids(self) -> set[str]:
+        return await self._do(lambda: set(self._redis.new))
+
+    async def forget_new(self, job_id: str) -> None:
+        def command() -> None:
+            self._redis.new.pop(job_id, None)
+
+        await self._do(command)
 
     async def queue_length(self) -> int:
         return await self._do(lambda: len(self._redis.queue))
@@ -121,8 +145,9 @@ class FakeStore:
         def command() -> bool:
             old = self._redis.hashes.get(job_id, {})
             is_listed = job_id in (*self._redis.queue, *self._redis.accepted)
-            if old and ("state" in old or is_listed):
+            if (old or job_id in self._redis.new) and ("state" in old or is_listed):
                 return False
+            self._redis.new.pop(job_id, None)
             self._redis.hashes[job_id] = {**old, **fields}
             self._redis.index[job_id] = created
             self._redis.accepted.append(job_id)

@@ -33,6 +33,9 @@ PRUNE = 100
 PRUNE_AGAIN = 600.0
 """Seconds after which the daemon looks anyway: jobs expire also where none ends."""
 
+_SHORT_QUEUE = 1000
+_LOST_REASON = "its id was removed from the queue in Redis, so it was never built: push again"
+
 log = logging.getLogger(__name__)
 
 
@@ -236,7 +239,9 @@ class Dispatch:
     async def _prune(self) -> list[KeptJob]:
         """Forget expired jobs. Returns all jobs that were kept before, in push order."""
         jobs = await self.kept_jobs()
-        live_ids = await self._store.live_ids()  # later, so that a job which waits is not missed
+        new_ids = await self._store.new_ids()
+        open_ids = [job.id for job in jobs if retention.is_lost(job)]
+        live_ids = await self._live_ids([*open_ids, *new_ids])  # later, so that a job which waits is not missed
         expired_ids = retention.expired_ids(
             jobs,
             self.settings.keep_jobs,
@@ -249,12 +254,20 @@ class Dispatch:
         self._log_budget.forget(expired_ids)
         lost_jobs = [job for job in jobs if retention.is_lost(job) and job.id not in (*live_ids, *expired_ids)]
         await self._end_lost(lost_jobs)
+        await self._end_lost_new([job_id for job_id in new_ids if job_id not in live_ids])
         self._table.keep_refs((job.repo, job.ref) for job in jobs)
         self._closing.end_count, self._prune_time = 0, asyncio.get_running_loop().time()
         if expired_ids:
             about = fields(message_id=catalog.JOBS_REMOVED)
             log.info("%d jobs were kept for long enough, and are forgotten", len(expired_ids), extra=about)
         return jobs
+
+    async def _live_ids(self, job_ids: Sequence[str]) -> set[str]:
+        """The ids that are in a list, accepted ones and others of `job_ids`. While many wait, all are taken for such:
+        each is looked for in the whole queue, and it is short again in a moment."""
+        if await self._store.queue_length() > _SHORT_QUEUE:
+            return {*job_ids, *await self._store.accepted_ids()}
+        return await self._store.live_ids(job_ids)
 
     async def _end_lost(self, jobs: Sequence[KeptJob]) -> None:
         """See to jobs that have not ended and are in no list, since somebody removed their ids there."""
@@ -264,11 +277,20 @@ class Dispatch:
                 if is_final(state) or self._table.has(job.id):
                     continue  # it has ended, or was taken, since its list was read
                 if state in ("", State.QUEUED):
-                    reason = "its id was removed from the queue in Redis, so it was never built: push again"
-                    await self._closing.end(job.id, job.repo, State.FAILED, reason)
+                    await self._closing.end(job.id, job.repo, State.FAILED, _LOST_REASON)
                 else:
                     await self._store.accept(job.id)
                     self._intake.mark_stale()
+
+    async def _end_lost_new(self, job_ids: Sequence[str]) -> None:
+        """See to jobs that the hook added and that are in no list, since somebody removed their ids there."""
+        for job_id in job_ids:
+            with suppress(StoreError):
+                job_fields = await self._store.admit(job_id, self._host.time())
+                if "state" in job_fields:
+                    await self._store.forget_new(job_id)
+                else:
+                    await self._closing.end(job_id, job_fields.get("repo", ""), State.FAILED, _LOST_REASON)
 
     # -- requests -----------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobtable import JobTable
 from tinyci.daemon.listener import Listener
 from tinyci.log import fields
-from tinyci.model.job import Job, JobError
+from tinyci.model.job import ID_MAX, Job, JobError
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
 
@@ -63,7 +63,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         last_sweep = loop.time()
         while True:
-            job_id = await self._store.take()
+            job_id = await self._take()
             if self._is_stale or loop.time() > last_sweep + SWEEP or self._spool_names():
                 await self.sweep()  # finds job_id too
                 last_sweep = loop.time()
@@ -78,7 +78,7 @@ class Intake:
             if self._spool_names():
                 # Pushes from before the outage come before those in the spool.
                 while await self._store.queue_length():
-                    await self._store.take()
+                    await self._take()
                 for spool_file in spool.read(self._host.spool, self._stuck_names):
                     await self._import_spooled(spool_file)
             for job_id in await self._store.accepted_ids():
@@ -121,6 +121,19 @@ class Intake:
             about = fields(message_id=catalog.WRONG_SPOOL_FILE)
             log.error("%s cannot be moved (%s): it is left there, remove it", spool_file.path, error, extra=about)
 
+    async def _take(self) -> str | None:
+        """Take the id that waits longest, if one comes soon. Anything longer is dropped at once: many of them would be
+        more than there is memory for."""
+        job_id = await self._store.take()
+        if job_id and len(job_id) > ID_MAX:
+            about = fields(message_id=catalog.WRONG_HASH)
+            log.error(
+                "the queue held a text of %d characters, which is no job id; it is dropped", len(job_id), extra=about
+            )
+            await self._store.release(job_id)
+            return None
+        return job_id
+
     def _spool_names(self) -> list[str]:
         return spool.names(self._host.spool, self._stuck_names)
 
@@ -129,7 +142,7 @@ class Intake:
         if self._table.has(job_id):
             return
         try:
-            fields = await self._store.job(job_id)
+            job_fields = await self._store.admit(job_id, self._host.time())
         except StoreError as error:
             await self._closing.drop(job_id, error)
             return
@@ -137,7 +150,7 @@ class Intake:
             return
         self._table.accepting.add(job_id)
         try:
-            await self._enter(job_id, fields)
+            await self._enter(job_id, job_fields)
         finally:
             self._table.accepting.discard(job_id)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinyci.model.fields import HOOK_FIELDS
+from tinyci.model.job import ID_MAX
 from tinyci.model.settings import SPOOL
 
-_ID_MAX = 64
 _SIZE_MAX = 64 * 1024
 """Bytes of a file; the hook writes some hundred."""
 
@@ -44,7 +44,7 @@ def read(directory: str = SPOOL, ignore: Collection[str] = ()) -> Iterator[Spool
         try:
             fields = _load(path)
             job_id = fields.pop("id")
-            if not 0 < len(job_id) <= _ID_MAX:
+            if not 0 < len(job_id) <= ID_MAX:
                 raise ValueError("its id is no UUID")
             yield SpoolFile(path, job_id, fields, int(name.split("-")[0]) / 1_000_000, "")
         except FileNotFoundError:

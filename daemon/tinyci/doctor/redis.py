@@ -30,7 +30,7 @@ CREDENTIALS = "/etc/tinyci/credentials"
 RULES = {
     "daemon": "resetchannels ~tinyci:* -@all +@read +@write +@transaction +@connection -@dangerous +info",
     "hook": "resetchannels -@all +auth +hello +ping +multi +exec +discard"
-    " (%W~tinyci:job:* +hset) (%W~tinyci:jobs +zadd) (%W~tinyci:queue +lpush)",
+    " (%W~tinyci:new:????????-????-????-????-???????????? +hset) (%W~tinyci:queue +lpush)",
     "notify": "resetchannels -@all +@connection -@dangerous"
     " (~tinyci:events +xread +xreadgroup +xack +xgroup +xautoclaim +xinfo) (%R~tinyci:job:* +hgetall +hmget)",
     "web": "resetchannels %R~tinyci:* -@all +@read +@connection -@dangerous",
@@ -49,6 +49,7 @@ class Trial(NamedTuple):
     """Whether the user may give MULTI and DISCARD."""
 
 
+_NEW_JOB = "tinyci:new:00000000-0000-0000-0000-000000000000"
 TRIES: Mapping[str, Trial] = {
     "daemon": Trial(
         (
@@ -61,8 +62,8 @@ TRIES: Mapping[str, Trial] = {
         has_multi=True,
     ),
     "hook": Trial(
-        ("HSET tinyci:job:doctor a b", "ZADD tinyci:jobs 1 doctor", "LPUSH tinyci:queue doctor"),
-        ("HGETALL tinyci:job:doctor", "DEL tinyci:queue", "LPUSH tinyci:accepted doctor", "FLUSHALL"),
+        (f"HSET {_NEW_JOB} a b", "LPUSH tinyci:queue doctor"),
+        ("HSET tinyci:job:doctor a b", f"HGETALL {_NEW_JOB}", "DEL tinyci:queue", "LPUSH tinyci:accepted doctor"),
         has_multi=True,
     ),
     "notify": Trial(

@@ -49,18 +49,18 @@ class JobQueue:
             "created": timestamp.stamp(now / 1_000_000),
             "moment": str(clock.moment()),
         }
-        if self._try_redis(job_id, fields, now):
+        if self._try_redis(job_id, fields):
             self.started.append((job_id, repo, ref))
             pusher.say(f"started job {job_id} for {repo}.")
         elif self._try_spool(job_id, fields, now):
             self.spooled.append(job_id)
             pusher.say(f"kept job {job_id} for {repo}: Redis does not take it now ({self._failure}).")
 
-    def _try_redis(self, job_id: str, fields: dict[str, str], now: int) -> bool:
+    def _try_redis(self, job_id: str, fields: dict[str, str]) -> bool:
         if self._failure:  # the next ref of this push does not wait for the same dead Redis again
             return False
         try:
-            self._enqueue(job_id, fields, now)
+            self._enqueue(job_id, fields)
         except TimeoutError:
             self._failure = f"no answer within {PATIENCE:g} s"
         except Exception as error:  # whatever answers there, or stands in the configuration: the push is kept
@@ -80,8 +80,8 @@ class JobQueue:
             return False
         return True
 
-    def _enqueue(self, job_id: str, fields: dict[str, str], now: int) -> None:
-        """Write hash, index and queue at once (MULTI). Raises OSError or RespError, and then nothing was added, unless
+    def _enqueue(self, job_id: str, fields: dict[str, str]) -> None:
+        """Write hash and queue at once (MULTI). Raises OSError or RespError, and then nothing was added, unless
         the reply to EXEC was lost: the daemon therefore skips a spooled job that Redis knows."""
         hash_fields = [text for pair in fields.items() for text in pair]
         self._connection.set_timeout(PATIENCE)
@@ -89,12 +89,11 @@ class JobQueue:
             self._log_in()
         self._connection.send(
             ["MULTI"],
-            ["HSET", keys.of_job(job_id), *hash_fields],
-            ["ZADD", keys.JOBS, str(now / 1_000_000), job_id],
+            ["HSET", keys.of_new(job_id), *hash_fields],
             ["LPUSH", keys.QUEUE, job_id],
             ["EXEC"],
         )
-        for _ in range(4):
+        for _ in range(3):
             self._connection.reply()
         results = self._connection.reply()
         if not isinstance(results, list):

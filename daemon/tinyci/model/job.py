@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tinyci.model import timestamp
+from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.repo import is_name
 from tinyci.model.state import State
 
@@ -16,6 +17,10 @@ _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 # git-check-ref-format(1), shortened to the harmful: control characters, blanks, and the syntax of revisions.
 _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]{1,250}", re.ASCII)
+
+
+ID_MAX = 64
+"""Characters of the id of any job, at most: a longer text is none that somebody meant."""
 
 
 class JobError(Exception):
@@ -96,6 +101,19 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "log_from": int,
     "dependents": lambda text: tuple(text.split()),
 }
+
+
+def fields_of_hook(values: Mapping[str, str | None], now: float) -> dict[str, str]:
+    """Return the fields of a new job: those that the hook writes, and of its time only one that has been.
+
+    `now`: seconds since the epoch.
+    """
+    fields = {name: text for name in HOOK_FIELDS if (text := values.get(name))}
+    if created := fields.pop("created", ""):
+        seconds = timestamp.seconds(created)
+        if seconds is not None and seconds <= now:
+            fields["created"] = timestamp.stamp(seconds)
+    return fields
 
 
 def is_id(text: str) -> bool:

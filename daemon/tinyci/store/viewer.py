@@ -4,15 +4,18 @@ Nothing here writes. Commands of Redis 7.0 only.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
+from tinyci.model.fields import HOOK_FIELDS
+from tinyci.model.job import fields_of_hook, is_id
 from tinyci.store.command import detached
 from tinyci.store.connection import client
-from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
+from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log, of_new
 
 TIMEOUT = 2.0
 """Seconds that Redis has for an answer."""
@@ -25,6 +28,7 @@ _FIELD = 1 << 17
 """Bytes of the largest field that is read of such a hash."""
 _PORTION = 1 << 18
 """Characters of output that about suffice for one answer; a single line may have four times as many."""
+_NEW_COUNT = 100
 _END = "18446744073709551615"
 """The greatest second half of an entry's id; the first half is the number of the line."""
 
@@ -108,6 +112,33 @@ class StoreViewer:
         """Fields of one job: empty when there is no such job, None when its key is no hash."""
         (fields,) = await self.hashes([job_id], names)
         return fields
+
+    async def new_job(self, job_id: str) -> Fields:
+        """The fields of a job that the hook added and the daemon has not taken yet; empty when there is none."""
+
+        async def ask() -> Fields:
+            size = await self._client.execute_command("MEMORY", "USAGE", of_new(job_id), "SAMPLES", 0)
+            if size is None or size > _FIELD:
+                return {}
+            values = await self._client.execute_command("HMGET", of_new(job_id), *HOOK_FIELDS)
+            return fields_of_hook(dict(zip(HOOK_FIELDS, values, strict=True)), time.time())
+
+        return await self._run(ask)
+
+    async def new_ids(self) -> list[str]:
+        """Ids of the jobs that wait for the daemon to take them, newest first; at most as many as suit one page."""
+
+        async def ask() -> list[str]:
+            # Whoever may push may write anything of any length into the queue.
+            size = await self._client.execute_command("MEMORY", "USAGE", QUEUE, "SAMPLES", 0)
+            if size is None or size > _BIG:
+                return []
+            return list(await self._client.execute_command("LRANGE", QUEUE, 0, _NEW_COUNT - 1))
+
+        try:
+            return [job_id for job_id in await self._run(ask) if is_id(job_id)]
+        except _WrongTypeError:
+            return []
 
     async def _hashes(self, job_ids: Sequence[str], names: Sequence[str]) -> list[Fields | None]:
         # Whoever may push may write a hash of any size: only such a hash costs more than one question.

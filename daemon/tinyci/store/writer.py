@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
+from tinyci.model import timestamp
+from tinyci.model.fields import HOOK_FIELDS
+from tinyci.model.job import fields_of_hook
 from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL
-from tinyci.model.timestamp import now
 from tinyci.runtime.backoff import Backoff
 from tinyci.store.command import detached
 from tinyci.store.connection import client
-from tinyci.store.keys import ACCEPTED, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log
+from tinyci.store.keys import ACCEPTED, ANY_ID, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log, of_new
 from tinyci.store.listener import StoreListener
 
 _EVENTS_MAX = 10_000
@@ -28,6 +30,9 @@ _REPEATED_FIELDS = ("repo", "ref", "revision", "pusher", "user")
 _KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image")
 """Fields of the hash that a KeptJob has."""
 _BATCH = 500
+_NEW_COUNT = 10_000
+_NEW_MAX = 1 << 16
+"""Bytes of memory that the hash of a new job may take."""
 _BLOCK = 5.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
 _TIMEOUT = 10.0
@@ -75,10 +80,19 @@ class StoreWriter:
         ids: list[str] = await self._retry(lambda: self._execute("LRANGE", ACCEPTED, 0, -1))
         return ids[::-1]
 
-    async def live_ids(self) -> set[str]:
-        """Every id that waits or is accepted."""
-        # In this order: one that is moved between the two looks is in both.
-        waiting: list[str] = await self._retry(lambda: self._execute("LRANGE", QUEUE, 0, -1))
+    async def live_ids(self, job_ids: Sequence[str]) -> set[str]:
+        """Every accepted id, and those of `job_ids` that wait."""
+
+        async def look() -> list[str]:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.execute_command("LPOS", QUEUE, job_id)
+                places = await pipe.execute()
+            return [job_id for job_id, place in zip(job_ids, places, strict=True) if place is not None]
+
+        # In this order: one that is moved between the two looks is in both. The queue is not read as a whole, since
+        # the hook's account may write anything of any length into it.
+        waiting = await self._retry(look) if job_ids else []
         return {*waiting, *await self.accepted_ids()}
 
     async def queue_length(self) -> int:
@@ -88,6 +102,49 @@ class StoreWriter:
     async def job(self, job_id: str) -> dict[str, str]:
         """The hash of a job, empty when there is none. Raises StoreError."""
         return dict(await self._retry(lambda: self._execute("HGETALL", of_job(job_id)), is_for_one_job=True))
+
+    async def admit(self, job_id: str, now: float) -> dict[str, str]:
+        """Return the hash of a job whose id is in a list, empty when there is none; make it of the hash that the hook
+        added. No account but the daemon's can change it any more. `now`: seconds since the epoch. Raises StoreError."""
+
+        async def attempt() -> dict[str, str]:
+            async with self._client.pipeline(transaction=True) as pipe:
+                await pipe.watch(of_job(job_id), of_new(job_id))
+                if fields := await pipe.execute_command("HGETALL", of_job(job_id)):
+                    return dict(fields)
+                size = await pipe.execute_command("MEMORY", "USAGE", of_new(job_id), "SAMPLES", 0)
+                if size is None:
+                    return {}
+                if size > _NEW_MAX:
+                    await self._execute("UNLINK", of_new(job_id))
+                    raise StoreError(f"its hash took {size} bytes, where the hook's takes some hundred")
+                values = await pipe.execute_command("HMGET", of_new(job_id), *HOOK_FIELDS)
+                fields = fields_of_hook(dict(zip(HOOK_FIELDS, values, strict=True)), now)
+                await _check_types(pipe, {JOBS: "zset"})
+                pipe.multi()
+                pipe.execute_command("UNLINK", of_new(job_id))
+                if fields:
+                    pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
+                    pipe.execute_command("ZADD", JOBS, timestamp.seconds(fields.get("created", "")) or now, job_id)
+                await pipe.execute()
+                return fields
+
+        return await self._retry(attempt, is_for_one_job=True)
+
+    async def new_ids(self) -> set[str]:
+        """Ids of jobs that the hook added and that were not admitted; some of them when there are very many."""
+        ids: set[str] = set()
+        cursor = "0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", of_new(ANY_ID), "COUNT", _BATCH)
+            cursor, keys = await self._retry(lambda command=command: self._execute(*command))  # type: ignore[misc]
+            ids.update(key.removeprefix(of_new("")) for key in keys)
+            if int(cursor) == 0 or len(ids) > _NEW_COUNT:
+                return ids
+
+    async def forget_new(self, job_id: str) -> None:
+        """Remove what the hook's account wrote for a job that there is already."""
+        await self._retry(lambda: self._execute("UNLINK", of_new(job_id)))
 
     async def recent_ids(self, count: int) -> list[str]:
         """The newest kept ids, newest first."""
@@ -102,14 +159,15 @@ class StoreWriter:
 
         async def attempt() -> bool:
             async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(of_job(job_id), QUEUE, ACCEPTED)
+                await pipe.watch(of_job(job_id), of_new(job_id), QUEUE, ACCEPTED)
                 await _check_types(pipe, {JOBS: "zset", QUEUE: "list", ACCEPTED: "list"})
-                if await pipe.execute_command("EXISTS", of_job(job_id)):
+                if await pipe.execute_command("EXISTS", of_job(job_id), of_new(job_id)):
                     has_state = await pipe.execute_command("HEXISTS", of_job(job_id), "state")
                     positions = [await pipe.execute_command("LPOS", key, job_id) for key in (QUEUE, ACCEPTED)]
                     if has_state or positions != [None, None]:
                         return False
                 pipe.multi()
+                pipe.execute_command("UNLINK", of_new(job_id))
                 pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
                 pipe.execute_command("ZADD", JOBS, created, job_id)
                 pipe.execute_command("LPUSH", ACCEPTED, job_id)
@@ -124,7 +182,7 @@ class StoreWriter:
 
     async def set_paused(self, *, paused: bool) -> None:
         """Let no job begin, or let them begin again; kept through restarts."""
-        command = ("SET", PAUSED, now()) if paused else ("DEL", PAUSED)
+        command = ("SET", PAUSED, timestamp.now()) if paused else ("DEL", PAUSED)
         await self._retry(lambda: self._execute(*command))
 
     async def kept_jobs(self) -> list[KeptJob]:
@@ -315,7 +373,7 @@ def _event(job_id: str, old: Mapping[str, str | None], fields: Mapping[str, str]
     about = {name: fields.get(name) or old[name] or "" for name in _REPEATED_FIELDS}
     about = {name: text for name, text in about.items() if text or name in ("repo", "ref")}
     change = {name: fields[name] for name in ("state", "success", "reason", "attempt") if name in fields}
-    event = {"job": job_id, **about, "at": now(), **change}
+    event = {"job": job_id, **about, "at": timestamp.now(), **change}
     return {
         name: text if len(text) <= _EVENT_TEXT_MAX else f"{text[: _EVENT_TEXT_MAX - 1]}…"
         for name, text in event.items()

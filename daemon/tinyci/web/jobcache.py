@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tinyci.model import timestamp
 from tinyci.store.viewer import IndexEntry, StoreViewer
 from tinyci.web.jobview import FIELD_NAMES, JobView
 
@@ -46,7 +47,7 @@ class JobCache:
         async with self._lock:  # all who wait for a look share the next one
             if self._jobs_time < request_time:
                 begin = self._clock()
-                self._jobs = await self._read_jobs()
+                self._jobs = await self._with_new_jobs(await self._read_jobs())
                 self._jobs_time = begin
             return self._jobs
 
@@ -70,6 +71,16 @@ class JobCache:
             ids = {entry.id for entry in index}
             self._final = {job_id: job for job_id, job in self._final.items() if job_id in ids}
         return jobs
+
+    async def _with_new_jobs(self, jobs: list[IndexedJob]) -> list[IndexedJob]:
+        """Add the jobs that the daemon has not taken yet: while it is down, they are what people look for."""
+        ids = {entry.id for entry in jobs}
+        new_jobs = []
+        for job_id in await self._viewer.new_ids():
+            if job_id not in ids and (fields := await self._viewer.new_job(job_id)):
+                creation = timestamp.seconds(fields.get("created", "")) or time.time()
+                new_jobs.append(IndexedJob(JobView(job_id, fields, creation), creation, job_id))
+        return sorted(new_jobs + jobs, key=lambda job: (job.time, job.id), reverse=True) if new_jobs else jobs
 
     async def _read_index(self) -> list[IndexEntry]:
         """The index: its head, and the rest only when the head and the number of entries do not explain each other."""
