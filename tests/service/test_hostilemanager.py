@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from servers import MessageBus
 from tinyci.dbus import patches
 from tinyci.dbus.bus import Bus
+from tinyci.systemd import manager as manager_module
+from tinyci.systemd import managers as managers_module
 from tinyci.systemd.manager import Manager, ManagerError, ManagerGoneError
+from tinyci.systemd.managers import Managers
 
 NAME, ROOT = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
+PROPERTIES_INTERFACE = "org.freedesktop.DBus.Properties"
 JOB, UNIT = f"{ROOT}/job/77", f"{ROOT}/unit/web_2eservice"
 Answer = Callable[[Message], Message | None]
 
@@ -48,10 +52,22 @@ class FakeManager:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.answer: Answer = honest
+        self._calls: asyncio.Queue[str] = asyncio.Queue()
         connection.add_message_handler(self._handle)
 
     def _handle(self, message: Message) -> Message | None:
-        return self.answer(message) if message.message_type is MessageType.METHOD_CALL else None
+        if message.message_type is not MessageType.METHOD_CALL:
+            return None
+        self._calls.put_nowait(message.member)
+        return self.answer(message)
+
+    async def wait_for_call(self, member: str) -> None:
+        """Return at the next call of a method."""
+        while not self._calls.empty():
+            self._calls.get_nowait()
+        async with asyncio.timeout(5):
+            while await self._calls.get() != member:
+                pass
 
     def remove_job(self, result: str) -> None:
         self.connection.send(removal(result))
@@ -61,6 +77,13 @@ def removal(result: str, destination: str | None = None) -> Message:
     signal = Message.new_signal(ROOT, f"{NAME}.Manager", "JobRemoved", "uoss", [77, JOB, "web.service", result])
     signal.destination = destination
     return signal
+
+
+async def begin_restart(fake: FakeManager, manager: Manager) -> asyncio.Task[str]:
+    """Return the restart of a unit, of which the manager has queued the job."""
+    wait = asyncio.create_task(manager.restart("web.service"))
+    await fake.wait_for_call("RestartUnit")
+    return wait
 
 
 async def connect(message_bus: MessageBus) -> Connection:
@@ -88,8 +111,7 @@ async def test_nobody_but_the_manager_tells_how_a_job_ended(
     stranger = await connect(message_bus)
     address = manager._bus._connection.unique_name
     await stranger.send(removal("failed", address))  # in advance
-    job = await manager.restart("web.service")
-    wait = asyncio.create_task(manager.wait_for_job("web.service", job))
+    wait = await begin_restart(fake, manager)
     await stranger.send(removal("failed", address))
     await stranger.call(Message(destination=address, path="/", interface="org.freedesktop.DBus.Peer", member="Ping"))
     assert not wait.done()
@@ -112,10 +134,10 @@ async def test_nobody_but_the_bus_tells_who_the_manager_is(
     )
     lie.destination = address
     await stranger.send(lie)
-    job = await manager.restart("web.service")
+    wait = await begin_restart(fake, manager)
     await stranger.send(removal("failed", address))
     fake.remove_job("done")
-    assert await manager.wait_for_job("web.service", job) == "done"
+    assert await wait == "done"
     stranger.disconnect()
 
 
@@ -126,9 +148,9 @@ async def test_a_manager_that_is_executed_anew_is_believed_again(
     successor = await connect(message_bus)
     await successor.request_name(NAME)
     again = FakeManager(successor)
-    job = await manager.restart("web.service")
+    wait = await begin_restart(again, manager)
     again.remove_job("done")
-    assert await manager.wait_for_job("web.service", job) == "done"
+    assert await wait == "done"
     successor.disconnect()
 
 
@@ -163,7 +185,69 @@ PROPERTIES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6).map(
 ARGUMENTS = st.lists(st.one_of(VALUES, PROPERTIES, VALUES.map(lambda value: ("v", Variant(*value)))), max_size=5)
 
 
-async def test_whatever_a_manager_says_only_its_own_errors_come_of_it(fake: FakeManager, manager: Manager) -> None:
+async def test_a_manager_is_heard_only_of_what_is_waited_for(
+    message_bus: MessageBus, fake: FakeManager, manager: Manager
+) -> None:
+    """Healthchecks of a hundred containers are a thousand signals a minute, and each wakes who asked for it."""
+    paths: list[str] = []
+    manager._bus._connection.add_message_handler(
+        lambda message: paths.append(message.path) if message.message_type is MessageType.SIGNAL else None
+    )
+
+    async def change_units() -> None:
+        for path in (UNIT, f"{ROOT}/unit/other_2eservice"):
+            change = ["org.freedesktop.systemd1.Unit", {"ActiveState": Variant("s", "active")}, []]
+            await fake.connection.send(
+                Message.new_signal(path, PROPERTIES_INTERFACE, "PropertiesChanged", "sa{sv}as", change)
+            )
+        await fake.connection.send(removal("done"))
+        await manager.unit("web.service")  # the answer comes behind all that
+
+    await change_units()
+    assert paths == []
+    wait = asyncio.create_task(manager.wait_until("web.service", lambda unit: unit.active_state == "active"))
+    await fake.wait_for_call("GetAll")
+    await change_units()
+    assert paths == [UNIT]
+    wait.cancel()
+    await asyncio.wait([wait])
+    restart = await begin_restart(fake, manager)
+    await change_units()
+    assert await restart == "done"
+    assert paths == [UNIT, ROOT]
+    await change_units()
+    assert paths == [UNIT, ROOT]
+
+
+async def test_a_connection_that_nobody_uses_is_closed(
+    message_bus: MessageBus, fake: FakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managers_module, "IDLE", 0.05)
+    connections: list[Manager] = []
+
+    async def connect_manager(user: str) -> Manager:
+        connections.append(await Manager.on_bus(await Bus.connect(message_bus.address)))
+        return connections[-1]
+
+    managers = Managers(connect=connect_manager)
+    change = asyncio.create_task(
+        managers.ask("web", lambda manager: manager.wait_until("web.service", lambda _: False))
+    )
+    await managers.ask("web", lambda manager: manager.unit("web.service"))
+    await asyncio.sleep(0.1)
+    (first,) = connections
+    assert first.connected
+    change.cancel()
+    async with asyncio.timeout(5):
+        await first._bus.wait_closed()
+    assert (await managers.ask("web", lambda manager: manager.unit("web.service"))).is_loaded
+    assert len(connections) == 2
+    await managers.close()
+
+
+async def test_whatever_a_manager_says_only_its_own_errors_come_of_it(
+    fake: FakeManager, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """10,000 messages, each well-formed for the bus, and of any shape for the manager."""
     examples: list[list[tuple[str, Any]]] = []
 
@@ -172,6 +256,7 @@ async def test_whatever_a_manager_says_only_its_own_errors_come_of_it(fake: Fake
     def collect(arguments: list[tuple[str, Any]]) -> None:
         examples.append(arguments)
 
+    monkeypatch.setattr(manager_module, "_LOOK_AGAIN", 0.0)
     await asyncio.to_thread(collect)
     values = [value for arguments in examples for value in arguments]
     choice = random.Random(0)

@@ -1,8 +1,10 @@
 """A connection between the daemon and a manager of the simulated host, with the methods of tinyci.dbus.bus.Bus."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+import re
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from servicemanager import ServiceManager
@@ -25,6 +27,7 @@ class FakeBus:
         self._travel = travel
         self._schedule = schedule
         self._handlers: list[Handler] = []
+        self._rules: Counter[str] = Counter()
         self._messages: deque[Callable[[], None]] = deque()
         self._end = asyncio.Event()
         manager.buses.append(self)
@@ -45,8 +48,22 @@ class FakeBus:
         if self in self._manager.buses:
             self._manager.buses.remove(self)
 
-    async def match(self, rule: str) -> None:
+    @asynccontextmanager
+    async def matching(self, rule: str) -> AsyncIterator[None]:
         await self._travel()
+        if not self.connected:
+            raise BusGoneError("the connection is closed")
+        self._rules[rule] += 1
+        try:
+            await self._travel()
+            yield
+        finally:
+            self._rules[rule] -= 1
+
+    def _is_asked_for(self, message: Mapping[str, str]) -> bool:
+        """True if one of the match rules passes a signal."""
+        rules = (dict(re.findall(r"(\w+)='([^']*)'", rule)) for rule, count in self._rules.items() if count)
+        return any(all(rule.get(key, value) == value for key, value in message.items()) for rule in rules)
 
     async def listen(self, name: str, handler: Handler) -> None:
         await self._travel()
@@ -75,6 +92,9 @@ class FakeBus:
         return answer
 
     def signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
+        if not self._is_asked_for({"path": path, "interface": interface, "member": member}):
+            return
+
         def deliver() -> None:
             for handler in self._handlers:
                 handler(path, interface, member, body)

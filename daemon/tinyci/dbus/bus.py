@@ -5,8 +5,9 @@ import contextvars
 import logging
 import os
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 from dbus_next import Message, MessageFlag, MessageType, Variant
@@ -71,6 +72,8 @@ class Bus:
         self._connection = connection
         self._end = asyncio.Event()
         self._watcher = asyncio.ensure_future(self._watch())
+        self._rules: Counter[str] = Counter()
+        """Match rules of matching(), with the number of their contexts."""
 
     @classmethod
     async def connect(cls, address: str = SYSTEM_BUS, uid: int | None = None) -> "Bus":
@@ -178,6 +181,39 @@ class Bus:
     async def match(self, rule: str) -> None:
         """Ask the bus for the signals of a match rule (D-Bus Specification, "Match Rules")."""
         await self.call(*names.BUS, "AddMatch", "s", rule)
+
+    @asynccontextmanager
+    async def matching(self, rule: str) -> AsyncIterator[None]:
+        """Ask the bus for the signals of a match rule within the context. Contexts with one rule share it.
+
+        Raises BusError and BusGoneError as call() does.
+        """
+        self._rules[rule] += 1
+        try:
+            if self._rules[rule] == 1:  # who comes next asks nothing before this was asked
+                await self.match(rule)
+            yield
+        finally:
+            self._rules[rule] -= 1
+            if not self._rules[rule]:
+                del self._rules[rule]
+                self._unmatch(rule)
+
+    def _unmatch(self, rule: str) -> None:
+        """Remove a rule, and await no answer: nobody could do anything about a refusal."""
+        if self.connected:
+            destination, path, interface = names.BUS
+            self._connection.send(
+                Message(
+                    destination=destination,
+                    path=path,
+                    interface=interface,
+                    member="RemoveMatch",
+                    signature="s",
+                    body=[rule],
+                    flags=MessageFlag.NO_REPLY_EXPECTED,
+                )
+            )
 
     def on_signal(self, handler: Callable[[str, str, str, list[Any]], None]) -> None:
         """Call handler(path, interface, member, arguments) for each signal, whoever sent it: believe none of them.

@@ -68,7 +68,7 @@ class AppUnits:
             before = unit.invocation_id
             await on_issue(before)
             await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
-            return await manager.wait_for_job(name, await manager.restart(name))
+            return await manager.restart(name)
 
         try:
             async with asyncio.timeout(self._repo.restart_timeout):

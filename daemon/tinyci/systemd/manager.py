@@ -6,8 +6,8 @@ for that user's jobs alone, and every call has its limit.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from tinyci.dbus import names
@@ -24,6 +24,8 @@ _SERVICE = f"{_NAME}.Service"
 
 T = TypeVar("T")
 
+_JOB_RULE = f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'"
+_CHANGE_RULE = f"type='signal',sender='{_NAME}',interface='{names.PROPERTIES}',path='{{}}'"
 _RESULTS_MAX = 1024
 _LOOK_AGAIN = 30.0
 """Seconds after which a signal is no longer relied upon: a manager that was re-executed may have lost one."""
@@ -88,13 +90,8 @@ class Manager:
     async def on_bus(cls, bus: Bus) -> "Manager":
         """Use the manager at the other end of a connection, and close that on failure. Raises ManagerGoneError."""
         manager = cls(bus)
-        # Before any call: a job's end may be dispatched before the caller has seen the path of the job.
         try:
             await bus.listen(_NAME, manager._handle_signal)
-            await bus.match(f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'")
-            await bus.match(
-                f"type='signal',sender='{_NAME}',interface='{names.PROPERTIES}',path_namespace='{_PATH}/unit'"
-            )
             await manager._call("Subscribe")
         except ManagerError as error:
             if "AlreadySubscribed" not in str(error):
@@ -120,12 +117,17 @@ class Manager:
         return _parse(replies.path, await self._call("StartUnit", "ss", unit, "fail"))
 
     async def restart(self, unit: str) -> str:
-        """Queue a restart. Returns the job's path."""
-        return _parse(replies.path, await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace"))
+        """Restart a unit, and return the result of that job as wait_for_job() does."""
+        # Asked for before the call: a job's end may be dispatched before the caller has seen the path of the job.
+        async with self._signals(_JOB_RULE):
+            reply = await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace")
+            return await self._result(unit, _parse(replies.path, reply))
 
     async def stop(self, unit: str) -> str:
-        """Queue a stop. Returns the job's path."""
-        return _parse(replies.path, await self._call("StopUnit", "ss", unit, "replace"))
+        """Stop a unit, and return the result of that job as wait_for_job() does."""
+        async with self._signals(_JOB_RULE):
+            reply = await self._call("StopUnit", "ss", unit, "replace")
+            return await self._result(unit, _parse(replies.path, reply))
 
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter of a unit; do nothing when it is not loaded."""
@@ -137,7 +139,13 @@ class Manager:
 
     async def unit(self, name: str) -> Unit:
         """Return the state of a unit; one that does not exist has the load state `not-found`."""
-        path = _parse(replies.path, await self._call("LoadUnit", "s", name))
+        return await self._read(name, await self._load(name))
+
+    async def _load(self, name: str) -> str:
+        """Return the path of the object of a unit, which is the same for all its names."""
+        return _parse(replies.path, await self._call("LoadUnit", "s", name))
+
+    async def _read(self, name: str, path: str) -> Unit:
         properties = await self._properties(path, _UNIT)
         if name.endswith(".service"):
             properties |= await self._properties(path, _SERVICE)
@@ -148,12 +156,20 @@ class Manager:
 
         Raises ManagerGoneError, also when the job ended so because the manager shuts down.
         """
-        result = await self._result(name, job)
+        async with self._signals(_JOB_RULE):
+            unit = await self.unit(name)  # it may have ended before its signal was asked for
+            return await self._result(name, job) if unit.job == job else await self._checked(_end_of(unit))
+
+    async def _result(self, name: str, job: str) -> str:
+        """wait_for_job() for a job whose signal was asked for before it was queued."""
+        return await self._checked(await self._signalled_result(name, job))
+
+    async def _checked(self, result: str) -> str:
         if result != "done":
             await self._raise_if_stopping()
         return result
 
-    async def _result(self, name: str, job: str) -> str:
+    async def _signalled_result(self, name: str, job: str) -> str:
         while True:
             if job in self._results:
                 return self._results[job]
@@ -171,35 +187,50 @@ class Manager:
                 raise ManagerGoneError("the connection to the manager was lost")
             unit = await self.unit(name)
             if unit.job != job and job not in self._results:
-                return "done" if unit.active_state == "active" else unit.active_state
+                return _end_of(unit)
 
     async def wait_until(self, name: str, condition: Callable[[Unit], bool]) -> Unit:
         """Return the unit once condition() is true of it; that is tried at once and at every change.
 
         Raises ManagerGoneError, also when the unit went down because the manager shuts down.
         """
-        unit = await self.unit(name)
-        with self._change_event(unit.path) as change:
+        path = await self._load(name)
+        async with self._change_event(path) as change:
             while True:
                 change.clear()
-                unit = await self.unit(name)
+                unit = await self._read(name, path)
                 if condition(unit):
                     if unit.active_state in ("deactivating", "inactive", "failed"):
                         await self._raise_if_stopping()
                     return unit
                 await first_of(change.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
 
-    @contextmanager
-    def _change_event(self, path: str) -> Iterator[asyncio.Event]:
+    @asynccontextmanager
+    async def _change_event(self, path: str) -> AsyncIterator[asyncio.Event]:
         """An event that is set at each change of the unit's properties."""
         event = asyncio.Event()
         self._changes.setdefault(path, []).append(event)
         try:
-            yield event
+            async with self._signals(_CHANGE_RULE.format(path)):
+                yield event
         finally:
             self._changes[path].remove(event)
             if not self._changes[path]:
                 del self._changes[path]
+
+    @asynccontextmanager
+    async def _signals(self, rule: str) -> AsyncIterator[None]:
+        """Receive the signals of a match rule within the context: all others would wake the daemon for nothing.
+
+        Raises ManagerError and ManagerGoneError.
+        """
+        try:
+            async with self._bus.matching(rule):
+                yield
+        except BusError as error:
+            raise ManagerError(f"the bus refuses to pass signals: {error} ({error.name})") from None
+        except BusGoneError as error:
+            raise ManagerGoneError(str(error)) from None
 
     async def _raise_if_stopping(self) -> None:
         """Return at once, unless the manager shuts down: then await its end, and raise ManagerGoneError.
@@ -257,6 +288,11 @@ class Manager:
         elif interface == names.PROPERTIES:
             for event in self._changes.get(path, ()):
                 event.set()
+
+
+def _end_of(unit: Unit) -> str:
+    """Return the result of a job whose signal was missed, by what became of its unit."""
+    return "done" if unit.active_state == "active" else unit.active_state
 
 
 def _parse(parse: Callable[[Any], T], reply: Any) -> T:

@@ -1,6 +1,7 @@
 """A pool of connections to systemd managers: one per user, reconnected when lost, with a diagnosis when that fails."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 _DIAGNOSIS_LIMIT = 5.0
 """Seconds that a diagnosis may take."""
+IDLE = 60.0
+"""Seconds without a question after which a connection is closed."""
 _DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -36,6 +39,9 @@ class Managers:
         self._managers: dict[str, Manager] = {}
         self._locks: dict[str, asyncio.Lock] = {}  # one connects at a time
         self._errors: dict[str, str] = {}  # the last one of each user
+        self._questions: Counter[str] = Counter()  # that are open, of each user
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._closings: set[asyncio.Future[None]] = set()
 
     async def get(self, user: str) -> Manager:
         """Return a connected manager. Raises ManagerError, with a diagnosis, when there is none for `patience`."""
@@ -58,6 +64,16 @@ class Managers:
         So a question looks at the state before it changes anything. Raises ManagerError as get() does, also for a
         manager that is there and does not answer.
         """
+        self._questions[user] += 1
+        try:
+            return await self._ask(user, question)
+        finally:
+            self._questions[user] -= 1
+            if not self._questions[user]:
+                del self._questions[user]
+                self._close_later(user)
+
+    async def _ask(self, user: str, question: Callable[[Manager], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         backoff, first_failure = Backoff(*_DELAYS), loop.time()
         while True:
@@ -73,7 +89,25 @@ class Managers:
                     raise await self._diagnose(user, str(error)) from None
             await backoff.wait()
 
+    def _close_later(self, user: str) -> None:
+        """Close a connection that is not used for a while: a manager has much to tell who is subscribed to it."""
+        if timer := self._timers.pop(user, None):
+            timer.cancel()
+        self._timers[user] = asyncio.get_running_loop().call_later(IDLE, self._start_closing, user)
+
+    def _start_closing(self, user: str) -> None:
+        task = asyncio.ensure_future(self._close_idle(user))
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
+
+    async def _close_idle(self, user: str) -> None:
+        async with self._locks[user]:
+            if user not in self._questions and (manager := self._managers.pop(user, None)):
+                await manager.close()
+
     async def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
         for manager in self._managers.values():
             await manager.close()
         self._managers.clear()
@@ -96,8 +130,8 @@ class Managers:
         service_name = f"user@{uid}.service"
         try:
             async with asyncio.timeout(_DIAGNOSIS_LIMIT):
-                root = await self.get("root")
-                service, gate_unit = await root.unit(service_name), await root.unit(gate.unit_name(uid))
+                service = await self.ask("root", lambda root: root.unit(service_name))
+                gate_unit = await self.ask("root", lambda root: root.unit(gate.unit_name(uid)))
         except (ManagerError, ManagerGoneError, TimeoutError):
             return ManagerError(
                 f"the manager of user {user} does not answer: look at 'systemctl status {service_name}' ({error})"

@@ -71,7 +71,7 @@ class StageUnit:
 async def _stop(manager: Manager, name: str) -> None:
     unit = await manager.unit(name)
     if not unit.is_idle or unit.active_state == "active":
-        await manager.wait_for_job(name, await manager.stop(name))
+        await manager.stop(name)
 
 
 async def _clear(manager: Manager, name: str) -> None:
