@@ -96,7 +96,7 @@ def test_a_host_whose_clock_begins_in_the_past_deploys_what_is_pushed_to_it(serv
 def test_no_text_instead_of_a_time_hides_later_pushes(server: SimulatedServer) -> None:
     for text in ("zzz", "9999-12-31T23:59:59.999999Z"):
         by_hand = server.push("web")
-        server.redis.hashes[by_hand] |= {"created": text, "moment": text}
+        server.redis.new[by_hand] |= {"created": text, "moment": text}
         server.wait_quiet()
         newest = push_to_spool(server, "web")
         server.wait_quiet()
