@@ -9,6 +9,8 @@ _MOST = 1 << 16
 
 def message(git_dir: str, revision: str) -> bytes:
     """Return the beginning of the message; empty when it cannot be read."""
+    if not revision.isalnum():  # else a part of a path, or an option
+        return b""
     # What a push of less than a hundred objects (receive.unpackLimit, git-config(1)) brings is in files of its own:
     # reading one takes a tenth of what starting git does.
     path = os.path.join(git_dir, "objects", revision[:2], revision[2:])

@@ -87,16 +87,12 @@ class JobQueue:
         self._connection.set_timeout(PATIENCE)
         if not self._is_logged_in:
             self._log_in()
-        self._connection.send(
-            ["MULTI"],
-            ["HSET", keys.of_new(job_id), *hash_fields],
-            ["LPUSH", keys.QUEUE, job_id],
-            ["EXEC"],
-        )
-        for _ in range(3):
+        writes = (["HSET", keys.of_new(job_id), *hash_fields], ["LPUSH", keys.QUEUE, job_id])
+        self._connection.send(["MULTI"], *writes, ["EXEC"])
+        for _ in ("MULTI", *writes):
             self._connection.reply()
         results = self._connection.reply()
-        if not isinstance(results, list):
+        if not isinstance(results, list) or len(results) != len(writes):
             raise RespError("Redis aborted the transaction")
         for result in results:
             if isinstance(result, RespError):

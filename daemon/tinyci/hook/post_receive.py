@@ -34,7 +34,11 @@ def main() -> None:
     options = pusher.options()
     with JobQueue(etc) as queue:
         for line in sys.stdin.buffer:
-            old, new, ref = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
+            update = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
+            if len(update) != 3:
+                pusher.say(f"no job for a line that git does not write, {update[0][:64]!r}: expected OLD NEW REF.")
+                continue
+            old, new, ref = update
             for repo in repos:
                 if reason := no_job(repo, new, ref, git_dir, options):
                     pusher.say(f"no job for {repo.name}: {reason}.")

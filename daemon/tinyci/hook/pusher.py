@@ -5,12 +5,14 @@ import sys
 from contextlib import suppress
 
 OPTIONS = ("follow", "skip")
+_NAME_MAX = 300
+"""Characters, as many as the pages show."""
 
 
 def name() -> str:
     """Return the name in the SSH key's entry (TINYCI_PUSHER), or the account that runs git."""
     if entry := os.environ.get("TINYCI_PUSHER", ""):
-        return entry
+        return entry[:_NAME_MAX]  # the daemon takes no file from the spool that is long
     import pwd
 
     try:
@@ -21,8 +23,10 @@ def name() -> str:
 
 def options() -> frozenset[str]:
     """Return the options of `git push -o` (githooks(5)), and tell the pusher of unknown ones."""
-    count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", "0"))
-    options = [os.environ.get(f"GIT_PUSH_OPTION_{number}", "") for number in range(count)]
+    options: list[str] = []
+    count = os.environ.get("GIT_PUSH_OPTION_COUNT", "0")
+    while str(len(options)) != count and (option := os.environ.get(f"GIT_PUSH_OPTION_{len(options)}")) is not None:
+        options.append(option)
     for option in options:
         if option not in OPTIONS:
             say(f"there is no push option {option!r}: expected {' or '.join(OPTIONS)}; the push goes on without it.")
@@ -31,6 +35,10 @@ def options() -> frozenset[str]:
 
 def say(sentence: str) -> None:
     """Write one line to the pusher. One who is gone is no error: the jobs of the other refs are made all the same."""
+    if not sentence.isprintable():  # git lets a ref have all but ASCII's control characters
+        from tinyci.model.text import visible
+
+        sentence = visible(sentence)
     with suppress(OSError):
         sys.stdout.buffer.write(os.fsencode(sentence) + b"\n")
         sys.stdout.buffer.flush()

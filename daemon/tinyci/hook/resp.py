@@ -7,6 +7,9 @@ import _socket  # the C part of socket, without the 2 ms that its enums and sele
 import os
 import time
 
+_LINE_MAX = 1 << 16
+"""Bytes of a line; the replies to the hook's commands have some dozen."""
+
 
 class RespError(Exception):
     """An error reply of Redis, in its words."""
@@ -42,7 +45,8 @@ class RespConnection:
         self._limited().sendall(data)
 
     def reply(self, *, nested: bool = False) -> object:
-        """Read one reply. An error raises RespError, but is an element inside an array."""
+        """Read one reply: a status or an integer, an array of such, or None for no array. An error raises RespError,
+        but is an element inside an array."""
         line = self._line()
         kind, rest = line[:1], line[1:]
         if kind == b"-":
@@ -50,9 +54,11 @@ class RespConnection:
             if nested:
                 return error
             raise error
-        if kind == b"*" and rest != b"-1":
-            return [self.reply(nested=True) for _ in range(int(rest))]
-        return rest  # status or integer: no command of the hook is answered with a bulk string
+        if kind == b"*" and not nested:
+            return [self.reply(nested=True) for _ in range(int(rest))] if rest != b"-1" else None
+        if kind not in (b"+", b":"):  # no command of the hook is answered with a bulk string
+            raise ValueError("it does not speak as Redis does")
+        return rest
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._input:
@@ -60,6 +66,8 @@ class RespConnection:
             if not data:
                 raise ConnectionResetError("Redis closed the connection")
             self._input += data
+            if len(self._input) > _LINE_MAX:
+                raise ValueError("it does not speak as Redis does")
         line, self._input = self._input.split(b"\r\n", 1)
         return line
 
