@@ -8,6 +8,11 @@ from tinyci.model import timespan
 
 T = TypeVar("T")
 
+_NUMBER_MAX = 2**53
+"""Beyond it, nothing can be counted, and Redis takes no number."""
+_TEXT_MAX = 100
+"""Characters of a value or a key that an error repeats."""
+
 
 class ConfigError(Exception):
     """A configuration file is wrong; one sentence for the person who wrote it."""
@@ -68,7 +73,7 @@ class TomlTable:
 
     def number(self, key: str, least: int, default: int) -> int:
         value = self._value(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _NUMBER_MAX:
             raise self.error(key, f"a whole number of at least {least}")
         return value
 
@@ -88,13 +93,22 @@ class TomlTable:
         unknown_keys = sorted(set(self._values) - self._used_keys)
         if unknown_keys:
             choices = ", ".join(sorted(self._used_keys))
-            raise ConfigError(f"{self._file}: {self._prefix}{unknown_keys[0]}: no such key; expected one of {choices}")
+            key = unknown_keys[0] if unknown_keys[0].isprintable() else repr(unknown_keys[0])
+            raise ConfigError(f"{self._file}: {self._prefix}{key[:_TEXT_MAX]}: no such key; expected one of {choices}")
 
     def error(self, key: str, expected: str) -> ConfigError:
         """Return the error that tells the expected and the actual value of a key."""
-        actual = f"found {self._values[key]!r}" if key in self._values else "it is missing"
+        actual = f"found {_shown(self._values[key])}" if key in self._values else "it is missing"
         return ConfigError(f"{self._file}: {self._prefix}{key}: expected {expected}, but {actual}")
 
     def _value(self, key: str, default: Any) -> Any:
         self._used_keys.add(key)
         return self._values.get(key, default)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a hexadecimal number of thousands of digits, which Python does not convert
+        return "a number of thousands of digits"
+    return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
