@@ -62,6 +62,12 @@ def test_a_time_that_is_none_is_not_believed(text: str) -> None:
         ({"revision": "--upload-pack=x"}, "is not a full object name"),
         ({"state": "exploded"}, "that tinyci does not know"),
         ({"log_from": "x"}, "that tinyci does not know"),
+        ({"log_from": "-1"}, "that tinyci does not know"),
+        ({"log_from": "9" * 30}, "that tinyci does not know"),
+        ({"attempt": "-5"}, "that tinyci does not know"),
+        ({"intent": "succeeded"}, "that tinyci does not know"),
+        ({"restarting": "a/b 0123"}, "that tinyci does not know"),
+        ({"dependents": "web.service \udcff"}, "that tinyci does not know"),
         ({"attempt": "many"}, "that tinyci does not know"),
     ],
 )

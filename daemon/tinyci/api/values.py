@@ -1,5 +1,7 @@
 """Texts of a job's hash as values of D-Bus."""
 
+import math
+
 from tinyci.model import text
 from tinyci.model.fields import Type
 
@@ -8,7 +10,7 @@ Value = str | bool | int | float
 
 def value_of(type: Type, value: str) -> Value:
     """Convert the text of a field to its D-Bus type. A text that is missing or malformed is empty, False, 0, or -1 for
-    an exit status; a number beyond its type is the nearest one."""
+    an exit status; a whole number beyond its type is the nearest one."""
     match type:
         case Type.FLAG:
             return value == "true"
@@ -36,6 +38,7 @@ def _integer(value: str, default: int, least: int, most: int) -> int:
 
 def _float(value: str) -> float:
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
         return 0.0
+    return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyci.model import timestamp
 from tinyci.model.fields import HOOK_FIELDS
-from tinyci.model.repo import is_name
+from tinyci.model.repo import is_name, is_unit_name
 from tinyci.model.state import State
 
 TIP = "tip"
@@ -17,6 +17,7 @@ _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 # git-check-ref-format(1), shortened to the harmful: control characters, blanks, and the syntax of revisions.
 _REF = re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]{1,250}", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 ID_MAX = 64
@@ -84,22 +85,51 @@ class Job:
         try:
             return cls(job_id, repo, ref, revision).with_fields(fields)
         except ValueError:
-            raise JobError("the hash has a state, attempt or log_from that tinyci does not know") from None
+            raise JobError("the hash has a state, number, intent or unit that tinyci does not know") from None
 
     def with_fields(self, fields: Mapping[str, str]) -> "Job":
-        """Return the job after a write of these fields. Raises ValueError for an unknown state and a wrong number."""
+        """Return the job after a write of these fields. Raises ValueError for what the daemon does not write."""
         attributes = {name: _PARSERS.get(name, str)(text) for name, text in fields.items() if name in _ATTRIBUTES}
         return replace(self, **attributes)
 
 
 _ATTRIBUTES = frozenset(Job.__dataclass_fields__) - {"id"}
+
+
+def _count(text: str) -> int:
+    if not _COUNT.fullmatch(text):
+        raise ValueError("expected a number of few digits")
+    return int(text)
+
+
+def _units(text: str) -> tuple[str, ...]:
+    names = tuple(text.split())
+    if not all(map(is_unit_name, names)):
+        raise ValueError("expected names of units")
+    return names
+
+
+def _restarting(text: str) -> str:
+    if text and not is_unit_name(text.partition(" ")[0]):
+        raise ValueError("expected the name of a unit")
+    return text
+
+
+def _intent(text: str) -> str:
+    if text not in ("", State.CANCELLED, State.TIMED_OUT):
+        raise ValueError("expected a state that a stopped build ends in")
+    return text
+
+
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "state": State,
     # Shell scripts queue jobs too, and times are compared with each other.
     "created": lambda text: text if timestamp.seconds(text) is not None else "",
-    "attempt": int,
-    "log_from": int,
-    "dependents": lambda text: tuple(text.split()),
+    "attempt": _count,
+    "log_from": _count,
+    "dependents": _units,
+    "restarting": _restarting,
+    "intent": _intent,
 }
 
 

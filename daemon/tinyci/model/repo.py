@@ -13,6 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 # systemd.unit(5), "Description": valid characters, and the types that a deploy can restart.
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|socket|target|path|timer)", re.ASCII)
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
 
 _HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*", re.ASCII)
 
@@ -106,6 +107,11 @@ def parse(file: str, text: str) -> Repo:
 
 def is_unit(unit: str) -> bool:
     return len(unit) <= 255 and _UNIT.fullmatch(unit) is not None
+
+
+def is_unit_name(text: str) -> bool:
+    """True if a unit may have this name, of whatever type it is."""
+    return _UNIT_NAME.fullmatch(text) is not None
 
 
 def is_http(url: str) -> bool:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tinyci.model.repo import is_unit_name
+
 _TEXT_MAX = 1000
 """Characters of a text that are kept."""
 _PROPERTIES_MAX = 2000
@@ -17,8 +19,6 @@ _RESULTS = (
 )
 _PATH = re.compile(r"/|(/[A-Za-z0-9_]+)+", re.ASCII)
 _PATH_MAX = 1000
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
-"""systemd.unit(5)."""
 
 
 class NonsenseError(Exception):
@@ -102,7 +102,7 @@ def units(values: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) > _UNITS_MAX:
             raise NonsenseError(f"expected the names of some units as {key}")
         unit_names += value
-    if not all(isinstance(name, str) and _UNIT.fullmatch(name) for name in unit_names):
+    if not all(isinstance(name, str) and is_unit_name(name) for name in unit_names):
         raise NonsenseError("expected the names of units")
     return tuple(unit_names)
 
