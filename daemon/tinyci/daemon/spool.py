@@ -5,7 +5,7 @@ Whoever may push may write anything there, so nothing in a file is believed beyo
 
 import json
 import os
-import stat
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,11 @@ from typing import NamedTuple
 from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.job import ID_MAX
 from tinyci.model.settings import SPOOL
+from tinyci.model.text import visible
+from tinyci.runtime.files import read_small
 
+_NAME = re.compile(r"([0-9]{16})-[0-9]{4,6}-[^/]+\.json", re.ASCII)
+"""Microseconds since the epoch, the number in its push, and the id."""
 _SIZE_MAX = 64 * 1024
 """Bytes of a file; the hook writes some hundred."""
 
@@ -42,28 +46,24 @@ def read(directory: str = SPOOL, ignore: Collection[str] = ()) -> Iterator[Spool
     for name in names(directory, ignore):
         path = Path(directory) / name
         try:
+            match = _NAME.fullmatch(name)
+            if not match:
+                raise ValueError("its name is not that of one")
             fields = _load(path)
             job_id = fields.pop("id")
             if not 0 < len(job_id) <= ID_MAX:
                 raise ValueError("its id is no UUID")
-            yield SpoolFile(path, job_id, fields, int(name.split("-")[0]) / 1_000_000, "")
+            yield SpoolFile(path, job_id, fields, int(match[1]) / 1_000_000, "")
         except FileNotFoundError:
             continue
         except Exception as error:  # whatever somebody wrote there, no more than that file is lost
-            yield SpoolFile(path, "", {}, 0.0, f"{path} is not a kept job: {str(error)[:200] or type(error).__name__}")
+            reason = str(error)[:200] or type(error).__name__
+            yield SpoolFile(path, "", {}, 0.0, visible(f"{path} is not a kept job: {reason}"))
 
 
 def _load(path: Path) -> dict[str, str]:
     """The fields that the hook writes. Raises OSError, and many errors for a file that is not the hook's."""
-    # A link could lead anywhere, and a pipe would block the daemon.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a regular file")
-        if status.st_size > _SIZE_MAX:
-            raise ValueError(f"longer than {_SIZE_MAX} bytes")
-        values = json.loads(file.read(_SIZE_MAX))
+    values = json.loads(read_small(path, _SIZE_MAX))
     fields = {name: str(values[name]) for name in ("id", *HOOK_FIELDS) if name in values}
     "".join(fields.values()).encode("utf-8", "surrogateescape")  # raises for half characters, which stand for no bytes
     return fields

@@ -32,6 +32,8 @@ PROBES = tuple(unit_name(stage, "0" * 32) for stage in STAGES)
 
 JOB_FILES = "/run/tinyci/jobs"
 """Directory of the job files, HEX.json, which everybody may read: no secrets."""
+JOB_FILE_MAX = 64 * 1024
+"""Bytes of one; the daemon writes some hundred."""
 _JOB_FILE_FIELDS = ("repo", "ref", "revision", "rollback_to")
 
 
@@ -42,7 +44,10 @@ def dump_job(job: Job) -> str:
 
 def load_job(text: bytes) -> Job:
     """Return the job in a job file. Raises ValueError for no job file, JobError for no job."""
-    fields = json.loads(text)
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return Job.parse(str(fields.pop("id", "")), {name: str(fields.get(name, "")) for name in _JOB_FILE_FIELDS})

@@ -1,6 +1,7 @@
-"""Writing files that are there whole or not at all."""
+"""Files that are written whole or not at all, and small ones that somebody else wrote."""
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -16,3 +17,20 @@ def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
             file.flush()
             os.fsync(file.fileno())
     os.replace(new, path)
+
+
+def read_small(path: Path, most: int) -> bytes:
+    """Return the content of a file of `most` bytes at most. Raises OSError, and ValueError for what is none.
+
+    A link could lead anywhere, and a pipe would hold the reader up.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        content = os.read(descriptor, most + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise ValueError(f"longer than {most} bytes")
+    return content

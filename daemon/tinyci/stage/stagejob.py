@@ -13,8 +13,9 @@ from typing import NamedTuple
 from tinyci.model import repo, toml
 from tinyci.model.job import Job, JobError
 from tinyci.model.repo import Repo
-from tinyci.model.stagecontract import JOB_FILES, load_job
+from tinyci.model.stagecontract import JOB_FILE_MAX, JOB_FILES, load_job
 from tinyci.model.toml import ConfigError
+from tinyci.runtime.files import read_small
 from tinyci.stage.status import StageError
 
 
@@ -44,7 +45,7 @@ def _load_job(hex_id: str) -> Job:
         raise StageError(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
     file = Path(os.environ.get("TINYCI_JOBS", JOB_FILES)) / f"{hex_id}.json"
     try:
-        job = load_job(file.read_bytes())
+        job = load_job(read_small(file, JOB_FILE_MAX))
     except (OSError, ValueError) as error:
         raise StageError(f"the job file {file} cannot be read: {error}") from None
     except JobError as error:
