@@ -42,7 +42,7 @@ class Authority:
 
 async def probe(bus: Bus) -> None:
     """Check that polkit has our actions and answers us about others. Raises BusError or BusGoneError."""
-    (owner,) = await bus.call(*names.BUS, "GetNameOwner", "s", names.NAME, timeout=_PROBE_PATIENCE)
+    (owner,) = await bus.call(*names.BUS, "GetNameOwner", "s", names.NAME, timeout=_PROBE_PATIENCE, returns="s")
     await _ask(bus, Caller(owner, interactive=False), Action.CANCEL, "", _PROBE_PATIENCE)
 
 
@@ -75,6 +75,7 @@ async def _ask(bus: Bus, who: Caller, action: Action, repo: str, timeout: float)
         _ALLOW_USER_INTERACTION if who.interactive else 0,
         "",
         timeout=timeout,
+        returns="(bba{ss})",
     )
     is_allowed, is_challenge, _ = answer[0]
     return is_allowed, is_challenge

@@ -139,11 +139,12 @@ class Bus:
         *body: Any,
         timeout: float = TIMEOUT,
         interactive: bool = False,
+        returns: str | None = None,
     ) -> list[Any]:
         """Call a method and return the arguments of its reply.
 
         `timeout` is in seconds. With `interactive`, polkit may ask a person for a password before the peer acts. Raises
-        BusError for an error reply, BusGoneError when no reply came.
+        BusError for an error reply and for one of another signature than `returns`, BusGoneError when no reply came.
         """
         if not self.connected:
             raise BusGoneError("the connection is closed")
@@ -172,11 +173,14 @@ class Bus:
         if answer.message_type is MessageType.ERROR:
             text = str(answer.body[0])[:_TEXT_MAX] if answer.body else ""
             raise BusError(str(answer.error_name)[:_TEXT_MAX], text)
+        if returns is not None and answer.signature != returns:
+            text = f"{member} was answered with {answer.signature[:100]!r}, and not with {returns!r}"
+            raise BusError(names.INVALID_SIGNATURE, text)
         return list(answer.body)
 
     async def user_of(self, name: str) -> int:
         """Return the uid of the owner of a name on the bus."""
-        return int((await self.call(*names.BUS, "GetConnectionUnixUser", "s", name))[0])
+        return int((await self.call(*names.BUS, "GetConnectionUnixUser", "s", name, returns="u"))[0])
 
     async def match(self, rule: str) -> None:
         """Ask the bus for the signals of a match rule (D-Bus Specification, "Match Rules")."""
