@@ -10,10 +10,12 @@ from tinyci.cli.exitstatus import FAILED, NO_DAEMON, REFUSED, UNKNOWN, CommandEr
 from tinyci.cli.jobnames import ListedJob, find
 from tinyci.cli.terminal import safe
 from tinyci.dbus import names
-from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGoneError
+from tinyci.dbus.bus import SYSTEM_BUS, TIMEOUT, Bus, BusError, BusGoneError, Variant
 from tinyci.dbus.names import JOB, MANAGER, NAME, PATH
+from tinyci.model.fields import PROPERTIES
 
 _NO_DAEMON = (names.SERVICE_UNKNOWN, names.NAME_HAS_NO_OWNER)
+_OTHER_VERSION = "the daemon does not answer as this command knows it: is it of another version?"
 _LOST = (names.NO_REPLY, names.DISCONNECTED, names.SHUTTING_DOWN)
 _UNKNOWN = (names.NO_SUCH_JOB, names.NO_SUCH_REPO, names.NO_SUCH_REF)
 _PASSWORD = 150.0
@@ -22,6 +24,28 @@ _BUILD_STOP = 60.0
 """Seconds for an answer that waits for a build to stop."""
 LONG_POLL = 40.0
 """Seconds for an answer of which the daemon takes up to 20 to wait."""
+_RETURNS = {
+    "ListJobs": "a(sssso)",
+    "ListRepos": "a(sssasas)",
+    "GetJob": "o",
+    "ReadOutput": "sass",
+    "ReadEvents": "sbaa{ss}",
+    "Run": "o",
+    "Retry": "o",
+    "Rollback": "o",
+    "RollbackTo": "o",
+    "Cancel": "",
+    "Pause": "",
+    "Resume": "",
+    "Get": "v",
+    "GetAll": "a{sv}",
+}
+"""By method: the signature of its answer (org.tinyci1(5))."""
+_PROPERTIES = {
+    **{field.property_name: field.signature for field in PROPERTIES},
+    **{"Id": "s", "Version": "s", "Queued": "u", "Running": "u", "Paused": "b", "Repos": "as"},
+}
+"""By property: its signature."""
 RETRY_DELAY = 0.5
 """Seconds between tries: neither a daemon that is away nor a bus that is says when it is back."""
 
@@ -46,7 +70,9 @@ class Client:
     ) -> list[Any]:
         """Return the daemon's answer. Raises CommandError."""
         try:
-            return await self.bus.call(NAME, path, interface, member, signature, *body, timeout=timeout)
+            return await self.bus.call(
+                *(NAME, path, interface, member, signature), *body, timeout=timeout, returns=_RETURNS[member]
+            )
         except BusError as error:
             raise _failure(error) from None
         except BusGoneError as error:
@@ -54,16 +80,22 @@ class Client:
 
     async def request(self, member: str, *body: str) -> list[Any]:
         """Ask the manager to change something. At a terminal, polkit may ask for a password. Raises CommandError."""
-        signature = "s" * len(body)
+        signature, returns = "s" * len(body), _RETURNS[member]
         try:
             try:
-                return await self.bus.call(NAME, PATH, MANAGER, member, signature, *body, timeout=_BUILD_STOP)
+                return await self.bus.call(
+                    *(NAME, PATH, MANAGER, member, signature), *body, timeout=_BUILD_STOP, returns=returns
+                )
             except BusError as error:
                 if error.name != names.AUTHORIZATION_REQUIRED or not agent.is_possible():
                     raise
             with agent.ready():
                 return await self.bus.call(
-                    NAME, PATH, MANAGER, member, signature, *body, timeout=_PASSWORD, interactive=True
+                    *(NAME, PATH, MANAGER, member, signature),
+                    *body,
+                    timeout=_PASSWORD,
+                    interactive=True,
+                    returns=returns,
                 )
         except BusError as error:
             raise _failure(error) from None
@@ -77,12 +109,16 @@ class Client:
         return [ListedJob(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
-        """Return one property."""
-        return (await self.call(path, names.PROPERTIES, "Get", "ss", interface, name))[0].value
+        """Return one property. Raises CommandError."""
+        return _value(name, (await self.call(path, names.PROPERTIES, "Get", "ss", interface, name))[0])
 
-    async def properties(self, path: str, interface: str = JOB) -> dict[str, Any]:
+    async def properties(self, path: str, *needs: str, interface: str = JOB) -> dict[str, Any]:
+        """Return all properties, of which some are needed. Raises CommandError, also when one of those is missing."""
         values = (await self.call(path, names.PROPERTIES, "GetAll", "s", interface))[0]
-        return {name: variant.value for name, variant in values.items()}
+        for name in needs:
+            if name not in values:
+                raise CommandError(FAILED, f"{_OTHER_VERSION} It has no property {name}.")
+        return {name: _value(name, variant) for name, variant in values.items()}
 
     async def find(self, name: str) -> ListedJob:
         """Return the job that a person means, as jobnames.find() does; also one that is only in Redis, by its whole id.
@@ -109,7 +145,7 @@ class Client:
 
     async def listed_job(self, path: str) -> ListedJob:
         """Return a job by its object. Raises CommandError."""
-        properties = await self.properties(path)
+        properties = await self.properties(path, "Repo", "Ref", "State")
         return ListedJob(id_of(path), properties["Repo"], properties["Ref"], properties["State"], path)
 
     async def reconnect(self) -> None:
@@ -147,6 +183,13 @@ def id_of(path: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
+def _value(name: str, variant: Variant) -> Any:
+    """Return the value of a property. Raises CommandError when it is of another type than we know."""
+    if variant.signature != _PROPERTIES.get(name, variant.signature):
+        raise CommandError(FAILED, f"{_OTHER_VERSION} It has a property {name} of type {variant.signature[:100]!r}.")
+    return variant.value
+
+
 def _failure(error: BusError) -> CommandError:
     text = str(error) or error.name
     if error.name in _NO_DAEMON:
@@ -161,4 +204,6 @@ def _failure(error: BusError) -> CommandError:
         return CommandError(UNKNOWN, text)
     if error.name in (names.UNKNOWN_METHOD, names.UNKNOWN_OBJECT):
         return CommandError(FAILED, f"the daemon does not know this, is it of an older version? It says: {text}")
+    if error.name == names.INVALID_SIGNATURE:
+        return CommandError(FAILED, f"{_OTHER_VERSION} {text}.")
     return CommandError(FAILED, text)

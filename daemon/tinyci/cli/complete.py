@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from tinyci.cli.commands import COMMANDS, parser
 from tinyci.cli.exitstatus import CommandError
+from tinyci.cli.terminal import safe
 
 _PATIENCE = 2.0
 """Seconds that somebody who pressed the tab key may wait for the daemon."""
@@ -25,8 +26,8 @@ def run(words: Sequence[str]) -> None:
         option, _, last = last.partition("=")
         before, prefix = [*before, option], f"{option}="
     for word, description in candidates(before, last):
-        if word.startswith(last):
-            print(f"{prefix}{word}\t{description}")
+        if word.startswith(last) and word.isprintable():
+            print(prefix + word, safe(description).replace("\t", " "), sep="\t")
 
 
 def candidates(before: Sequence[str], prefix: str) -> Iterator[Candidate]:

@@ -115,7 +115,7 @@ class Follower:
 
     async def _result(self, state: str) -> str:
         """The sentence on how the job ended."""
-        properties = await self._daemon.properties(self._job.path)
+        properties = await self._daemon.properties(self._job.path, "Started", "Finished", "Reason")
         begin, end = (seconds(properties[name]) for name in ("Started", "Finished"))
         duration = f" after {brief(end - begin)}" if begin and end else ""
         reason = f": {properties['Reason']}" if properties["Reason"] else ""

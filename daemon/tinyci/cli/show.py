@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     async def show(daemon: Client) -> int:
         job = await daemon.find(arguments.job)
-        properties = await daemon.properties(job.path)
+        properties = await daemon.properties(job.path, "Finished", "Output")
         if arguments.json:
             import json
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
                 text = f"{value:.3f} s"
             else:
                 text = safe(str(value))
-            print(f"{name:>15}: {text}")
+            print(f"{safe(name):>15}: {text}")
         if properties["Output"]:
             colours = has_colours(sys.stdout)
             print()

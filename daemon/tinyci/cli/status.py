@@ -7,7 +7,7 @@ from tinyci.cli import client
 from tinyci.cli.client import Client
 from tinyci.cli.exitstatus import OK
 from tinyci.cli.jobnames import short
-from tinyci.cli.terminal import table
+from tinyci.cli.terminal import safe, table
 from tinyci.dbus.names import MANAGER, PATH
 from tinyci.model.state import is_final
 from tinyci.model.text import short_ref
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     async def status(daemon: Client) -> int:
-        manager = await daemon.properties(PATH, MANAGER)
+        manager = await daemon.properties(PATH, "Version", "Paused", "Running", "Queued", "Repos", interface=MANAGER)
         jobs = await daemon.jobs()
         live = [job for job in jobs if not is_final(job.state)]
         if arguments.json:
@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
             return OK
         readiness = "paused ('tinyci resume' ends that)" if manager["Paused"] else "ready"
         print(
-            f"tinyci {manager['Version']} is {readiness}: {manager['Running']} running, {manager['Queued']} waiting, "
-            f"{len(manager['Repos'])} repos."
+            f"tinyci {safe(manager['Version'])} is {readiness}: {manager['Running']} running, "
+            f"{manager['Queued']} waiting, {len(manager['Repos'])} repos."
         )
         if live:
             rows = [(short(job.id, jobs), job.state, job.repo, short_ref(job.ref)) for job in live]
