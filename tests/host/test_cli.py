@@ -6,6 +6,7 @@ import pty
 import select
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -64,6 +65,21 @@ def test_a_cancelled_job_is_told_to_who_waits(server: TestHost, work: Clone) -> 
     both = server.run(f"tinyci wait {job} & tinyci cancel {job} && wait $!")
     assert both.status == 13, both.text
     assert f"cancelled job {job[:8]} of probe." in both.out
+
+
+def test_a_repo_is_named_by_its_newest_job_however_many_jobs_others_have(server: TestHost, work: Clone) -> None:
+    work("probe-other").script("echo long ago")
+    job = server.deploy(work("probe-other"))["id"]
+    others = [str(uuid.uuid4()) for _ in range(110)]
+    fields = f"ref refs/heads/main revision {'1' * 40}"
+    server.redis_all([f"hset tinyci:job:{other} repo not-there-{at} {fields}" for at, other in enumerate(others)])
+    server.redis(f"lpush tinyci:queue {' '.join(others)}")
+    server.wait(others[-1])
+    for _ in range(2):
+        assert server.sh("tinyci log probe-other", "nobody") == "long ago\n"
+        assert job[:8] in server.sh("tinyci jobs probe-other", "nobody")
+        server.sh("systemctl restart tinyci")
+    assert server.run("tinyci retry probe-other --wait").status == 0
 
 
 def test_an_ordinary_user_sees_all_and_changes_nothing(server: TestHost, work: Clone) -> None:

@@ -109,6 +109,23 @@ def test_a_reload_reads_the_repos_again_and_one_wrong_file_stops_no_other(server
         server.sh("rm /etc/tinyci/repos.d/wrong.toml; systemctl reload tinyci")
 
 
+def test_a_reload_with_settings_that_cannot_be_read_is_a_reload(server: TestHost) -> None:
+    """As an editor leaves the file that root saved with a narrow umask; the repos' files are read all the same."""
+    settings, repo = "/etc/tinyci/tinyci.toml", "/etc/tinyci/repos.d/another.toml"
+    rights = server.sh(f"stat -c %a {settings}").strip()
+    since = server.sh("date +%s.%N").strip()
+    text = 'repository = "/srv/git/probe.git"\nuser = "probe"\nrefs = ["refs/heads/another"]\n'
+    server.sh(f"chmod 600 {settings}; cat >{repo}", stdin=text)
+    try:
+        server.sh("timeout 20 systemctl reload tinyci", limit=30)
+        assert server.show("root", "tinyci.service", "ActiveState") == "active"
+        lines = server.sh(f"journalctl -u tinyci _UID=$(id -u tinyci) -o cat --no-pager -p err --since @{since}")
+        assert lines.splitlines() == [f"{settings}: Permission denied; the configuration before is kept"]
+        assert "another" in server.sh("tinyci repos", "nobody")
+    finally:
+        server.sh(f"chmod {rights} {settings}; rm {repo}; systemctl reload tinyci")
+
+
 def test_nothing_of_an_ended_job_is_left(server: TestHost, work: Clone) -> None:
     work("probe").script("true")
     work("probe-root").script("exit 1")

@@ -35,3 +35,32 @@ def test_a_build_that_ignores_sigterm_is_cancelled_in_spite_of_noise(
     server.sh(f"tinyci cancel {job}")
     assert server.wait(job)["state"] == "cancelled"
     assert time.monotonic() - begin < 18  # TimeoutStopSec= of the build, and ten seconds
+
+
+HOME_UNWRITABLE = "mv ~/.cache ~/.cache.real; touch ~/.cache", "rm ~/.cache; mv ~/.cache.real ~/.cache"
+DROP_IN = "~/.config/systemd/user/tinyci-build@.service.d"
+NO_PROGRAM = (
+    f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/no/such/program\\n' >{DROP_IN}/x.conf; "
+    "systemctl --user daemon-reload",
+    f"rm -r {DROP_IN}; systemctl --user daemon-reload",
+)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "status"), [(HOME_UNWRITABLE, "239"), (NO_PROGRAM, "203")], ids=["home unwritable", "no program"]
+)
+def test_a_build_that_never_prints_ends_in_spite_of_noise(
+    server: TestHost, work: Clone, noise: None, breakage: tuple[str, str], status: str
+) -> None:
+    """systemd itself ends it before it begins (systemd.exec(5), "Process Exit Codes")."""
+    do, undo = breakage
+    work("probe-other").script("echo never")
+    server.as_manager("probe-other", do)
+    try:
+        job = server.wait(server.push(work("probe-other")).job, limit=15)
+    finally:
+        server.as_manager("probe-other", undo)
+    assert (job["state"], job["output"]) == ("failed", "")
+    assert status in job["reason"]
+    work("probe-other").script("echo again")
+    assert server.deploy(work("probe-other"))["output"] == "again\n"
