@@ -203,6 +203,7 @@ def test_the_spools_backlog() -> None:
     assert verdict(spool.judge_backlog({"a.bad": 1.0}), "a.bad") == "wrong"
     assert verdict(spool.judge_backlog({"a.json": 100.0, "a.bad": 1.0}), "a.bad a.json") == "wrong", "it is stuck"
     assert verdict(spool.judge_backlog({"a.json.new": 100.0}), "a.json.new") == "wrong", "its hook was killed"
+    assert verdict(spool.judge_backlog({f"{n}.bad": 1.0 for n in range(99)}), "and 89 more") == "wrong"
 
 
 def test_the_configurations_rights() -> None:

@@ -79,6 +79,12 @@ def test_a_file_that_holds_no_job_is_named_and_stops_no_other(tmp_path: Path, te
     assert (good.id, good.problem) == ("a", "")
 
 
+def test_a_name_that_would_be_lines_of_the_log_is_one(tmp_path: Path) -> None:
+    (tmp_path / "1700000000000000-1\n\x1b[2Jall is well\udcff.json").write_text("")
+    (spool_file,) = spool.read(str(tmp_path))
+    assert r"-1\x0a\x1b[2Jall is well\xff.json is not a kept job: " in spool_file.problem
+
+
 def test_a_name_without_a_time_is_no_kept_job(tmp_path: Path) -> None:
     keep(tmp_path, 1, "a").rename(tmp_path / "job.json")
     (spool_file,) = spool.read(str(tmp_path))

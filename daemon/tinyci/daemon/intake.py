@@ -20,6 +20,7 @@ from tinyci.daemon.listener import Listener
 from tinyci.log import fields
 from tinyci.model.job import ID_MAX, Job, JobError
 from tinyci.model.state import State
+from tinyci.model.text import visible
 from tinyci.store.writer import StoreError, StoreWriter
 
 SWEEP = 30.0
@@ -109,7 +110,7 @@ class Intake:
                     about = fields(job=spool_file.id, message_id=catalog.SPOOLED_JOB)
                     log.info("job %s: taken in from the spool", spool_file.id, extra=about)
             except StoreError as error:
-                problem = f"{spool_file.path}: {error}"
+                problem = visible(f"{spool_file.path}: {error}")
         try:
             if problem:
                 log.error("%s; it is put aside as .bad", problem, extra=fields(message_id=catalog.WRONG_SPOOL_FILE))
@@ -119,7 +120,8 @@ class Intake:
         except OSError as error:  # such as a directory with the name of the .bad file
             self._stuck_names.add(spool_file.path.name)
             about = fields(message_id=catalog.WRONG_SPOOL_FILE)
-            log.error("%s cannot be moved (%s): it is left there, remove it", spool_file.path, error, extra=about)
+            path = visible(str(spool_file.path))
+            log.error("%s cannot be moved (%s): it is left there, remove it", path, error.strerror, extra=about)
 
     async def _take(self) -> str | None:
         """Take the id that waits longest, if one comes soon. Anything longer is dropped at once: many of them would be

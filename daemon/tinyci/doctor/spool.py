@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 
 from tinyci.doctor import files
@@ -14,6 +14,7 @@ from tinyci.model.settings import SPOOL
 RIGHTS = "1730 tinyci:tinyci-push"
 LATE = 60.0
 """Seconds after which a kept job should have been taken in."""
+_NAMES_MAX = 10
 
 
 def judge_directory(directory: File | None) -> Finding:
@@ -40,8 +41,13 @@ def judge_backlog(ages: Mapping[str, float]) -> Finding:
         return wrong(Problem.SPOOL_LATE, text, "systemctl restart tinyci.service")
     if no_jobs:
         text = f"{len(no_jobs)} files in {SPOOL} are no jobs, and whoever pushed them may wait"
-        return wrong(Problem.SPOOL_NO_JOBS, f"{text}: read them, then remove them ({' '.join(no_jobs)})")
+        return wrong(Problem.SPOOL_NO_JOBS, f"{text}: read them, then remove them ({_listed(no_jobs)})")
     return ok("spool-backlog", "no push waits to be taken in")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and the number of the others: whoever may push may make any number of them."""
+    return " ".join(names[:_NAMES_MAX]) + (f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else "")
 
 
 def _is_no_job(name: str, age: float, others: Container[str]) -> bool:

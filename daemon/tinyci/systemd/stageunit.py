@@ -13,6 +13,8 @@ STOP_LIMIT = 30.0
 """Seconds that stopping a stage may take, more than TimeoutStopSec= of its unit."""
 CLEAR_LIMIT = 150.0
 """Seconds for a stage that must be gone before anything else begins: more than a manager takes to come back."""
+_SYSTEMD_STATUSES = range(200, 256)
+"""Of a process that ended before its program began (systemd.exec(5), "Process Exit Codes")."""
 
 
 class StageUnit:
@@ -99,6 +101,11 @@ def failure_reason(unit: Unit) -> str:
         return f"the {stage} ran out of memory (MemoryMax= of {unit.name} or the host's)"
     if unit.active_state == "inactive":
         return f"{unit.name} was stopped by somebody"
+    if unit.exit_code == 1 and unit.exit_status in _SYSTEMD_STATUSES:  # a stage of ours has said why it ends
+        return (
+            f"systemd could not start the {stage} (status {unit.exit_status}, see systemd.exec(5)): is the home of its "
+            "user writable, and tinyci installed?"
+        )
     return f"the {stage} ended with {unit.result}, status {unit.exit_status}"
 
 
