@@ -173,10 +173,10 @@ def log_memory(server: TestHost) -> int:
 
 def test_the_logs_of_chatty_builds_keep_to_their_budget(server: TestHost, work: Clone) -> None:
     """Each takes more than a third of it; the newest is there in full, and of the oldest the end of its output."""
-    budget, jobs = 3 * MIB, []
+    budget, jobs = MIB, []
     with server.config_file(f"[limits]\nlog_budget = {budget}"):
         for number in range(4):
-            work("probe").script(f"echo {number}; head -c 1000000 /dev/urandom | base64 -w 100; echo the end")
+            work("probe").script(f"echo {number}; head -c 300000 /dev/urandom | base64 -w 100; echo the end")
             jobs.append(server.deploy(work("probe"))["id"])
             assert server.job(jobs[-1])["state"] == "succeeded"
         end = time.monotonic() + 20
@@ -196,6 +196,7 @@ touch 1790000000000000-0002-y.bad/full
 echo nonsense >1790000000000000-0002-y.json
 mkfifo 1790000000000000-0004-p.json
 ln -s /etc/shadow 1790000000000000-0005-l.json
+touch "$(printf '1790000000000000-0006\\n\\033[2Jall is well.json')"
 """
 
 
@@ -206,7 +207,7 @@ def test_nonsense_in_the_spool_is_named_and_stops_nobody(server: TestHost, work:
         work("probe").script("true")
         assert server.deploy(work("probe"))["state"] == "succeeded"
         log = server.sh(f"journalctl -u tinyci -o cat --no-pager --since @{since}")
-        for name in ("0001-x", "0002-y", "0003-z", "0004-p", "0005-l"):
+        for name in ("0001-x", "0002-y", "0003-z", "0004-p", "0005-l", r"0006\x0a\x1b[2Jall is well"):
             assert log.count(f"1790000000000000-{name}.json is not a kept job") == 1, log
         report = server.run("tinyci doctor").text
         for name in ("0001-x.bad", "0002-y.json"):
