@@ -21,7 +21,8 @@ def server() -> Iterator[SimulatedServer]:
 
 
 def fields(server: SimulatedServer, job_id: str) -> dict[str, str]:
-    return server.redis.hashes[job_id]
+    """The hash of a job, empty before the daemon has taken it in."""
+    return server.redis.hashes.get(job_id, {})
 
 
 def wait_for_end(server: SimulatedServer, job_id: str, limit: float) -> dict[str, str]:
