@@ -9,16 +9,25 @@ stamp=/usr/local/share/just/source-version
 
 # The places that Debian's own packages come from, for sources. A place without a key of its own keeps the variable.
 lists=/etc/apt/sources.list.d/just-source.list
+# Not kept where it leads to nothing, or apt takes it for a contradiction, and would do nothing at all from then on.
+give_up() {
+    rm -f $lists
+    echo "apt has none of Debian's lists of source packages, which just is built from: see what 'apt-get update' says," \
+        "or leave the role out by server_without: [just]" >&2
+    exit 1
+}
 # shellcheck disable=SC2016 # apt's own variables
 apt-get indextargets --format 'deb-src [signed-by=$(SIGNED_BY)] $(REPO_URI) $(CODENAME) $(COMPONENT)' \
     'Created-By: Packages' 'Origin: Debian' 'Component: main' |
     sed 's/ \[signed-by=$(SIGNED_BY)\]//' | sort -u >$lists.new
 if ! cmp -s $lists.new $lists; then
     mv $lists.new $lists
-    apt-get -qq update
+    apt-get -qq update || give_up
 else
     rm $lists.new
 fi
+# apt names only lists that it has.
+[ -n "$(apt-get indextargets 'Created-By: Sources' 'Origin: Debian')" ] || give_up
 
 wanted=$(apt-cache showsrc --only-source $source | sed -n 's/^Version: //p' | sort --version-sort | tail -n 1)
 [ -n "$wanted" ] || {
