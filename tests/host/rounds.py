@@ -85,10 +85,13 @@ ROUNDS: Mapping[str, Round] = {
                 f"{MINE} unmask -q tinyci-build@.service",
             ),
             Breakage("daemon-unit/unusable", "cannot run", by="templates"),
-            Breakage(
-                "build-limit/short",
-                "ends a build after",
-                *drop_in("tinyci-build@.service", "[Service]\\nTimeoutStartSec=1min\\n", where="user"),
+            *(
+                Breakage(
+                    f"{stage}-limit/short",
+                    f"ends a {stage} after",
+                    *drop_in(f"tinyci-{stage}@.service", "[Service]\\nTimeoutStartSec=1min\\n", where="user"),
+                )
+                for stage in ("build", "verify", "rollback")
             ),
             Breakage(
                 "repository-private/open", "is open to more", f"chmod o+rx {REPOSITORY}", f"chmod 2750 {REPOSITORY}"

@@ -88,6 +88,8 @@ def test_every_action_of_the_policy_is_asked_for() -> None:
     [
         ({}, "ok", ""),
         ({"ActiveState": "inactive"}, "wrong", "systemctl start x.service"),
+        ({"ActiveState": "reloading", "SubState": "reload"}, "ok", ""),
+        ({"ActiveState": "refreshing"}, "ok", ""),
         ({"ActiveState": "failed"}, "wrong", "systemctl reset-failed x.service && systemctl restart x.service"),
         ({"LoadState": "masked"}, "wrong", "systemctl unmask x.service && systemctl restart x.service"),
         (

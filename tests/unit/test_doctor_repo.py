@@ -9,6 +9,8 @@ from tinyci.doctor import (
     units,
 )
 from tinyci.doctor.system import CommandResult, File
+from tinyci.model.repo import Repo
+from tinyci.model.stagecontract import STAGES
 
 
 def test_a_repository() -> None:
@@ -98,9 +100,22 @@ def test_templates_and_limits() -> None:
     assert verdict(units.judge_stages("web", three)) == "ok"
     assert verdict(units.judge_stages("web", [{**ACTIVE, "LoadState": "masked"}, *three[1:]]), "masked") == "wrong"
     assert verdict(units.judge_stages("web", [*three[1:], {**ACTIVE, "LoadState": "not-found"}])) == "wrong"
-    assert verdict(units.judge_limit(some_repo(), ACTIVE)) == "ok"
-    assert verdict(units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "infinity"})) == "ok"
-    short = units.judge_limit(some_repo(), {**ACTIVE, "TimeoutStartUSec": "1min 30s"})
-    assert (
-        verdict(short, "1min 30s", "30min") == "wrong" and "TimeoutStartSec=%s" in short.mend and "40min" in short.mend
-    )
+    for stage in STAGES:
+        assert verdict(units.judge_limit(some_repo(), stage, ACTIVE)) == "ok"
+        assert verdict(units.judge_limit(some_repo(), stage, {**ACTIVE, "TimeoutStartUSec": "infinity"})) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("stage", "repo", "limit", "words", "new_limit"),
+    [
+        ("build", some_repo(), "1min 30s", "30min of the repo's 'timeout'", "40min"),
+        ("verify", some_repo(verify_timeout=3600.0), "1h", "1h of the repo's 'verify_timeout'", "1h 10min 30s"),
+        ("verify", some_repo(verify_timeout=7200.0), "1h", "2h of the repo's 'verify_timeout'", "2h 10min 30s"),
+        ("rollback", some_repo(), "1min", "5min that tinyci gives it", "15min"),
+    ],
+)
+def test_a_template_that_ends_a_stage_too_early(stage: str, repo: Repo, limit: str, words: str, new_limit: str) -> None:
+    short = units.judge_limit(repo, stage, {**ACTIVE, "TimeoutStartUSec": limit})
+    assert verdict(short, f"tinyci-{stage}@.service ends a {stage} after {limit}", words) == "wrong"
+    assert f"'{new_limit}' >/etc/systemd/user/tinyci-{stage}@.service.d/zz-timeout.conf" in short.mend
+    assert short.mend.endswith("systemctl --user -M web@ daemon-reload")

@@ -195,4 +195,4 @@ def _failure(unit: Unit, reason: str) -> Outcome:
     fields = {"exit_status": str(unit.exit_status)} if has_exited else {}
     if verdict_sentence(unit, Verdict.REJECTED):
         return Outcome(State.REJECTED, reason, fields)
-    return Outcome(State.TIMED_OUT if unit.result == "timeout" else State.FAILED, reason, fields)
+    return Outcome(State.TIMED_OUT if unit.has_start_timed_out else State.FAILED, reason, fields)

@@ -20,7 +20,7 @@ from tinyci.daemon.stopwatch import Stopwatch
 from tinyci.model import timespan
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
-from tinyci.model.stagecontract import Verdict
+from tinyci.model.stagecontract import ROLLBACK_LIMIT, VERIFY_MARGIN, Verdict
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
@@ -30,10 +30,6 @@ from tinyci.systemd.stageunit import StageUnit, failure_reason, verdict_sentence
 from tinyci.systemd.unit import Unit
 from tinyci.systemd.useraccount import uid_of
 
-_STAGE_MARGIN = 30.0
-"""Seconds beyond its own limit after which a stage that does not end is stopped."""
-_ROLLBACK_LIMIT = 300.0
-"""Seconds that the rollback stage may take."""
 _WATCH_ATTEMPTS = 3
 """Number of times that the units are watched, when somebody else restarts one meanwhile."""
 UNIT_SAID = "[tinyci: what the unit said last]\n"
@@ -219,7 +215,7 @@ class Deploy:
 
     async def _check_what_runs(self, invocations: Mapping[str, str]) -> None:
         """Run the verify stage, as the repo's user: images, healthchecks, the health URL."""
-        unit = await self._run_stage("verify", self.repo.verify_timeout + _STAGE_MARGIN)
+        unit = await self._run_stage("verify", self.repo.verify_timeout + VERIFY_MARGIN)
         if reason := failure_reason(unit):
             await self._check_all(invocations)  # if one was restarted, the stage looked at another invocation
             raise failed(reason)
@@ -233,7 +229,7 @@ class Deploy:
         reason why there are none, or empty."""
         # The verify stage may still run when a unit fell; two stages would write over each other.
         await self._stage("verify").clear_or_raise()
-        unit = await self._run_stage("rollback", _ROLLBACK_LIMIT)
+        unit = await self._run_stage("rollback", ROLLBACK_LIMIT)
         nothing = verdict_sentence(unit, Verdict.NOTHING)
         if not nothing and (reason := failure_reason(unit)):
             raise failed(reason)

@@ -10,6 +10,7 @@ from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System, UnitProperties, own_drop_ins, user_entry
 from tinyci.model import timespan
 from tinyci.model.gate import DIRECTORY as GATES
+from tinyci.systemd.unit import UP
 
 LEAST = 10_000.0
 """Lines in a second that must be let through; journald's own limit is 10,000 in 30 s (journald.conf(5))."""
@@ -99,7 +100,7 @@ async def look(system: System, user: str, uid: int) -> list[Finding]:
     ours = _DROP_IN.format(uid)
     has_ours = system.file(ours) is not None
     drop_ins = own_drop_ins(system, unit, "LogRateLimit", but=(ours, _GLOBAL))
-    if unit.get("ActiveState") != "active" and (has_ours or drop_ins):
+    if unit.get("ActiveState") not in UP and (has_ours or drop_ins):
         return [unchecked("journal-rate", f"{name} is not up")]
     # By systemd, when it started the unit, or by journal-rate: a drop-in alone does not count before the next start.
     interval, burst = (system.link(_RATES.format(kind, name)) or "0" for kind in ("interval", "burst"))

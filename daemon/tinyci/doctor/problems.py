@@ -7,6 +7,8 @@ room that finds it, and a breakage.
 from collections.abc import Mapping
 from enum import StrEnum
 
+from tinyci.model.stagecontract import STAGES
+
 SERVICES = ("redis", "polkit", "daemon", "manager", "gate")
 """Checks of a service that has to be up."""
 REDIS_USERS = ("daemon", "hook", "notify", "web")
@@ -141,7 +143,7 @@ class Problem(StrEnum):
     TEMPLATES_UNLOADABLE = "templates/unloadable"
     TEMPLATES_MISCONFIGURED = "templates/misconfigured"
     TEMPLATES_CHANGED = "templates/changed"
-    BUILD_LIMIT_SHORT = "build-limit/short"
+    STAGE_LIMIT_SHORT = "*-limit/short"
     UNIT_MASKED = "unit/masked"
     UNIT_MISSING = "unit/missing"
     UNIT_NOT_GENERATED = "unit/not-generated"
@@ -164,6 +166,7 @@ class Problem(StrEnum):
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "*": SERVICES,
     "*-enabled": ("redis", "daemon", "gate"),
+    "*-limit": STAGES,
     "redis-password-*": REDIS_USERS,
     "redis-acl-*": REDIS_USERS,
 }

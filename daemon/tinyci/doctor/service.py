@@ -2,8 +2,10 @@
 
 from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, Verdict, ok, unchecked, wrong
+from tinyci.doctor.lastwords import last_words
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System, UnitProperties
+from tinyci.systemd.unit import UP
 
 
 def judge_service(
@@ -35,7 +37,7 @@ def judge_service(
     if _is_started_again(unit):
         text = f"{name} fails at every start, and {loss}{remark}: mend that first"
         return wrong(Problem.SERVICE_CRASHES, text, name=check)
-    if active != "active":
+    if active not in UP:
         status = f": {unit['StatusText']}" if unit["StatusText"] else ""
         text = f"{name} is {active}{status}, and until it is up {loss}: look again in a moment"
         return wrong(Problem.SERVICE_STARTS, text, name=check)
@@ -71,7 +73,7 @@ async def look(system: System, check: str, name: str, loss: str, install: str = 
         # Of its last start alone; or of those before, when it is being started again and has said nothing yet.
         invocation = unit["InvocationID"] if not _is_started_again(unit) else ""
         source = f"_SYSTEMD_INVOCATION_ID={invocation}" if invocation else f"_SYSTEMD_UNIT={name}"
-    result = await system.run("journalctl", "--lines", "10", "--output", "cat", "--quiet", source)
+    result = await system.run("journalctl", "--lines", "30", "--output", "cat", "--quiet", source)
     # That a setting is bad is no news; the line above it says which.
     lines = [line for line in result.out.splitlines() if "has a bad unit file setting" not in line]
-    return judge_service(check, name, unit, loss, install, lines[-1].strip() if lines else ""), unit
+    return judge_service(check, name, unit, loss, install, last_words(lines)), unit

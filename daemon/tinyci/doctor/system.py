@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyci.dbus.bus import Bus
+from tinyci.doctor.lastwords import last_words
 
 LIMIT = 20.0
 """Seconds that a command may take."""
@@ -55,9 +56,8 @@ class CommandResult:
 
     @property
     def last(self) -> str:
-        """The last line of its errors, or else of its output."""
-        lines = [line.strip() for text in (self.out, self.err) for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else f"status {self.status}"
+        """The last line of its errors, or else of its output, that says something."""
+        return last_words(self.err.splitlines()) or last_words(self.out.splitlines()) or f"status {self.status}"
 
 
 @dataclass(frozen=True)

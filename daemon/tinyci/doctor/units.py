@@ -9,7 +9,7 @@ from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import CommandResult, System, UnitProperties, user_entry
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
-from tinyci.model.stagecontract import PROBES
+from tinyci.model.stagecontract import PROBES, ROLLBACK_LIMIT, STAGES, VERIFY_MARGIN
 
 
 def command(user: str) -> str:
@@ -74,26 +74,34 @@ def judge_stages(user: str, stages: Sequence[UnitProperties]) -> Finding:
     return ok("templates", f"the manager of {user} knows tinyci's stages")
 
 
-def judge_limit(repo: Repo, build: UnitProperties) -> Finding:
-    """`build`: an instance of the template of builds."""
+def judge_limit(repo: Repo, stage: str, unit: UnitProperties) -> Finding:
+    """`unit`: an instance of the template of that stage."""
+    goal = {
+        "build": (repo.timeout, f"the {timespan.show(repo.timeout)} of the repo's 'timeout'"),
+        "verify": (
+            repo.verify_timeout + VERIFY_MARGIN,
+            f"the {timespan.show(repo.verify_timeout)} of the repo's 'verify_timeout'",
+        ),
+        "rollback": (ROLLBACK_LIMIT, f"the {timespan.show(ROLLBACK_LIMIT)} that tinyci gives it"),
+    }
+    least, whose = goal[stage]
+    well = ok(f"{stage}-limit", f"nothing but tinyci's own limit ends a {stage}")
     try:
-        limit = timespan.parse(build.get("TimeoutStartUSec", ""))
+        limit = timespan.parse(unit.get("TimeoutStartUSec", ""))
     except ValueError:  # infinity
-        return ok("build-limit", "nothing but the repo's own limit ends a build")
-    if limit < repo.timeout:
-        new_limit, systemctl = timespan.show(repo.timeout + 600), command(repo.user)
-        directory = f"/etc/systemd/{'system' if repo.is_root else 'user'}/tinyci-build@.service.d"
-        ends, timeout = timespan.show(limit), timespan.show(repo.timeout)
-        text = f"tinyci-build@.service ends a build after {ends}, before the {timeout} of the"
-        write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{new_limit}' >{directory}/zz-timeout.conf"
-        mend = f"mkdir -p {directory} && {write} && {systemctl} daemon-reload"
-        return wrong(Problem.BUILD_LIMIT_SHORT, f"{text} repo's 'timeout'", mend)
-    return ok("build-limit", "nothing but the repo's own limit ends a build")
+        return well
+    if limit >= least:
+        return well
+    directory = f"/etc/systemd/{'system' if repo.is_root else 'user'}/tinyci-{stage}@.service.d"
+    text = f"tinyci-{stage}@.service ends a {stage} after {timespan.show(limit)}, before {whose} are over"
+    write = f"printf '[Service]\\nTimeoutStartSec=%s\\n' '{timespan.show(least + 600)}' >{directory}/zz-timeout.conf"
+    mend = f"mkdir -p {directory} && {write} && {command(repo.user)} daemon-reload"
+    return wrong(Problem.STAGE_LIMIT_SHORT, text, mend, name=stage)
 
 
 async def look(system: System, repo: Repo) -> list[Finding]:
     """Judge the units of one repo, and the stages in its user's manager."""
-    names = ("unit", "templates", "build-limit")
+    names = ("unit", "templates", *(f"{stage}-limit" for stage in STAGES))
     if not system.may_be(repo.user) and not repo.is_root:
         return [unchecked(name) for name in names]
     entry = user_entry(repo.user)
@@ -103,7 +111,8 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     if not properties[0]:
         return [unchecked(name, f"the manager of {repo.user} does not answer") for name in names]
     stages, units = properties[:3], properties[3:]
-    findings = [judge_stages(repo.user, stages), judge_limit(repo, stages[0])]
+    limits = [judge_limit(repo, stage, unit) for stage, unit in zip(STAGES, stages, strict=True)]
+    findings = [judge_stages(repo.user, stages), *limits]
     for name, unit in zip(repo.units, units, strict=True):
         quadlet = _quadlet(name, repo.user, entry.pw_uid, entry.pw_dir)
         complaint = ""

@@ -25,6 +25,11 @@ def stage_of(unit: str) -> str:
     return unit.removeprefix("tinyci-").partition("@")[0]
 
 
+VERIFY_MARGIN = 30.0
+"""Seconds beyond a repo's verify_timeout after which a verify stage that does not end is stopped."""
+ROLLBACK_LIMIT = 300.0
+"""Seconds that the rollback stage may take."""
+
 PROBES = tuple(unit_name(stage, "0" * 32) for stage in STAGES)
 """Instances that no job has, to ask a manager for its templates."""
 

@@ -42,7 +42,7 @@ class Images:
         """Record the images that run before the build of that job (its id without dashes), and keep them from being
         pruned."""
         containers = podman.containers(self._repo.units)
-        running = {container.image_name: container.image for container in containers if container.running}
+        running = {container.image_name: container.image for container in containers if container.is_well}
         self._names_before = podman.images()
         self._record.begin(job, running)
         self._record.save(self._file)
@@ -139,7 +139,7 @@ def _check(container: Container, image: str, expected: str) -> None:
     """Raise StageError unless the container runs `image`, which its image name stands for now, and that is the
     `expected` one. Both are empty when there is none."""
     who, name = f"container {container.name} of {container.unit}", container.image_name
-    if not container.running:
+    if not container.is_well:
         raise StageError(f"{who} does not run")
     if not image and container.image != name:
         raise StageError(f"{who} runs image {container.image[:12]}, and no image is called {name} any more")

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, NamedTuple
 
 LABEL = "PODMAN_SYSTEMD_UNIT"
@@ -30,6 +31,12 @@ class Container(NamedTuple):
     image: str
     """Id of the image that it runs, 64 hexadecimal digits."""
     running: bool
+    is_past_init: bool = False
+    """True for an init container of a pod that has done its work: it exited with 0 before the pod's others began."""
+
+    @property
+    def is_well(self) -> bool:
+        return self.running or self.is_past_init
 
 
 def is_installed() -> bool:
@@ -40,21 +47,49 @@ def is_installed() -> bool:
 def containers(units: Collection[str]) -> list[Container]:
     """Return the containers of those units, and those of the units' pods."""
     rows = [row for row in _json("ps", "--all", "--no-trunc", "--format", "json") if isinstance(row, dict)]
-    unit_of = {row["Id"]: unit for row in rows if (unit := (row.get("Labels") or {}).get(LABEL)) in units}
+    labels = {row["Id"]: str((row.get("Labels") or {}).get(LABEL)) for row in rows}
+    unit_of = {container: unit for container, unit in labels.items() if unit in units}
     unit_of_pod = {row["Pod"]: unit_of[row["Id"]] for row in rows if row.get("IsInfra") and row["Id"] in unit_of}
+    # The image of an infra container is podman's own.
+    rows = [row for row in rows if not row.get("IsInfra") and (row["Id"] in unit_of or row.get("Pod") in unit_of_pod)]
+    past_inits = _past_inits(rows)
     return [
         Container(
             id=row["Id"],
             name=(row.get("Names") or [row["Id"][:12]])[0],
-            unit=unit,
+            unit=unit_of.get(row["Id"]) or unit_of_pod[row["Pod"]],
             image_name=row.get("Image") or "",
             image=row.get("ImageID") or "",
             running=row.get("State") == "running",
+            is_past_init=row["Id"] in past_inits,
         )
         for row in rows
-        # The image of an infra container is podman's own.
-        if not row.get("IsInfra") and (unit := unit_of.get(row["Id"]) or unit_of_pod.get(row.get("Pod") or ""))
     ]
+
+
+def _past_inits(rows: list[dict[str, Any]]) -> set[str]:
+    """Return the ids of init containers that have done their work (podman-create(1), --init-ctr=always; one that runs
+    once is removed). Neither ps nor inspect names them. The command that made one does; of what a file of Kubernetes
+    made, the order tells: init containers end before the pod's others are started."""
+    exited = [row for row in rows if row.get("Pod") and row.get("State") == "exited" and row.get("ExitCode") == 0]
+    pods = {row["Pod"] for row in exited}
+    others = [row for row in rows if row.get("Pod") in pods and row.get("State") == "running"]
+    if not exited or not others:
+        return set()
+    details = {each["Id"]: each for each in _json("container", "inspect", *(row["Id"] for row in (*exited, *others)))}
+    starts: dict[str, list[datetime]] = {}
+    for row in others:
+        starts.setdefault(row["Pod"], []).append(datetime.fromisoformat(details[row["Id"]]["State"]["StartedAt"]))
+    ids = set()
+    for row in exited:
+        detail = details[row["Id"]]
+        command = detail["Config"].get("CreateCommand") or []
+        is_first = row["Pod"] in starts and datetime.fromisoformat(detail["State"]["FinishedAt"]) <= min(
+            starts[row["Pod"]]
+        )
+        if is_first and (not command or any(word.startswith("--init-ctr") for word in command)):
+            ids.add(row["Id"])
+    return ids
 
 
 def images() -> dict[str, str]:

@@ -40,6 +40,8 @@ def run(stage_job: StageJob) -> int:
     images = Images(repo) if podman.is_installed() else None
     containers = images.check() if images else []
     for container in containers:
+        if container.is_past_init:  # its image may have a healthcheck, which nothing runs any more
+            continue
         _wait_until_well(deadline, repo, partial(_container_problem, container))
     if repo.health:
         _wait_until_well(deadline, repo, partial(url_problem, repo.health))

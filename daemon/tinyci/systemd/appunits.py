@@ -40,7 +40,7 @@ class AppUnits:
         while names:
             name = names.pop()
             unit = await self._unit(name)
-            is_dependent[name] = unit.active_state == "active" and name not in self._repo.units
+            is_dependent[name] = unit.is_up and name not in self._repo.units
             names += [each for each in unit.dependents if each not in is_dependent]
         return sorted(name for name in is_dependent if is_dependent[name])
 
@@ -64,7 +64,7 @@ class AppUnits:
                 if unit.has_job:
                     return await manager.wait_for_job(name, unit.job)
                 if unit.invocation_id and unit.invocation_id != before:
-                    return "done" if unit.active_state == "active" else unit.active_state
+                    return "done" if unit.is_up else unit.active_state
             before = unit.invocation_id
             await on_issue(before)
             await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
@@ -87,7 +87,7 @@ class AppUnits:
         systemd restarts it with the unit that it depends on, unless the restart of that one failed in between.
         """
         unit = await self.wait_idle(name)
-        if unit.active_state != "active":
+        if not unit.is_up:
 
             async def write_nothing(_: str) -> None:
                 """A second start harms nothing: it is started only when it is not up."""
@@ -159,6 +159,4 @@ class AppUnits:
 
 
 def _is_up(unit: Unit, invocation: str) -> bool:
-    has_run_through = (unit.invocation_id, unit.restarts) == (invocation, 0)
-    # A service that reads its configuration anew runs on (sd_notify(3), RELOADING=1).
-    return has_run_through and unit.active_state in ("active", "reloading", "refreshing")
+    return unit.is_up and (unit.invocation_id, unit.restarts) == (invocation, 0)

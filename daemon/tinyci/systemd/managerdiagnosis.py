@@ -14,11 +14,11 @@ def explain_absence(user: str, service: Unit, gate: Unit, error: str, *, is_ling
     if service.active_state == "failed":
         log = f"'journalctl -u {service.name}' tells why"
         return f"{manager} has failed ({service.result}): run 'systemctl restart {service.name}'; {log}"
-    if not is_lingering and service.active_state != "active":
+    if not is_lingering and not service.is_up:
         return f"user {user} does not linger, so its manager is not up: run 'loginctl enable-linger {user}'"
     if service.active_state == "inactive":
         return f"{manager} is not up: run 'systemctl start {service.name}'"
-    if service.active_state != "active":  # it is starting, or stopping, for all that time
+    if not service.is_up:  # it is starting, or stopping, for all that time
         return f"{manager} does not answer: look at 'systemctl status {service.name}' ({error})"
     if gate.load_state == "masked":
         return f"the gate of user {user} is masked: run 'systemctl unmask {gate.name} && systemctl start {gate.name}'"

@@ -95,8 +95,10 @@ def failure_reason(unit: Unit) -> str:
         if sentence := verdict_sentence(unit, verdict):
             return sentence
     stage = stage_of(unit.name)
+    if unit.has_start_timed_out:
+        return f"the {stage} was stopped by TimeoutStartSec= of {unit.name}: 'tinyci doctor' says how to raise it"
     if unit.result == "timeout":
-        return f"the {stage} was stopped by TimeoutStartSec= of {unit.name}"
+        return f"{unit.name} was stopped by somebody, and did not end within its TimeoutStopSec="
     if unit.result == "oom-kill":
         return f"the {stage} ran out of memory (MemoryMax= of {unit.name} or the host's)"
     if unit.active_state == "inactive":

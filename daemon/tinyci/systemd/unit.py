@@ -8,6 +8,8 @@ from tinyci.systemd import replies
 
 NO_JOB = "/"
 """Instead of the object path of a job."""
+UP = ("active", "reloading", "refreshing")
+"""Values of ActiveState: a service that reads its configuration anew runs on (sd_notify(3), RELOADING=1)."""
 _DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
 
 
@@ -37,6 +39,10 @@ class Unit:
     start failed in between."""
     start_time: float
     """When it last left `inactive`, in seconds of CLOCK_MONOTONIC; 0 when it never did."""
+    start_limit: float = 0.0
+    """Seconds that its start may take (TimeoutStartSec=)."""
+    end_time: float = 0.0
+    """When its main process ended, in seconds of CLOCK_MONOTONIC; 0 when it did not."""
 
     @classmethod
     def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
@@ -56,7 +62,9 @@ class Unit:
             restarts=replies.number(properties, "NRestarts", 0, 2**32 - 1),
             status_text=replies.text(properties, "StatusText"),
             dependents=replies.units(properties, _DEPENDENTS),
-            start_time=replies.number(properties, "InactiveExitTimestampMonotonic", 0, 2**64 - 1) / 1_000_000,
+            start_time=_seconds(properties, "InactiveExitTimestampMonotonic"),
+            start_limit=_seconds(properties, "TimeoutStartUSec"),
+            end_time=_seconds(properties, "ExecMainExitTimestampMonotonic"),
         )
 
     @property
@@ -73,6 +81,19 @@ class Unit:
         return not self.has_job and self.active_state not in ("activating", "deactivating", "reloading", "refreshing")
 
     @property
+    def is_up(self) -> bool:
+        return self.active_state in UP
+
+    @property
+    def has_start_timed_out(self) -> bool:
+        """True if its start took too long. Its Result is the same when it was told to stop, and did not in time."""
+        return self.result == "timeout" and self.end_time - self.start_time >= self.start_limit
+
+    @property
     def is_unused(self) -> bool:
         """True if it has not run since its manager started, or its last run has been cleared away."""
         return self.active_state == "inactive" and not self.has_job and not self.invocation_id
+
+
+def _seconds(properties: Mapping[str, Any], key: str) -> float:
+    return replies.number(properties, key, 0, 2**64 - 1) / 1_000_000
