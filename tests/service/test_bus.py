@@ -80,7 +80,7 @@ async def service(message_bus: MessageBus) -> AsyncIterator[Service]:
     """A service of ours, on a connection of its own."""
     async with connected(message_bus) as bus:
         exported_service = Service()
-        bus.remember_callers()
+        bus.admit_callers(lambda interface, member: member == "Hang")
         bus.export(PATH, exported_service)
         await bus.own(NAME)
         yield exported_service

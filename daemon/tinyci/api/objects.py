@@ -17,6 +17,13 @@ from tinyci.model.job import is_id
 from tinyci.model.state import is_final
 from tinyci.runtime.backoff import Backoff
 
+_SHORT_METHODS = ("ListJobs", "ListRepos")
+"""Those of our methods that are answered out of memory; all others wait for Redis, polkit, a manager, or news."""
+
+
+def _is_long(interface: str, member: str) -> bool:
+    return interface.startswith(f"{names.NAME}.") and member not in _SHORT_METHODS
+
 
 class ObjectServer:
     """The manager and the jobs, exported on one connection after another."""
@@ -35,7 +42,7 @@ class ObjectServer:
         """Export everything and own the name. Raises BusGoneError or BusError."""
         bus = await Bus.connect()
         try:
-            bus.remember_callers()
+            bus.admit_callers(_is_long)
             bus.export(names.PATH, self._manager)
             self._jobs.export_on(bus)
             await bus.own(names.NAME)

@@ -22,6 +22,8 @@ _PASSWORD = 150.0
 """Seconds for an answer that waits for a password; the daemon gives up before."""
 _BUILD_STOP = 60.0
 """Seconds for an answer that waits for a build to stop."""
+_AT_ONCE = 32
+"""Questions for a property that are open at the same time; the bus allows 128 of a caller."""
 LONG_POLL = 40.0
 """Seconds for an answer of which the daemon takes up to 20 to wait."""
 _RETURNS = {
@@ -55,6 +57,7 @@ class Client:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     @classmethod
     async def connect(cls) -> "Client":
@@ -110,7 +113,9 @@ class Client:
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
         """Return one property. Raises CommandError."""
-        return _value(name, (await self.call(path, names.PROPERTIES, "Get", "ss", interface, name))[0])
+        async with self._places:
+            reply = await self.call(path, names.PROPERTIES, "Get", "ss", interface, name)
+        return _value(name, reply[0])
 
     async def properties(self, path: str, *needs: str, interface: str = JOB) -> dict[str, Any]:
         """Return all properties, of which some are needed. Raises CommandError, also when one of those is missing."""

@@ -17,6 +17,8 @@ from dbus_next.service import ServiceInterface, dbus_property, method, signal
 
 from tinyci import catalog
 from tinyci.dbus import names, patches
+from tinyci.dbus.errors import BusError, BusGoneError
+from tinyci.dbus.turnstile import Turnstile
 from tinyci.runtime.waiting import first_of
 
 __all__ = [
@@ -49,18 +51,6 @@ log = logging.getLogger(__name__)
 _current: contextvars.ContextVar[Message | None] = contextvars.ContextVar("current", default=None)
 
 
-class BusError(Exception):
-    """An error that the peer answered with; `name` is its D-Bus name."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
-class BusGoneError(Exception):
-    """No connection, or no answer in time: the call may or may not have been carried out."""
-
-
 class ReplyError(DBusError):  # type: ignore[misc]
     """An error that a method of ours raises, and that goes to the caller word for word."""
 
@@ -71,6 +61,7 @@ class Bus:
     def __init__(self, connection: patches.Connection) -> None:
         self._connection = connection
         self._end = asyncio.Event()
+        self._turnstile: Turnstile | None = None
         self._watcher = asyncio.ensure_future(self._watch())
         self._rules: Counter[str] = Counter()
         """Match rules of matching(), with the number of their contexts."""
@@ -123,6 +114,8 @@ class Bus:
         if not self._end.is_set():
             with suppress(Exception):
                 self._connection.disconnect()
+        if self._turnstile:
+            self._turnstile.close()
         self._watcher.cancel()
         with suppress(asyncio.CancelledError):
             await self._watcher
@@ -285,13 +278,35 @@ class Bus:
     def unexport(self, path: str) -> None:
         self._connection.unexport(path)
 
-    def remember_callers(self) -> None:
-        """Let caller() work from now on. To be called before the first export()."""
+    def admit_callers(self, is_long: Callable[[str, str], bool]) -> None:
+        """Answer calls of others from now on, few of each caller at once; let caller() work. To be called before the
+        first export(). `is_long(interface, member)`: true of a method that waits for something."""
+        connection, admitted = self._connection, None
 
-        def remember(message: Message) -> None:  # a true result would mean "handled"
-            _current.set(message)
+        def take(message: Message) -> bool:  # True means that it is handled
+            if message.message_type is not MessageType.METHOD_CALL:
+                return False
+            if message is admitted:
+                _current.set(message)
+                return False
+            turnstile.enter(message)
+            return True
 
-        self._connection.add_message_handler(remember)
+        def admit(message: Message) -> None:
+            nonlocal admitted
+            admitted = message
+            connection._on_message(message)
+
+        def refuse(message: Message, sentence: str) -> None:
+            if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+                connection.send(Message.new_error(message, names.LIMITS_EXCEEDED, sentence))
+
+        turnstile = Turnstile(
+            admit, refuse, self.user_of, lambda message: is_long(str(message.interface), str(message.member))
+        )
+        self._turnstile = turnstile
+        connection.on_answer = turnstile.leave
+        connection.add_message_handler(take)
 
 
 class Caller(NamedTuple):

@@ -8,6 +8,7 @@ answer, this file the others; the package's `__init__.py` keeps the library from
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -115,11 +116,15 @@ class Reply:
     """The answer to one method call, and a context around the method. A caller gets our own errors word for word, but
     neither text nor traceback of any other: these may name what callers must not know."""
 
-    def __init__(self, bus: MessageBus, call: Message) -> None:
+    def __init__(self, bus: "Connection", call: Message) -> None:
         self._bus = bus
         self._message = call
+        self._is_given = False
 
     def __call__(self, reply: Message) -> None:
+        if not self._is_given:
+            self._is_given = True
+            self._bus.on_answer(self._message)
         if not self._message.flags & MessageFlag.NO_REPLY_EXPECTED:
             self._bus.send(reply)
 
@@ -158,6 +163,8 @@ class Connection(MessageBus):  # type: ignore[misc]
     def __init__(self, sock: socket.socket, auth: AuthExternal) -> None:
         self._connected_socket = sock
         self.is_shut = False
+        self.on_answer: Callable[[Message], object] = lambda call: None
+        """Called when a call of somebody else has its answer."""
         self._next_turn: asyncio.Handle | None = None
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)

@@ -84,6 +84,7 @@ class System:
         self._bus: Bus | None = None
         self._connecting = asyncio.Lock()
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._questions = asyncio.Semaphore(_AT_ONCE)  # the daemon answers few of one caller at once
 
     def may_be(self, user: str) -> bool:
         """Return whether commands can be run as that user."""
@@ -151,7 +152,8 @@ class System:
         async with self._connecting:
             if self._bus is None or not self._bus.connected:
                 self._bus = await Bus.connect()
-        return await self._bus.call(name, path, interface, member, signature, *body, timeout=limit)
+        async with self._questions:
+            return await self._bus.call(name, path, interface, member, signature, *body, timeout=limit)
 
     async def close(self) -> None:
         if self._bus:

@@ -292,7 +292,7 @@ class Manager:
 
 def _end_of(unit: Unit) -> str:
     """Return the result of a job whose signal was missed, by what became of its unit."""
-    return "done" if unit.active_state == "active" else unit.active_state
+    return "done" if unit.is_up else unit.active_state
 
 
 def _parse(parse: Callable[[Any], T], reply: Any) -> T:

@@ -11,6 +11,7 @@ metadata:
   name: {name}
   annotations: {{io.podman.annotations.init.container.type: always}}
 spec:
+  restartPolicy: Never
   hostNetwork: true
   initContainers:
     - {{name: first, image: "localhost/{name}:latest", command: [/bin/busybox, sh, -c, "exit 0"]}}

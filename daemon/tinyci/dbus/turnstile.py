@@ -1,0 +1,152 @@
+"""The turnstile at which calls of others wait: few of each caller are let in at once, and all callers in turn."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from dbus_next import Message
+
+from tinyci.dbus.errors import BusError, BusGoneError
+
+OPEN_MAX = 128
+"""Calls of one connection that may have no answer yet; the system bus itself allows as many, but counts none whose
+sender wants no answer."""
+LONG_MAX = 32
+"""Those among them that wait for something: Redis, polkit, a manager, news."""
+USER_LONG_MAX = 256
+"""Those that wait for something, of all connections of a user: all followed pushes are of the user of git."""
+_IDLE_MAX = 256
+"""Connections without a call whose user is remembered."""
+
+
+@dataclass(eq=False)
+class _User:
+    """A user of the host."""
+
+    long_count: int = 0
+    connections: "deque[_Connection]" = field(default_factory=deque)
+    """Those with calls that wait, in turn."""
+
+
+@dataclass(eq=False)
+class _Connection:
+    """A caller."""
+
+    name: str
+    user: _User | None = None
+    """None until the bus has said who it is."""
+    lookup: "asyncio.Task[None] | None" = None
+    open_count: int = 0
+    long_count: int = 0
+    waiting: deque[Message] = field(default_factory=deque)
+
+
+class Turnstile:
+    """The calls on one connection to a bus. A call that enter() takes is admitted, or refused, once; leave() must
+    follow when it has been answered."""
+
+    def __init__(
+        self,
+        admit: Callable[[Message], None],
+        refuse: Callable[[Message, str], None],
+        user_of: Callable[[str], Awaitable[int]],
+        is_long: Callable[[Message], bool],
+    ) -> None:
+        """`user_of` asks the bus for the uid of a caller. `is_long`: true of a call that waits for something."""
+        self._admit = admit
+        self._refuse = refuse
+        self._user_of = user_of
+        self._is_long = is_long
+        self._connections: dict[str, _Connection] = {}
+        """By unique name: all with an open call."""
+        self._idle: OrderedDict[str, _Connection] = OrderedDict()
+        """By unique name: some without."""
+        self._users: dict[int, _User] = {}
+        self._turns: deque[_User] = deque()
+        """Users with calls that wait, in turn; each once."""
+
+    def enter(self, message: Message) -> None:
+        """Take a call, or refuse it at once."""
+        connection = self._connection(message.sender)
+        is_long = self._is_long(message)
+        if connection.open_count >= OPEN_MAX or (is_long and connection.long_count >= LONG_MAX):
+            most = LONG_MAX if is_long else OPEN_MAX
+            self._refuse(message, f"{most} of your questions have no answer yet: ask again when one has")
+            return
+        connection.open_count += 1
+        connection.long_count += is_long
+        connection.waiting.append(message)
+        if connection.user:
+            self._line_up(connection, connection.user)
+        elif not connection.lookup:
+            connection.lookup = asyncio.ensure_future(self._look_up(connection))
+
+    def leave(self, message: Message) -> None:
+        """Take note that a call which was admitted has its answer."""
+        connection = self._connections[message.sender]
+        if connection.user and self._is_long(message):
+            connection.user.long_count -= 1
+        self._forget_call(connection, message)
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            if connection.lookup:
+                connection.lookup.cancel()
+
+    def _connection(self, name: str) -> _Connection:
+        if name not in self._connections:
+            self._connections[name] = self._idle.pop(name) if name in self._idle else _Connection(name)
+        return self._connections[name]
+
+    def _forget_call(self, connection: _Connection, message: Message) -> None:
+        """Forget a call; of a connection without calls, remember the user at most."""
+        connection.open_count -= 1
+        connection.long_count -= self._is_long(message)
+        if connection.open_count:
+            return
+        del self._connections[connection.name]
+        if connection.user:
+            self._idle[connection.name] = connection
+            if len(self._idle) > _IDLE_MAX:
+                self._idle.popitem(last=False)
+
+    async def _look_up(self, connection: _Connection) -> None:
+        try:
+            uid = await self._user_of(connection.name)
+        except (BusError, BusGoneError):  # it has left the bus, or we have
+            while connection.waiting:
+                self._forget_call(connection, connection.waiting.popleft())
+            return
+        finally:
+            connection.lookup = None
+        connection.user = self._users.setdefault(uid, _User())
+        self._line_up(connection, connection.user)
+
+    def _line_up(self, connection: _Connection, user: _User) -> None:
+        if connection not in user.connections:
+            user.connections.append(connection)
+        if user not in self._turns:
+            self._turns.append(user)
+            if len(self._turns) == 1:
+                asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Admit one call; the next one in the next turn of the loop, after other calls were read."""
+        user = self._turns.popleft()
+        connection = user.connections.popleft()
+        message = connection.waiting.popleft()
+        if connection.waiting:
+            user.connections.append(connection)
+        if user.connections:
+            self._turns.append(user)
+        if self._turns:
+            asyncio.get_running_loop().call_soon(self._serve)
+        is_long = self._is_long(message)
+        if is_long and user.long_count >= USER_LONG_MAX:
+            text = f"{USER_LONG_MAX} questions of your user have no answer yet: ask again when one has"
+            self._refuse(message, text)
+            self._forget_call(connection, message)
+            return
+        user.long_count += is_long
+        self._admit(message)
