@@ -1,6 +1,7 @@
 """The command line's connection to the daemon: over D-Bus alone, every error as a sentence and an exit status."""
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -118,12 +119,13 @@ class Client:
         return _value(name, reply[0])
 
     async def properties(self, path: str, *needs: str, interface: str = JOB) -> dict[str, Any]:
-        """Return all properties, of which some are needed. Raises CommandError, also when one of those is missing."""
+        """Return all properties that we know, of which some are needed. Raises CommandError, also when one of those is
+        missing."""
         values = (await self.call(path, names.PROPERTIES, "GetAll", "s", interface))[0]
         for name in needs:
             if name not in values:
                 raise CommandError(FAILED, f"{_OTHER_VERSION} It has no property {name}.")
-        return {name: _value(name, variant) for name, variant in values.items()}
+        return {name: _value(name, variant) for name, variant in values.items() if name in _PROPERTIES}
 
     async def find(self, name: str) -> ListedJob:
         """Return the job that a person means, as jobnames.find() does; also one that is only in Redis, by its whole id.
@@ -190,9 +192,10 @@ def id_of(path: str) -> str:
 
 def _value(name: str, variant: Variant) -> Any:
     """Return the value of a property. Raises CommandError when it is of another type than we know."""
-    if variant.signature != _PROPERTIES.get(name, variant.signature):
+    if variant.signature != _PROPERTIES[name]:
         raise CommandError(FAILED, f"{_OTHER_VERSION} It has a property {name} of type {variant.signature[:100]!r}.")
-    return variant.value
+    is_endless = isinstance(variant.value, float) and not math.isfinite(variant.value)  # which JSON cannot say
+    return 0.0 if is_endless else variant.value
 
 
 def _failure(error: BusError) -> CommandError:

@@ -141,7 +141,7 @@ def _as_line(event: Event) -> str:
 def _local(at: str) -> str:
     try:
         return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # no date, or one that the zone leads out of all years
         return safe(at)
 
 

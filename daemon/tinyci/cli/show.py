@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
                 text = f"{value:.3f} s"
             else:
                 text = safe(str(value))
-            print(f"{safe(name):>15}: {text}")
+            print(f"{name:>15}: {text}")
         if properties["Output"]:
             colours = has_colours(sys.stdout)
             print()
