@@ -85,7 +85,7 @@ def url_problem(url: str) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, OverflowError, ValueError, http.client.HTTPException) as error:  # a port may be of any length
         reason = getattr(error, "reason", error)
         return f"{url} does not answer: {getattr(reason, 'strerror', None) or reason or type(reason).__name__}"
 
