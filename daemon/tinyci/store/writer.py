@@ -278,7 +278,7 @@ class StoreWriter:
         entries = await self._retry(
             lambda: self._execute("XRANGE", of_log(job_id), f"({after}-0", "+", "COUNT", count), is_for_one_job=True
         )
-        return [(int(number.partition("-")[0]), values["line"]) for number, values in entries]
+        return [(int(number.partition("-")[0]), values.get("line", "")) for number, values in entries]
 
     async def add_lines(self, job_id: str, first: int, lines: Sequence[str]) -> None:
         """Add lines, numbered from `first` on; a log begins with 1. The number is the entry's id, so that a line whose
