@@ -166,6 +166,21 @@ async def test_an_answer_that_makes_no_sense_is_an_error_of_its_manager(
         await manager.unit("web.service")
 
 
+async def test_a_manager_that_says_for_ever_that_it_shuts_down_is_not_waited_for(
+    fake: FakeManager, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "_SHUTDOWN_LIMIT", 0.2)
+
+    def stopping(call: Message) -> Message | None:
+        return (
+            Message.new_method_return(call, "v", [Variant("s", "stopping")]) if call.member == "Get" else honest(call)
+        )
+
+    fake.answer = stopping  # and the unit is `deactivating`
+    with pytest.raises(ManagerError, match=r"the manager has been shutting down for 0.2 s, and does not end"):
+        await manager.wait_until("web.service", lambda _: True)
+
+
 VALUES = st.one_of(
     st.integers(0, 2**32 - 1).map(lambda number: ("u", number)),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40).map(

@@ -3,7 +3,7 @@
 # no right. `forge.sh UNIT` does so for each job of that unit, and for some numbers to come.
 unit=$1
 addresses=$(busctl list --system --no-legend | awk '$4 == "tinyci" && $1 ~ /^:/ { print $1 }')
-echo "the daemon is" $addresses
+echo "the daemon is $addresses"
 dbus-monitor --system "type='signal',sender='org.freedesktop.systemd1',member='JobNew'" | while read -r kind value; do
     case "$kind $value" in
     *member=NameAcquired) echo listening ;;
