@@ -199,6 +199,7 @@ class ServiceManager:
         if name not in self.units:
             raise BusError(f"{_ERRORS}NoSuchUnit", f"Unit {name} not loaded.")
         unit = self.units[name]
+        unit.restarts = 0
         if unit.active == "failed":
             self._enter(unit, "inactive", "success", unit.exit_code, unit.exit_status, unit.status_text)
 
@@ -268,10 +269,12 @@ class ServiceManager:
     def _start_app(self, unit: Unit, job: str) -> None:
         if unit.job != job:
             return
-        unit.invocation, unit.restarts = self._host.new_hex(), 0
+        plan = self._host.take_plan(unit.name)
+        # Merged with the job of systemd's own restart (Restart=), which keeps its count.
+        unit.invocation, unit.restarts = self._host.new_hex(), int(plan == "merged")
         self._enter(unit, "activating", "success", 0, 0, "")
         self._host.start_app(self.user, unit.name)
-        plan, invocation = self._host.take_plan(unit.name), unit.invocation
+        invocation = unit.invocation
         delay = {"slow": 20.0, "hangs": 45.0, "hangs long": 200.0}.get(plan, 0.0)
 
         def finish() -> None:

@@ -19,7 +19,7 @@ users = sampled_from(USERS)
 refs = sampled_from([MAIN, MAIN, NEXT])
 numbers = st.integers(0, 9)  # of the newest jobs, or of the stages that run
 CHANGES = [{}, {}, {"refs": ()}, {"refs": (MAIN,)}, {"units": ()}, *({"user": user} for user in USERS)]
-STARTS = ["slow", "fails", "hangs", "hangs long", "dies", "flaps"]  # of apps, as in servicemanager.py
+STARTS = ["slow", "fails", "hangs", "hangs long", "dies", "flaps", "merged"]  # of apps, as in servicemanager.py
 
 # Methods of SimulatedServer with arguments. Groups are drawn equally often; one that stands twice, twice as often.
 PUSHES = [tuples(just("push"), repos, refs)]

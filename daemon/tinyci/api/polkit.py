@@ -4,12 +4,11 @@ Source: org.freedesktop.PolicyKit1.Authority in polkit(8). The actions' owner an
 root, ask about others and with details (polkit/org.tinyci1.policy).
 """
 
-import pwd
-
 from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError, Caller, ReplyError, Variant, caller
 from tinyci.dbus.names import Action
 from tinyci.model.repo import is_name
+from tinyci.runtime.username import name_of
 
 _ALLOW_USER_INTERACTION = 1
 _PATIENCE = 20.0
@@ -35,7 +34,7 @@ class Authority:
             raise ReplyError(names.SHUTTING_DOWN, "tinyci is not on the bus now; ask again")
         await _check(bus, who, action, repo)
         try:
-            return _user_name(await bus.user_of(who.name))
+            return name_of(await bus.user_of(who.name))
         except (BusError, BusGoneError) as error:
             raise ReplyError(names.ACCESS_DENIED, f"who asks is not known: {error}") from None
 
@@ -79,10 +78,3 @@ async def _ask(bus: Bus, who: Caller, action: Action, repo: str, timeout: float)
     )
     is_allowed, is_challenge, _ = answer[0]
     return is_allowed, is_challenge
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tinyci.dbus.bus import Bus
 from tinyci.doctor.lastwords import last_words
+from tinyci.runtime.username import name_of
 
 LIMIT = 20.0
 """Seconds that a command may take."""
@@ -220,13 +221,6 @@ def user_entry(name: str) -> pwd.struct_passwd | None:
         return pwd.getpwnam(name)
     except KeyError:
         return None
-
-
-def name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def group_of(gid: int) -> str:

@@ -14,6 +14,15 @@ _GOING_DOWN = 5.0
 """Seconds that a unit which goes down may take to be down."""
 
 
+_ISSUES = 2
+"""Restarts in a row of a unit. One that meets systemd's own restart of the unit (Restart=), just due, is merged with
+that, and leaves a unit that seems to have fallen since (NRestarts). The next one finds a unit that is up."""
+_DEPENDENTS_MAX = 200
+"""Units that may depend on those of a repo, directly or not."""
+_DEPENDENTS_LIMIT = 60.0
+"""Seconds that a manager has to name them."""
+
+
 class UnitDownError(Exception):
     """A unit of the repo is not up; the text is the reason."""
 
@@ -34,14 +43,36 @@ class AppUnits:
         self._managers = managers
 
     async def active_dependents(self) -> list[str]:
-        """Return the active units outside the repo that a restart of the repo's units may stop."""
+        """Return the active units outside the repo that a restart of the repo's units may stop. Raises ManagerError
+        also when they are more than can be true, or the manager takes too long to name them."""
+        units, user = ", ".join(self._repo.units), self._repo.user
+        try:
+            async with asyncio.timeout(_DEPENDENTS_LIMIT):
+                names = await self._dependents()
+        except TimeoutError:
+            limit = timespan.show(_DEPENDENTS_LIMIT)
+            raise ManagerError(
+                f"the service manager of {user} did not say within {limit} what depends on {units}: "
+                "nothing is restarted"
+            ) from None
+        if names is None:
+            raise ManagerError(
+                f"the service manager of {user} says that more than {_DEPENDENTS_MAX} units depend on {units}: "
+                "nothing is restarted"
+            )
+        return names
+
+    async def _dependents(self) -> list[str] | None:
+        """Return the active dependents; None when there are too many units."""
         is_dependent: dict[str, bool] = {}
-        names = list(self._repo.units)
+        names = set(self._repo.units)
         while names:
+            if len(is_dependent) + len(names) > len(self._repo.units) + _DEPENDENTS_MAX:
+                return None
             name = names.pop()
             unit = await self._unit(name)
             is_dependent[name] = unit.is_up and name not in self._repo.units
-            names += [each for each in unit.dependents if each not in is_dependent]
+            names |= set(unit.dependents) - set(is_dependent)
         return sorted(name for name in is_dependent if is_dependent[name])
 
     async def restart(self, name: str, before: str | None, on_issue: Callable[[str], Awaitable[None]]) -> None:
@@ -63,12 +94,18 @@ class AppUnits:
             if before is not None:
                 if unit.has_job:
                     return await manager.wait_for_job(name, unit.job)
-                if unit.invocation_id and unit.invocation_id != before:
+                if unit.invocation_id and unit.invocation_id != before and not unit.restarts:
                     return "done" if unit.is_up else unit.active_state
-            before = unit.invocation_id
-            await on_issue(before)
-            await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
-            return await manager.restart(name)
+            result = ""
+            for _ in range(_ISSUES):
+                before = unit.invocation_id
+                await on_issue(before)
+                await manager.reset_failed(name)  # quick pushes must not run into StartLimitBurst=
+                result = await manager.restart(name)
+                unit = await manager.unit(name)
+                if result != "done" or not unit.restarts:
+                    break
+            return result
 
         try:
             async with asyncio.timeout(self._repo.restart_timeout):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from tinyci.dbus import names
 from tinyci.dbus.bus import SYSTEM_BUS, Bus, BusError, BusGoneError
 from tinyci.model import gate
+from tinyci.runtime.username import name_of
 from tinyci.runtime.waiting import first_of
 from tinyci.systemd import replies
 from tinyci.systemd.replies import NonsenseError
@@ -60,8 +61,10 @@ class ManagerGoneError(Exception):
 class Manager:
     """One connection to one manager. Once it is lost, it stays so: make a new one."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, title: str) -> None:
+        """`title`: begins the sentences of errors."""
         self._bus = bus
+        self._title = title
         # By the object path of a job: the result of each that has ended, the newest last, and those who wait for it.
         self._results: OrderedDict[str, str] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[str]]] = {}
@@ -71,25 +74,26 @@ class Manager:
     @classmethod
     async def system(cls) -> "Manager":
         """Connect to the system's manager over the system bus, where polkit decides. Raises ManagerGoneError."""
-        return await cls._connect(SYSTEM_BUS, None)
+        return await cls._connect(SYSTEM_BUS, None, "the system's service manager")
 
     @classmethod
     async def of_user(cls, uid: int) -> "Manager":
         """Connect to a user's manager through its gate. Raises ManagerGoneError."""
-        return await cls._connect(f"unix:path={gate.socket_path(uid)}", uid)
+        title = f"the service manager of {name_of(uid)}"
+        return await cls._connect(f"unix:path={gate.socket_path(uid)}", uid, title)
 
     @classmethod
-    async def _connect(cls, address: str, uid: int | None) -> "Manager":
+    async def _connect(cls, address: str, uid: int | None, title: str) -> "Manager":
         try:
             bus = await Bus.connect(address, uid)
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
-        return await cls.on_bus(bus)
+        return await cls.on_bus(bus, title)
 
     @classmethod
-    async def on_bus(cls, bus: Bus) -> "Manager":
+    async def on_bus(cls, bus: Bus, title: str = "the manager") -> "Manager":
         """Use the manager at the other end of a connection, and close that on failure. Raises ManagerGoneError."""
-        manager = cls(bus)
+        manager = cls(bus, title)
         try:
             await bus.listen(_NAME, manager._handle_signal)
             await manager._call("Subscribe")
@@ -114,20 +118,20 @@ class Manager:
 
     async def start(self, unit: str) -> str:
         """Queue a start that fails rather than replace another job of the unit. Returns the job's path."""
-        return _parse(replies.path, await self._call("StartUnit", "ss", unit, "fail"))
+        return self._parse(replies.path, await self._call("StartUnit", "ss", unit, "fail"))
 
     async def restart(self, unit: str) -> str:
         """Restart a unit, and return the result of that job as wait_for_job() does."""
         # Asked for before the call: a job's end may be dispatched before the caller has seen the path of the job.
         async with self._signals(_JOB_RULE):
             reply = await self._call_on_listed_unit(unit, "RestartUnit", "ss", unit, "replace")
-            return await self._result(unit, _parse(replies.path, reply))
+            return await self._result(unit, self._parse(replies.path, reply))
 
     async def stop(self, unit: str) -> str:
         """Stop a unit, and return the result of that job as wait_for_job() does."""
         async with self._signals(_JOB_RULE):
             reply = await self._call("StopUnit", "ss", unit, "replace")
-            return await self._result(unit, _parse(replies.path, reply))
+            return await self._result(unit, self._parse(replies.path, reply))
 
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter of a unit; do nothing when it is not loaded."""
@@ -143,13 +147,13 @@ class Manager:
 
     async def _load(self, name: str) -> str:
         """Return the path of the object of a unit, which is the same for all its names."""
-        return _parse(replies.path, await self._call("LoadUnit", "s", name))
+        return self._parse(replies.path, await self._call("LoadUnit", "s", name))
 
     async def _read(self, name: str, path: str) -> Unit:
         properties = await self._properties(path, _UNIT)
         if name.endswith(".service"):
             properties |= await self._properties(path, _SERVICE)
-        return _parse(lambda values: Unit.parse(name, path, values), properties)
+        return self._parse(lambda values: Unit.parse(name, path, values), properties)
 
     async def wait_for_job(self, name: str, job: str) -> str:
         """Await the end of a job of that unit: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`.
@@ -228,7 +232,7 @@ class Manager:
             async with self._bus.matching(rule):
                 yield
         except BusError as error:
-            raise ManagerError(f"the bus refuses to pass signals: {error} ({error.name})") from None
+            raise ManagerError(f"the bus of {self._title} refuses to pass signals: {error} ({error.name})") from None
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
 
@@ -238,13 +242,13 @@ class Manager:
         In a shutdown all units go down, which says nothing of them.
         """
         reply = await self._call_at(_PATH, names.PROPERTIES, "Get", "ss", _MANAGER, "SystemState")
-        if _parse(replies.variant_text, reply) == "stopping":
+        if self._parse(replies.variant_text, reply) == "stopping":
             if await first_of(self._bus.wait_closed(), timeout=_SHUTDOWN_LIMIT) is None:
-                raise ManagerError(f"the manager has been shutting down for {_SHUTDOWN_LIMIT:g} s, and does not end")
+                raise ManagerError(f"{self._title} has been shutting down for {_SHUTDOWN_LIMIT:g} s, and does not end")
             raise ManagerGoneError("the manager shuts down")
 
     async def _properties(self, path: str, interface: str) -> dict[str, Any]:
-        return _parse(replies.properties, await self._call_at(path, names.PROPERTIES, "GetAll", "s", interface))
+        return self._parse(replies.properties, await self._call_at(path, names.PROPERTIES, "GetAll", "s", interface))
 
     async def _call_on_listed_unit(self, unit: str, member: str, signature: str, *body: Any) -> list[Any]:
         """Make a call that polkit allows for listed units alone."""
@@ -269,9 +273,16 @@ class Manager:
                 raise ManagerGoneError(f"{member}: {error}") from None
             if error.name == _DESTRUCTIVE:  # nothing is started beside the jobs of a shutdown
                 await self._raise_if_stopping()
-            raise ManagerError(f"{member}: {error} ({error.name})") from None
+            raise ManagerError(f"{self._title} refuses {member}: {error} ({error.name})") from None
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
+
+    def _parse(self, parse: Callable[[Any], T], reply: Any) -> T:
+        """Return what a reply says. Raises ManagerError when it makes no sense."""
+        try:
+            return parse(reply)
+        except NonsenseError as error:
+            raise ManagerError(f"{self._title} gives answers that make no sense: {error}") from None
 
     def _handle_signal(self, path: str, interface: str, member: str, body: list[Any]) -> None:
         if interface == _MANAGER and member == "JobRemoved":
@@ -293,11 +304,3 @@ class Manager:
 def _end_of(unit: Unit) -> str:
     """Return the result of a job whose signal was missed, by what became of its unit."""
     return "done" if unit.is_up else unit.active_state
-
-
-def _parse(parse: Callable[[Any], T], reply: Any) -> T:
-    """Return what a reply says. Raises ManagerError when it makes no sense."""
-    try:
-        return parse(reply)
-    except NonsenseError as error:
-        raise ManagerError(f"the manager gives answers that make no sense: {error}") from None
