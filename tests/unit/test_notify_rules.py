@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tinyci.model.state import BAD, FINAL
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import UNKNOWN_REPO, JobEvent
-from tinyci.notify.groupreader import order
 from tinyci.notify.memory import Memory, MemoryFile, UnreadableMemoryError
 from tinyci.notify.message import Message
 from tinyci.notify.policy import NoticePolicy
 from tinyci.notify.queue import GATHERING, MAX_AGE, MAX_REPOS, QUIET, RETRY_PAUSE, DigestQueue
+from tinyci.store.entryid import order
 
 ID = "0d313b1e-cca8-11ec-8c59-67453021b8a9"
 DEFAULT = ("failure", "recovery")

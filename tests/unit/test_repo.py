@@ -1,6 +1,7 @@
 """A repo's file is checked key by key, and what is wrong is told to who wrote it."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,16 @@ LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
         ("health", '"localhost:80"', HEALTH),
         ("health", '"http://"', HEALTH),
         ("health", '"http://a b"', HEALTH),
+        ("health", '"http://[::1"', HEALTH),
+        ("health", '"http://[zz]/"', HEALTH),
+        ("health", '"http://[1:2]/"', HEALTH),
+        ("health", '"http://a:b/"', HEALTH),
+        ("health", '"http://a:99999/"', HEALTH),
+        ("health", '"http://a:0/"', HEALTH),
+        ("health", '"http://a:80:80/"', HEALTH),
+        ("health", '"http://:80/"', HEALTH),
+        ("health", '"http://a]/"', HEALTH),
+        ("health", '"http://a/\\u0007"', HEALTH),
         ("health", "80", HEALTH),
         ("notify", '"failure"', "a list of words out of failure, recovery, deploy, never"),
         ("notify", '["success"]', "a list of words out of failure, recovery, deploy, never"),
@@ -206,3 +217,25 @@ def test_a_file_that_nests_too_deep_is_a_wrong_file() -> None:
 def test_a_number_that_is_too_long_is_a_wrong_value() -> None:
     with pytest.raises(ConfigError):
         repo.parse(FILE, toml(settle="9" * 5000))
+
+
+@given(st.text() | st.from_regex(r"https?://[a-z@:0-9\[\].?#/]{1,20}", fullmatch=True))
+def test_a_url_that_is_taken_can_be_taken_apart(url: str) -> None:
+    if repo.is_http(url):
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port is None or 0 < parts.port < 65536
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080/health",
+        "https://[::1]:8443/",
+        "http://user:secret@web/?a=b#c",
+        "http://web",
+        "https://b\u00fccher.example/x",
+    ],
+)
+def test_usual_urls_are_taken(url: str) -> None:
+    assert repo.is_http(url)

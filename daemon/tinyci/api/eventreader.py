@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tinyci.api import longpoll
 from tinyci.api.jobsource import EventEntry, JobSource
 from tinyci.api.longpoll import Deadline, PositionError
+from tinyci.store.entryid import order
 
 _NOW = ""
 _OLDEST = "0-0"
@@ -79,11 +80,11 @@ class EventReader:
         if after == _NOW:
             position = last[0][0] if last else _OLDEST
             return _Start(f"({position}", position)
-        if not last or _order(last[0][0]) < _order(after):
+        if not last or order(last[0][0]) < order(after):
             # The position is of another stream than this one.
             return _Start("-", _OLDEST, has_gap=True)
         first = await self._entries("-", 1)
-        return _Start(f"({after}", after, has_gap=bool(first) and _order(after) < _order(first[0][0]))
+        return _Start(f"({after}", after, has_gap=bool(first) and order(after) < order(first[0][0]))
 
     async def _entries(self, start: str, count: int, *, newest: bool = False) -> Sequence[EventEntry]:
         async with self._places:
@@ -93,8 +94,3 @@ class EventReader:
 def _size(entry: EventEntry) -> int:
     _, fields = entry
     return sum(len(name) + longpoll.size_of_text(text) for name, text in fields.items())
-
-
-def _order(position: str) -> tuple[int, int]:
-    time, _, count = position.partition("-")
-    return int(time), int(count)

@@ -15,7 +15,10 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|socket|target|path|timer)", re.ASCII)
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
 
-_HTTP = re.compile(r"https?://[^\s/?#]+[^\s]*", re.ASCII)
+_HTTP = re.compile(
+    r"https?://(?:[^\s/?#@\[\]]*@)?(?:[^\s/?#@:\[\]]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?(?:[/?#][!-~]*)?",
+    re.ASCII,
+)
 
 NOTICES = ("failure", "recovery", "deploy", "never")
 """Reasons to notify: a failed deploy, the first success after one, every deploy that ended; never."""
@@ -115,7 +118,19 @@ def is_unit_name(text: str) -> bool:
 
 
 def is_http(url: str) -> bool:
-    return _HTTP.fullmatch(url) is not None
+    """True for a URL that can be taken apart: RFC 3986, with a host, and a port that there can be."""
+    match = _HTTP.fullmatch(url)
+    return match is not None and 0 < int(match["port"] or 1) < 65536 and (not match["ipv6"] or _is_ipv6(match["ipv6"]))
+
+
+def _is_ipv6(text: str) -> bool:
+    import ipaddress  # the hook needs it for few repos, if for any
+
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_clean_absolute(path: str) -> bool:

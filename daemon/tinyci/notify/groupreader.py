@@ -8,6 +8,7 @@ from typing import Protocol
 from tinyci import catalog
 from tinyci.log import fields
 from tinyci.runtime.backoff import Backoff
+from tinyci.store.entryid import order
 from tinyci.store.eventgroup import EventGroup, EventGroupError, StreamEntry
 
 _BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -98,9 +99,3 @@ class GroupReader:
         if subscriber.save():
             await self._group.acknowledge(self._unacknowledged)
             self._unacknowledged = []
-
-
-def order(event_id: str) -> tuple[int, int]:
-    """Return a key to sort ids of events by; the empty id comes first."""
-    time, _, count = event_id.partition("-")
-    return int(time or 0), int(count or 0)

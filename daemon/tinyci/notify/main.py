@@ -28,12 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sender.silence()
     try:
-        recipients = Recipients.parse(_url_file().read_text(encoding="utf-8"), sender.public_host)
+        recipients = Recipients.parse(_read_urls(), sender.public_host)
         if arguments.test:
             sys.exit(_send_test(recipients, load_settings(etc()).web_url))
         _serve(recipients)
-    except UnicodeDecodeError:
-        sys.exit("tinyci-notify: the credential 'urls' is not UTF-8")
     except OSError as error:
         sys.exit(f"tinyci-notify: {error.filename}: {error.strerror}")
     except ConfigError as error:
@@ -45,6 +43,13 @@ def _url_file() -> Path:
     if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
         return Path(directory) / "urls"
     return etc() / "credentials" / "notify"
+
+
+def _read_urls() -> str:
+    try:
+        return _url_file().read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("the credential 'urls' is not UTF-8") from None
 
 
 def _send_test(recipients: Recipients, web_url: str) -> int:

@@ -86,7 +86,7 @@ class MemoryFile:
         except OSError as error:
             sentence = f"{error.filename or self._path}: {error.strerror}"
             if sentence != self.error:
-                about = fields(message_id=catalog.WRONG_MEMORY)
+                about = fields(message_id=catalog.UNSAVED_MEMORY)
                 log.error("%s; a restart now would tell some messages again", sentence, extra=about)
             self.error = sentence
             return False

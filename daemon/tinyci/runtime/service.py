@@ -10,6 +10,7 @@ from sdnotify import SystemdNotifier
 
 from tinyci.model import settings, toml
 from tinyci.model.settings import Settings
+from tinyci.model.toml import ConfigError
 
 
 def etc() -> Path:
@@ -18,9 +19,13 @@ def etc() -> Path:
 
 
 def credential(name: str, unit: str) -> str:
-    """Return the text of a credential of that unit (systemd.exec(5), "LoadCredential="). Raises OSError."""
+    """Return the text of a credential of that unit (systemd.exec(5), "LoadCredential="). Raises OSError, or ConfigError
+    for one that is no text."""
     directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", f"/run/credentials/{unit}"))
-    return (directory / name).read_text(encoding="utf-8").strip()
+    try:
+        return (directory / name).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"the credential '{name}' is not UTF-8: write it anew, and restart {unit}") from None
 
 
 def load_settings(directory: Path) -> Settings:

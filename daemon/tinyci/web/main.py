@@ -19,6 +19,7 @@ from tinyci.systemd.sockets import inherited_sockets
 from tinyci.web.activity import Activity
 from tinyci.web.app import application
 from tinyci.web.followers import Followers
+from tinyci.web.serverlog import ignore_malformed_requests
 
 log = logging.getLogger("tinyci.web")
 
@@ -41,6 +42,7 @@ async def serve(viewer: StoreViewer, sockets: list[socket.socket], idle_exit: fl
         handle_signals=False,
         handler_cancellation=True,  # the end of a follower's connection is noticed at once
     )
+    ignore_malformed_requests()
     await runner.setup()
     notifier = service.Notifier()
     async with asyncio.TaskGroup() as group:
