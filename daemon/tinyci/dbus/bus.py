@@ -302,7 +302,11 @@ class Bus:
                 connection.send(Message.new_error(message, names.LIMITS_EXCEEDED, sentence))
 
         turnstile = Turnstile(
-            admit, refuse, self.user_of, lambda message: is_long(str(message.interface), str(message.member))
+            admit,
+            refuse,
+            self.user_of,
+            lambda message: is_long(str(message.interface), str(message.member)),
+            connection.pace.pause,
         )
         self._turnstile = turnstile
         connection.on_answer = turnstile.leave

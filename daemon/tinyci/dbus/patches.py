@@ -8,6 +8,7 @@ answer, this file the others; the package's `__init__.py` keeps the library from
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -24,8 +25,14 @@ from dbus_next.signature import SignatureTree
 
 from tinyci import catalog
 from tinyci.dbus import names
+from tinyci.runtime.pace import Pace
 
-_MESSAGES_PER_TURN = 100
+_TURN = 0.005
+"""Seconds of the processor that the messages of one connection take in one go."""
+_BURST = 0.25
+_SHARE = 0.25
+"""A connection with more messages than fit into a turn may take so many seconds of the processor at once, and so much
+of it in the long run: whoever asks without end is not to keep the daemon from its deploys."""
 _SIGNATURES_MAX = 1000
 _MESSAGE_MAX = 4 * 1024 * 1024
 """Bytes of a message that is read; the largest that a peer rightly sends is below 2 MiB."""
@@ -51,6 +58,11 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
     """A writer that waits for a full socket buffer to drain: the library takes EAGAIN for the end of the connection."""
 
     buf: memoryview | None
+
+    def buffer_message(self, msg: Message, future: "asyncio.Future[None] | None" = None) -> None:
+        begin = time.thread_time()
+        super().buffer_message(msg, future)
+        self.bus.pace.spend(time.thread_time() - begin)
 
     def schedule_write(self, msg: Message | None = None, future: "asyncio.Future[None] | None" = None) -> None:
         if self.bus.is_shut:  # the number of its descriptor may be another connection's by now
@@ -165,6 +177,7 @@ class Connection(MessageBus):  # type: ignore[misc]
         self.is_shut = False
         self.on_answer: Callable[[Message], object] = lambda call: None
         """Called when a call of somebody else has its answer."""
+        self.pace = Pace(_BURST, _SHARE)
         self._next_turn: asyncio.Handle | None = None
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)
@@ -192,20 +205,37 @@ class Connection(MessageBus):  # type: ignore[misc]
         """Read some messages per turn: a peer that sends without end must not keep the loop from everything else."""
         if self.is_shut:
             return
-        if self._next_turn:
-            self._next_turn.cancel()
-        self._next_turn = None
+        self._cancel_turn()
+        begin = time.thread_time()
+        used = 0.0
         try:
-            for _ in range(_MESSAGES_PER_TURN):
+            while used < _TURN:
                 if not self._unmarshaller.unmarshall():
                     return
                 self._on_message(self._unmarshaller.message)
                 self._unmarshaller = self._create_unmarshaller()
+                used = time.thread_time() - begin
         except Exception as error:  # whatever the library makes of garbage ends the connection
             self._finalize(error)
             return
+        finally:
+            self.pace.spend(time.thread_time() - begin)
         # What is left may be in the stream's buffer, where the loop does not see it.
-        self._next_turn = self._loop.call_soon(self._message_reader)
+        if pause := self.pace.pause():
+            self._loop.remove_reader(self._fd)
+            self._next_turn = self._loop.call_later(pause, self._resume)
+        else:
+            self._next_turn = self._loop.call_soon(self._message_reader)
+
+    def _resume(self) -> None:
+        if not self.is_shut:
+            self._loop.add_reader(self._fd, self._message_reader)
+            self._message_reader()
+
+    def _cancel_turn(self) -> None:
+        if self._next_turn:
+            self._next_turn.cancel()
+        self._next_turn = None
 
     def _finalize(self, err: BaseException | None = None) -> None:
         if not self.is_shut:

@@ -52,12 +52,15 @@ class Turnstile:
         refuse: Callable[[Message, str], None],
         user_of: Callable[[str], Awaitable[int]],
         is_long: Callable[[Message], bool],
+        pause: Callable[[], float],
     ) -> None:
-        """`user_of` asks the bus for the uid of a caller. `is_long`: true of a call that waits for something."""
+        """`user_of` asks the bus for the uid of a caller. `is_long`: true of a call that waits for something. `pause`:
+        seconds from one call to the next while more of them wait."""
         self._admit = admit
         self._refuse = refuse
         self._user_of = user_of
         self._is_long = is_long
+        self._pause = pause
         self._connections: dict[str, _Connection] = {}
         """By unique name: all with an open call."""
         self._idle: OrderedDict[str, _Connection] = OrderedDict()
@@ -132,7 +135,7 @@ class Turnstile:
                 asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
-        """Admit one call; the next one in the next turn of the loop, after other calls were read."""
+        """Admit one call; the next one in the next turn of the loop, after other calls were read, or later."""
         user = self._turns.popleft()
         connection = user.connections.popleft()
         message = connection.waiting.popleft()
@@ -141,7 +144,7 @@ class Turnstile:
         if user.connections:
             self._turns.append(user)
         if self._turns:
-            asyncio.get_running_loop().call_soon(self._serve)
+            asyncio.get_running_loop().call_later(self._pause(), self._serve)
         is_long = self._is_long(message)
         if is_long and user.long_count >= USER_LONG_MAX:
             text = f"{USER_LONG_MAX} questions of your user have no answer yet: ask again when one has"
