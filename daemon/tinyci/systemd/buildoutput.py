@@ -10,8 +10,8 @@ from systemd import journal
 from tinyci.runtime.waiting import first_of
 from tinyci.systemd.journal import JournalError, decode, field, news_event
 
-_LINES_PER_TURN = 2000
-_BYTES_PER_TURN = 1 << 20
+_TURN = 0.005
+"""Seconds of the processor that lines are read for in one go: a chatty build must not hold up the other deploys."""
 _LOOK_AGAIN = 3.0
 """Seconds after which one looks for lines without any news: once in some hundred builds, on a busy machine, the first
 ones were seen only when somebody else logged something, 20 s later."""
@@ -132,7 +132,6 @@ class BuildOutput:
                 reader.process()
                 rest = _Rest.STORED
                 while rest is _Rest.STORED:
-                    # Some per turn: a chatty build must not hold up the other deploys.
                     count, lines, rest = self._read(reader, end)
                     if lines:
                         yield lines
@@ -154,23 +153,21 @@ class BuildOutput:
     def _read(self, reader: journal.Reader, end: _Patience) -> tuple[int, list[str], _Rest]:
         """Return the number of entries that were read, their lines, and which are still to be read."""
         lines: list[str] = []
-        size = 0
-        for count in range(_LINES_PER_TURN):
+        begin = time.thread_time()
+        count = 0
+        while time.thread_time() - begin < _TURN:
             if not reader._next():
                 return count, lines, _Rest.TO_COME
             if not count and end.is_too_late(reader._get_monotonic()[0] / 1_000_000):
                 return count, self._joiner.rest(), _Rest.NONE
-            message = field(reader, "MESSAGE")
+            count += 1
             continues = field(reader, "_LINE_BREAK") == b"line-max"
-            for line in self._joiner.add(message, continues=continues):
+            for line in self._joiner.add(field(reader, "MESSAGE"), continues=continues):
                 if line == self._last:
                     return count, lines, _Rest.NONE
                 if line != self._first:
                     lines.append(line)
-            size += len(message)
-            if size > _BYTES_PER_TURN:
-                return count + 1, lines, _Rest.STORED
-        return _LINES_PER_TURN, lines, _Rest.STORED
+        return count, lines, _Rest.STORED
 
 
 def _find_stream(first: str, uid: int) -> str:
