@@ -28,8 +28,9 @@ from tinyci.systemd.unit import Unit
 
 PATIENCE = 5.0
 """Seconds that each party has to answer."""
-PAUSE = 0.1
-"""Seconds between the begins of two examinations of the same repo."""
+PAUSE = 0.5
+"""Seconds between the begins of two examinations of the same repo, each of which costs as much as some steps of a
+deploy."""
 
 
 class Diagnosis:
