@@ -131,6 +131,17 @@ def test_a_gate_that_crashes_each_time_is_started_ever_more_slowly(server: TestH
         server.sh(f"systemctl restart {gate}")
 
 
+def test_a_gate_takes_little_of_the_host_whatever_its_user_sends_through_it(server: TestHost) -> None:
+    """A bus of the user's own fills it with what waits to be read; the daemon runs beside it."""
+    unit = f"tinyci-gate@{server.sh('id -u probe').strip()}.service"
+    shares = [int(server.show("root", unit, name)) for name in ("MemoryMax", "TasksMax", "CPUWeight")]
+    assert shares == [64 << 20, 16, 20]
+    pid = server.show("root", unit, "MainPID")
+    size, threads = server.sh(f"awk '/^(VmHWM|Threads):/ {{ print $2 }}' /proc/{pid}/status").split()
+    assert int(size) * 1024 < shares[0] / 4
+    assert int(threads) < shares[1] / 2
+
+
 def test_its_exposure_is_small(server: TestHost) -> None:
     report = server.sh("systemd-analyze security --no-pager tinyci-gate@$(id -u probe).service")
     level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", report)
