@@ -41,11 +41,16 @@ EVENTS = st.lists(
     max_size=3,
 )
 TYPED = {"s": STRINGS, "b": st.booleans(), "u": st.integers(0, 2**32 - 1), "i": st.integers(-9, 99), "d": st.floats()}
-JOB_PROPERTIES = st.fixed_dictionaries(
-    {
-        field.property_name: TYPED[field.signature].map(lambda value, field=field: Variant(field.signature, value))
-        for field in PROPERTIES
-    }
+USUAL = {"s": "", "b": False, "u": 0, "i": -1, "d": 0.0}
+JOB_PROPERTIES = st.dictionaries(
+    st.sampled_from(PROPERTIES).flatmap(lambda field: st.tuples(st.just(field), TYPED[field.signature])),
+    st.none(),
+    max_size=5,
+).map(
+    lambda chosen: (
+        {field.property_name: Variant(field.signature, USUAL[field.signature]) for field in PROPERTIES}
+        | {field.property_name: Variant(field.signature, value) for field, value in chosen}
+    )
 )
 MANAGER_PROPERTIES = st.fixed_dictionaries(
     {

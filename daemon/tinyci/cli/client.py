@@ -109,8 +109,10 @@ class Client:
             ) from None
 
     async def jobs(self) -> list[ListedJob]:
-        """Return live and recent jobs, oldest first."""
-        return [ListedJob(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0]]
+        """Return live and recent jobs, oldest first; ids that are none are not shown as such."""
+        from tinyci.model.job import is_id
+
+        return [ListedJob(*row) for row in (await self.call(PATH, MANAGER, "ListJobs"))[0] if is_id(row[0])]
 
     async def get(self, name: str, path: str = PATH, interface: str = MANAGER) -> Any:
         """Return one property. Raises CommandError."""
