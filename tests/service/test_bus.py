@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from servers import MessageBus
 from tinyci.dbus.bus import Bus, BusError, BusGoneError, ReplyError, ServiceInterface, caller, method, signal
+from tinyci.dbus.turnstile import Cost
 
 NAME, PATH, INTERFACE = "org.example.Test", "/org/example/test", "org.example.Test"
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
@@ -80,7 +81,7 @@ async def service(message_bus: MessageBus) -> AsyncIterator[Service]:
     """A service of ours, on a connection of its own."""
     async with connected(message_bus) as bus:
         exported_service = Service()
-        bus.admit_callers(lambda interface, member: member == "Hang")
+        bus.admit_callers(lambda interface, member: Cost.SHORT)
         bus.export(PATH, exported_service)
         await bus.own(NAME)
         yield exported_service

@@ -13,16 +13,18 @@ from tinyci.api.polkit import Authority
 from tinyci.api.requests import Requests
 from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
+from tinyci.dbus.turnstile import Cost
 from tinyci.model.job import is_id
 from tinyci.model.state import is_final
 from tinyci.runtime.backoff import Backoff
 
-_SHORT_METHODS = ("ListJobs", "ListRepos")
-"""Those of our methods that are answered out of memory; all others wait for Redis, polkit, a manager, or news."""
+_COSTS = {"ListJobs": Cost.SHORT, "ListRepos": Cost.SHORT, "ReadOutput": Cost.POLL, "ReadEvents": Cost.POLL}
+"""Of those of our methods that do not have others work."""
 
 
-def _is_long(interface: str, member: str) -> bool:
-    return interface.startswith(f"{names.NAME}.") and member not in _SHORT_METHODS
+def _cost_of(interface: str, member: str) -> Cost:
+    is_ours = interface.startswith(f"{names.NAME}.")
+    return _COSTS.get(member, Cost.WORK) if is_ours else Cost.SHORT
 
 
 class ObjectServer:
@@ -42,7 +44,7 @@ class ObjectServer:
         """Export everything and own the name. Raises BusGoneError or BusError."""
         bus = await Bus.connect()
         try:
-            bus.admit_callers(_is_long)
+            bus.admit_callers(_cost_of)
             bus.export(names.PATH, self._manager)
             self._jobs.export_on(bus)
             await bus.own(names.NAME)

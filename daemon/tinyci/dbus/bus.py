@@ -18,7 +18,7 @@ from dbus_next.service import ServiceInterface, dbus_property, method, signal
 from tinyci import catalog
 from tinyci.dbus import names, patches
 from tinyci.dbus.errors import BusError, BusGoneError
-from tinyci.dbus.turnstile import Turnstile
+from tinyci.dbus.turnstile import Cost, Turnstile
 from tinyci.runtime.waiting import first_of
 
 __all__ = [
@@ -278,9 +278,9 @@ class Bus:
     def unexport(self, path: str) -> None:
         self._connection.unexport(path)
 
-    def admit_callers(self, is_long: Callable[[str, str], bool]) -> None:
+    def admit_callers(self, cost_of: Callable[[str, str], Cost]) -> None:
         """Answer calls of others from now on, few of each caller at once; let caller() work. To be called before the
-        first export(). `is_long(interface, member)`: true of a method that waits for something."""
+        first export(). `cost_of(interface, member)`: the cost of a method."""
         connection, admitted = self._connection, None
 
         def take(message: Message) -> bool:  # True means that it is handled
@@ -305,7 +305,7 @@ class Bus:
             admit,
             refuse,
             self.user_of,
-            lambda message: is_long(str(message.interface), str(message.member)),
+            lambda message: cost_of(str(message.interface), str(message.member)),
             connection.pace.pause,
         )
         self._turnstile = turnstile

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from dbus_next import Message
 
@@ -12,19 +13,27 @@ from tinyci.dbus.errors import BusError, BusGoneError
 OPEN_MAX = 128
 """Calls of one connection that may have no answer yet; the system bus itself allows as many, but counts none whose
 sender wants no answer."""
-LONG_MAX = 32
-"""Those among them that wait for something: Redis, polkit, a manager, news."""
-USER_LONG_MAX = 256
-"""Those that wait for something, of all connections of a user: all followed pushes are of the user of git."""
+WORK_MAX = 32
+"""Those among them that have others work for them: Redis, polkit, a manager."""
+USER_WAITING_MAX = 256
+"""Calls that wait for something, of all connections of a user: all followed pushes are of the user of git."""
 _IDLE_MAX = 256
 """Connections without a call whose user is remembered."""
+
+
+class Cost(Enum):
+    """The cost of a call."""
+
+    SHORT = "answered at once, out of memory"
+    POLL = "waits for news"
+    WORK = "has others work: Redis, polkit, a manager"
 
 
 @dataclass(eq=False)
 class _User:
     """A user of the host."""
 
-    long_count: int = 0
+    waiting_count: int = 0
     connections: "deque[_Connection]" = field(default_factory=deque)
     """Those with calls that wait, in turn."""
 
@@ -38,7 +47,7 @@ class _Connection:
     """None until the bus has said who it is."""
     lookup: "asyncio.Task[None] | None" = None
     open_count: int = 0
-    long_count: int = 0
+    work_count: int = 0
     waiting: deque[Message] = field(default_factory=deque)
 
 
@@ -51,15 +60,15 @@ class Turnstile:
         admit: Callable[[Message], None],
         refuse: Callable[[Message, str], None],
         user_of: Callable[[str], Awaitable[int]],
-        is_long: Callable[[Message], bool],
+        cost_of: Callable[[Message], Cost],
         pause: Callable[[], float],
     ) -> None:
-        """`user_of` asks the bus for the uid of a caller. `is_long`: true of a call that waits for something. `pause`:
+        """`user_of` asks the bus for the uid of a caller. `pause`:
         seconds from one call to the next while more of them wait."""
         self._admit = admit
         self._refuse = refuse
         self._user_of = user_of
-        self._is_long = is_long
+        self._cost_of = cost_of
         self._pause = pause
         self._connections: dict[str, _Connection] = {}
         """By unique name: all with an open call."""
@@ -72,13 +81,13 @@ class Turnstile:
     def enter(self, message: Message) -> None:
         """Take a call, or refuse it at once."""
         connection = self._connection(message.sender)
-        is_long = self._is_long(message)
-        if connection.open_count >= OPEN_MAX or (is_long and connection.long_count >= LONG_MAX):
-            most = LONG_MAX if is_long else OPEN_MAX
+        is_work = self._cost_of(message) is Cost.WORK
+        if connection.open_count >= OPEN_MAX or (is_work and connection.work_count >= WORK_MAX):
+            most = WORK_MAX if is_work else OPEN_MAX
             self._refuse(message, f"{most} of your questions have no answer yet: ask again when one has")
             return
         connection.open_count += 1
-        connection.long_count += is_long
+        connection.work_count += is_work
         connection.waiting.append(message)
         if connection.user:
             self._line_up(connection, connection.user)
@@ -88,8 +97,8 @@ class Turnstile:
     def leave(self, message: Message) -> None:
         """Take note that a call which was admitted has its answer."""
         connection = self._connections[message.sender]
-        if connection.user and self._is_long(message):
-            connection.user.long_count -= 1
+        if connection.user and self._cost_of(message) is not Cost.SHORT:
+            connection.user.waiting_count -= 1
         self._forget_call(connection, message)
 
     def close(self) -> None:
@@ -105,7 +114,7 @@ class Turnstile:
     def _forget_call(self, connection: _Connection, message: Message) -> None:
         """Forget a call; of a connection without calls, remember the user at most."""
         connection.open_count -= 1
-        connection.long_count -= self._is_long(message)
+        connection.work_count -= self._cost_of(message) is Cost.WORK
         if connection.open_count:
             return
         del self._connections[connection.name]
@@ -145,11 +154,11 @@ class Turnstile:
             self._turns.append(user)
         if self._turns:
             asyncio.get_running_loop().call_later(self._pause(), self._serve)
-        is_long = self._is_long(message)
-        if is_long and user.long_count >= USER_LONG_MAX:
-            text = f"{USER_LONG_MAX} questions of your user have no answer yet: ask again when one has"
+        is_waiting = self._cost_of(message) is not Cost.SHORT
+        if is_waiting and user.waiting_count >= USER_WAITING_MAX:
+            text = f"{USER_WAITING_MAX} questions of your user have no answer yet: ask again when one has"
             self._refuse(message, text)
             self._forget_call(connection, message)
             return
-        user.long_count += is_long
+        user.waiting_count += is_waiting
         self._admit(message)
