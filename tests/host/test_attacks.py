@@ -237,3 +237,35 @@ def test_a_job_is_cancelled_while_many_others_are_superseded(server: TestHost, w
     assert server.wait(jobs[-1])["state"] == "succeeded"
     kept_states = server.redis_all([f"hget tinyci:job:{job} state" for job in jobs[-20:]])  # the oldest are forgotten
     assert kept_states == [asked_for if job == jobs[180] else "superseded" for job in jobs[-20:-1]] + ["succeeded"]
+
+
+AS_HOOK = (
+    "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user hook "
+    '--pass "$(cat /etc/tinyci/credentials/redis-hook)"'
+)
+
+
+def test_who_has_the_hooks_password_neither_changes_nor_sees_a_job(server: TestHost, work: Clone) -> None:
+    """With the tools of git's account: to end, revive, rename or deploy otherwise a job that there is."""
+    work("probe").script("true")
+    ended = server.deploy(work("probe"))
+    work("probe").script("for i in 1 2 3; do echo $i; sleep 1; done")
+    building = server.wait(server.push(work("probe")).job, ("building",))
+    for job in (ended, building):
+        for field in ("state queued", "state succeeded", "reason lies", "revision " + "b" * 40, "user root"):
+            answer = server.run(f"{AS_HOOK} hset tinyci:job:{job['id']} {field}", "git").text
+            assert "NOPERM" in answer, answer
+        lies = f"repo probe-root ref refs/heads/master revision {ended['revision']} state queued"
+        server.sh(f"{AS_HOOK} hset tinyci:new:{job['id']} {lies}; {AS_HOOK} lpush tinyci:queue {job['id']}", "git")
+        for command in ("hgetall tinyci:job:", "hgetall tinyci:new:", "del tinyci:new:", "xrange tinyci:log:"):
+            assert "NOPERM" in server.run(f"{AS_HOOK} {command}{job['id']}", "git").text, command
+    end = server.wait(building["id"])
+    assert (end["state"], end["repo"], end["revision"]) == ("succeeded", "probe", building["revision"])
+    assert server.deploy(work("probe"))["state"] == "succeeded"  # whatever is in the queue was taken before
+    assert server.job(ended["id"]) == ended
+    entries = server.redis_json("xrange tinyci:events - +")
+    assert isinstance(entries, list)
+    events = [dict(zip(values[::2], values[1::2], strict=True)) for _, values in entries]
+    for job in (ended, building):
+        ends = [event["state"] for event in events if event["job"] == job["id"] and "success" in event]
+        assert ends == ["succeeded"], ends
