@@ -121,7 +121,7 @@ def test_the_manual_page_has_every_error() -> None:
     )
     ours = re.findall(r'RequestError\(\s*"(\w+)"', code) + re.findall(r"\.Error\.([A-Z]\w+)", code)
     ours += [name.rpartition(".")[2] for name in map(str, vars(names).values()) if name.startswith(f"{names.ERROR}.")]
-    freedesktop = {"AccessDenied", "InteractiveAuthorizationRequired", "InvalidArgs"}
+    freedesktop = {"AccessDenied", "InteractiveAuthorizationRequired", "InvalidArgs", "LimitsExceeded"}
     entries = re.findall(r"^\*\*org\.(?:tinyci1|freedesktop\.DBus)\.Error\.(\w+)\*\*$", PAGE, re.M)
     # Every D-Bus service answers with these, and systemd's are what we hear and do not say.
     foreign = {"Failed", "UnknownMethod", "UnknownObject", "UnknownInterface", "NoReply", "Disconnected"}
