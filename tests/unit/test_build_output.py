@@ -88,6 +88,21 @@ async def test_all_of_a_chatty_build_is_read_after_its_end(fake_journal: FakeJou
 
 
 @pytest.mark.asyncio
+async def test_a_build_that_prints_without_end_takes_a_share_of_the_processor(
+    fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buildoutput, "_BURST", 0.02)
+    fake_journal.store([b"first", *(b"%d" % number for number in range(200_000))])
+    begin, used, count = time.monotonic(), time.thread_time(), 0
+    async for batch in BuildOutput("first", "last", 1001).follow(asyncio.Event(), PATIENCE):
+        count += len(batch)
+        if time.thread_time() - used > 0.3:
+            break
+    assert 0 < count < 200_000
+    assert time.monotonic() - begin > 2 * (time.thread_time() - used), "it goes by a quarter"
+
+
+@pytest.mark.asyncio
 async def test_who_has_the_stream_of_an_ended_build_cannot_keep_it_going(
     fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,16 @@ from enum import Enum, auto
 
 from systemd import journal
 
+from tinyci.runtime.pace import Pace
 from tinyci.runtime.waiting import first_of
 from tinyci.systemd.journal import JournalError, decode, field, news_event
 
 _TURN = 0.005
 """Seconds of the processor that lines are read for in one go: a chatty build must not hold up the other deploys."""
+_BURST = 2.0
+_SHARE = 0.25
+"""Of the processor, for the lines of a build that prints more than can be read, while it runs: its own output comes
+later then, and other deploys do not."""
 _LOOK_AGAIN = 3.0
 """Seconds after which one looks for lines without any news: once in some hundred builds, on a busy machine, the first
 ones were seen only when somebody else logged something, 20 s later."""
@@ -127,19 +132,25 @@ class BuildOutput:
             reader.add_match(f"_STREAM_ID={stream}")
             reader.seek_head()
             end.renew()
+            pace = Pace(_BURST, _SHARE)
             while True:
                 news.clear()
                 reader.process()
                 rest = _Rest.STORED
                 while rest is _Rest.STORED:
+                    begin = time.thread_time()
                     count, lines, rest = self._read(reader, end)
+                    pace.spend(time.thread_time() - begin)
                     if lines:
                         yield lines
                     if rest is _Rest.NONE:
                         return
                     if count:
                         end.renew()
-                    await asyncio.sleep(0)
+                    if rest is _Rest.STORED and not unit_end.is_set() and (pause := pace.pause()):
+                        await first_of(unit_end.wait(), timeout=pause)
+                    else:
+                        await asyncio.sleep(0)
                 if end.is_over():
                     if lines := self._joiner.rest():
                         yield lines
