@@ -21,9 +21,9 @@ _DUMMY = "/sys/fs/cgroup/cpu"
 """podman moves processes of a container into a group of their own in each hierarchy, which it looks for here. It is to
 leave ours alone, so it finds files in which it may write what it wants."""
 _UNLIMITED = 2**62
-_SHARES = 3 * 1024
-"""Of the outer machine: as much as a server's three slices, beside its kernel's own threads. What else runs on this
-machine takes its part, and disturbs."""
+_SHARES, _CLIENT_SHARES = 1024, 4096
+"""Of the outer machine: as much as one process has, so that an attack holds up nothing else there, such as tests on
+another host; and more for who pushes, which takes little."""
 _INTERVAL = 0.25
 _DEFAULT_WEIGHT = 100
 _OUTSIDE = "outside.slice"
@@ -74,8 +74,8 @@ class Controllers:
                 self.group(name).mkdir(exist_ok=True)
             # Whoever pushes has a machine of his own; here it is the tests' share of this one.
             self._client.mkdir(exist_ok=True)
-            for group in (self.group("cpu"), self._client):
-                _write(group / "cpu.shares", _SHARES)
+            _write(self.group("cpu") / "cpu.shares", _SHARES)
+            _write(self._client / "cpu.shares", _CLIENT_SHARES)
             _write(self._client / "cgroup.procs", os.getpid())
             self._sweep()
             sweeper.start()
