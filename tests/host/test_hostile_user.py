@@ -168,7 +168,8 @@ def end_attack(server: TestHost, jobs: list[str]) -> None:
     uid = server.sh(f"id -u {HOSTILE}").strip()
     server.sh(f"systemctl kill --signal=KILL user@{uid}.service; systemctl stop user@{uid}.service", limit=200)
     server.sh(f"while pgrep -u {HOSTILE}; do sleep 0.1; done", limit=60)
-    live_jobs = [job for job in jobs if server.job(job).get("state") not in FINAL]
+    states = {job: server.job(job).get("state") for job in jobs}
+    live_jobs = [job for job, state in states.items() if state and state not in FINAL]  # the oldest are forgotten
     cancellations = [threading.Thread(target=server.run, args=(f"tinyci cancel {job}",)) for job in live_jobs]
     end = time.monotonic() + 60
     for each in cancellations:
