@@ -169,8 +169,9 @@ class FakeStore:
             rows = []
             for score, job_id in self._redis.indexed():
                 fields = self._redis.hashes.get(job_id, {})
-                values = (fields.get(name, "") for name in ("repo", "ref", "state", "created", "moment", "image"))
-                rows.append(KeptJob(job_id, *values, score))
+                names = KeptJob._fields[1:]
+                values = {name: fields.get(name, "") for name in names if name != "time"}
+                rows.append(KeptJob(id=job_id, time=score, **values))
             return rows
 
         return await self._do(command)

@@ -51,6 +51,23 @@ def test_a_late_job_comes_behind_every_older_one_of_its_repo(server: SimulatedSe
     server.check_deployed(newer)
 
 
+def test_a_retry_of_an_older_job_keeps_no_newer_push_from_being_deployed(server: SimulatedServer) -> None:
+    older = server.push("web")
+    server.wait_quiet()
+    server.pause()
+    server.sleep(1.0)
+    newer = server.push("web")
+    server.sleep(1.0)
+    server.retry(older)
+    server.sleep(1.0)
+    server.resume()
+    server.wait_quiet()
+    server.check_final_states()
+    ends = [(fields.get("retry_of", ""), fields["state"]) for fields in server.redis.hashes.values()]
+    assert ends == [("", State.SUCCEEDED), ("", State.SUCCEEDED), (older, State.SUCCEEDED)]
+    assert [run.job for run in server.host.runs if run.stage == "build"][1] == newer
+
+
 # -- never two at once -------------------------------------------------------------------------------------------
 
 

@@ -11,17 +11,20 @@ from tinyci.model.job import Job
 REPOS = ("alpha", "beta", "gamma", "delta")
 
 
-def job(number: int, repo: str, ref: str = "refs/heads/main") -> Job:
-    return Job(id=f"00000000-0000-0000-0000-{number:012}", repo=repo, ref=ref, revision=f"{number + 1:040x}")
+def job(number: int, repo: str, ref: str = "refs/heads/main", **fields: str) -> Job:
+    job_id = f"00000000-0000-0000-0000-{number:012}"
+    return Job(id=job_id, repo=repo, ref=ref, revision=f"{number + 1:040x}").with_fields(fields)
 
 
 def jobs(*repos: str) -> list[Job]:
     return [job(number, repo) for number, repo in enumerate(repos)]
 
 
-QUEUES = st.lists(st.tuples(st.sampled_from(REPOS), st.sampled_from(("refs/heads/main", "refs/heads/next")))).map(
-    lambda pushes: [job(number, repo, ref) for number, (repo, ref) in enumerate(pushes)]
-)
+OTHER = "00000000-0000-0000-0000-999999999999"
+ORIGINS = st.sampled_from([{}, {}, {"retry_of": OTHER}, {"rollback_to": OTHER}])
+QUEUES = st.lists(
+    st.tuples(st.sampled_from(REPOS), st.sampled_from(("refs/heads/main", "refs/heads/next")), ORIGINS)
+).map(lambda jobs: [job(number, repo, ref, **origin) for number, (repo, ref, origin) in enumerate(jobs)])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +87,17 @@ def test_a_superseded_job_always_has_a_newer_one_of_its_ref(queue: list[Job]) ->
         assert (old.repo, old.ref) == (newer.repo, newer.ref)
         assert queue.index(old) < queue.index(newer)
         assert newer not in old_jobs
-    refs = [(each.repo, each.ref) for each in queue if each not in old_jobs]
+        assert old.deploys_tip and newer.deploys_tip
+    refs = [(each.repo, each.ref) for each in queue if each.deploys_tip and each not in old_jobs]
     assert len(refs) == len(set(refs))
-    assert set(refs) == {(each.repo, each.ref) for each in queue}
+    assert set(refs) == {(each.repo, each.ref) for each in queue if each.deploys_tip}
+
+
+def test_a_retry_or_a_rollback_is_no_newer_push() -> None:
+    queue = [job(0, "alpha"), job(1, "alpha", retry_of=OTHER), job(2, "alpha", rollback_to=OTHER)]
+    assert schedule.superseded_jobs(queue) == []
+    queue.append(job(3, "alpha"))
+    assert schedule.superseded_jobs(queue) == [(queue[0], queue[3])]
 
 
 def test_another_ref_or_repo_supersedes_nothing() -> None:

@@ -18,7 +18,7 @@ from tinyci.daemon.logbudget import LogBudget
 from tinyci.daemon.output import Limits
 from tinyci.log import fields
 from tinyci.model import retention, schedule
-from tinyci.model.job import Job
+from tinyci.model.job import TIP, Job
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
 from tinyci.model.retention import KeptJob
@@ -98,7 +98,7 @@ class Dispatch:
         jobs = await self._prune()
         self._log_budget.add(job.id for job in jobs if is_final(job.state))
         for job in jobs:
-            if job.state not in ("", State.QUEUED):
+            if job.state not in ("", State.QUEUED) and job.deploys_tip:
                 self._table.note_begin(job.repo, job.ref, job, self._host.present())
         await self._intake.sweep()
         # Files of jobs that have ended, or that the daemon before had not begun.
@@ -140,7 +140,8 @@ class Dispatch:
         ends = []
         for job, newer in schedule.superseded_jobs(self._table.queue):
             self._table.dequeue_to_end(job)
-            ends.append(JobEnd(job, State.SUPERSEDED, f"job {newer.id} deploys a newer push of {job.ref}"))
+            push = f"what {job.ref} is at then" if newer.revision == TIP else f"a newer push of {job.ref}"
+            ends.append(JobEnd(job, State.SUPERSEDED, f"job {newer.id} deploys {push}"))
         return ends
 
     def _begin_runnable_jobs(self) -> list[JobEnd]:
@@ -193,7 +194,8 @@ class Dispatch:
             predecessors=self._table.leftovers_of(job.repo, repo.user),
             abandon_reason=abandon_reason,
         )
-        self._table.note_begin(job.repo, job.ref, job, self._host.present())
+        if job.deploys_tip:
+            self._table.note_begin(job.repo, job.ref, job, self._host.present())
 
     async def _run_deploy(self, deploy: Deploy) -> None:
         is_clear = False

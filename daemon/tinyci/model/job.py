@@ -51,6 +51,7 @@ class Job:
     intent: str = ""
     """Set before the build is stopped: `cancelled` or `timed-out`."""
     rollback_to: str = ""
+    retry_of: str = ""
     restart_started: str = ""
     """Begin of this job's lines in the journals of its units."""
     dependents: tuple[str, ...] = ()
@@ -62,6 +63,12 @@ class Job:
     def hex(self) -> str:
         """The id without dashes: instance of its units, name of its job file and of its D-Bus object."""
         return self.id.replace("-", "")
+
+    @property
+    def deploys_tip(self) -> bool:
+        """True for a push, and for a request to deploy what a ref is at; False for one that repeats another job or
+        goes back to it. Only the former makes older ones needless."""
+        return not (self.rollback_to or self.retry_of)
 
     @classmethod
     def parse(cls, job_id: str, fields: Mapping[str, str]) -> "Job":

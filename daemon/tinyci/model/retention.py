@@ -21,6 +21,13 @@ class KeptJob(NamedTuple):
     image: str
     time: float
     """Seconds since the epoch, of the index."""
+    rollback_to: str = ""
+    retry_of: str = ""
+
+    @property
+    def deploys_tip(self) -> bool:
+        """See Job.deploys_tip."""
+        return not (self.rollback_to or self.retry_of)
 
 
 def in_push_order(jobs: Iterable[KeptJob], now: Now) -> list[KeptJob]:

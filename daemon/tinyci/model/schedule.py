@@ -8,10 +8,12 @@ from tinyci.model.job import Job
 def superseded_jobs(queue: Sequence[Job]) -> list[tuple[Job, Job]]:
     """Jobs that a newer queued one of the same repo and ref makes needless, each with the newest one.
 
-    `queue` is in push order and holds only jobs that have not begun.
+    `queue` is in push order and holds only jobs that have not begun. Retries and rollbacks neither are superseded nor
+    supersede: they are of another revision than the newest.
     """
-    newest = {(job.repo, job.ref): job for job in queue}
-    return [(job, newest[job.repo, job.ref]) for job in queue if newest[job.repo, job.ref] is not job]
+    pushes = [job for job in queue if job.deploys_tip]
+    newest = {(job.repo, job.ref): job for job in pushes}
+    return [(job, newest[job.repo, job.ref]) for job in pushes if newest[job.repo, job.ref] is not job]
 
 
 def runnable_jobs(queue: Sequence[Job], busy_repos: Collection[str], parallel: int) -> list[Job]:

@@ -27,7 +27,7 @@ _EVENT_TEXT_MAX = 512
 """Characters of each field of an event."""
 _REPEATED_FIELDS = ("repo", "ref", "revision", "pusher", "user")
 """Fields of the hash that its events repeat."""
-_KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image")
+_KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image", "rollback_to", "retry_of")
 """Fields of the hash that a KeptJob has."""
 _BATCH = 500
 _NEW_COUNT = 10_000
