@@ -17,7 +17,7 @@ from tinyci.daemon.listener import Listener
 from tinyci.daemon.outcome import AlreadyEndedError, Outcome, StoppedError, failed
 from tinyci.daemon.output import Limits
 from tinyci.daemon.stopwatch import Stopwatch
-from tinyci.model import timespan
+from tinyci.model import retention, rollback, timespan
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import ROLLBACK_LIMIT, VERIFY_MARGIN, Verdict
@@ -102,6 +102,8 @@ class Deploy:
         try:
             for job in self._predecessors:
                 await leftovers.stop_stages(job, self.repo.user, self._managers)
+            if self.job.rollback_to == rollback.PREVIOUS:
+                await self._choose_rollback()
             self._remark = await self._build_stage.run()
             if self.job.state is not State.ROLLING_BACK:
                 await self._restart()
@@ -118,6 +120,18 @@ class Deploy:
                 State.ROLLING_BACK, {**outcome.fields, "failure": outcome.reason, "restarting": ""}
             )
         return await self._run_rollback()
+
+    async def _choose_rollback(self) -> None:
+        """Choose the job to go back to, by what runs now that the deploys before this one are over."""
+        jobs = retention.in_push_order(await self._store.kept_jobs(), self._host.present())
+        previous = rollback.previous_job(jobs, self.repo.name)
+        if previous is None:
+            raise StoppedError(Outcome(State.REJECTED, rollback.missing_reason(self.repo.name)))
+        target = await self._store.job(previous.id)
+        # A rollback is named after the job that it went back to.
+        fields = {"rollback_to": target.get("rollback_to") or previous.id}
+        await self._record.write(fields | {name: target.get(name, "") for name in ("ref", "revision")})
+        self._host.write_job_file(self.job)
 
     async def _run_rollback(self) -> Outcome:
         """Go back to the images that ran before."""

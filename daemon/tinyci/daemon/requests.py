@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
+from tinyci.model import rollback
 from tinyci.model.job import TIP, Job, JobError
 from tinyci.model.repo import Repo
 from tinyci.model.state import State
@@ -62,17 +63,19 @@ class RequestHandler:
         return await self._dispatch.add(fields, pusher, {})
 
     async def rollback(self, repo: str, job_id: str, pusher: str) -> str:
-        """Add a job that deploys again what another one deployed; return its id."""
+        """Add a job that deploys again what another one deployed; return its id. Without `job_id` that is the one
+        before what runs when the job begins."""
         if repo not in self._dispatch.repos.by_name:
             raise RequestError("NoSuchRepo", self._dispatch.repos.missing_reason(repo))
-        jobs = [job for job in await self._dispatch.kept_jobs() if job.repo == repo]
-        successes = [job for job in jobs if job.state == State.SUCCEEDED]
+        jobs = await self._dispatch.kept_jobs()
         if not job_id:
-            others = [job for job in successes if job.image and job.image != successes[-1].image]
-            if not others:
-                raise RequestError("NoSuchJob", f"no kept job of {repo} deployed another image than what runs now")
-            job_id = others[-1].id
-        elif job_id not in [job.id for job in successes]:
+            previous = rollback.previous_job(jobs, repo)
+            deploys = [deploy.job.id for deploy in self._dispatch.deploys if deploy.repo.name == repo]
+            if not previous and not deploys:
+                raise RequestError("NoSuchJob", rollback.missing_reason(repo))
+            template = await self._fields(previous.id if previous else deploys[0])
+            return await self._dispatch.add(template, pusher, {"rollback_to": rollback.PREVIOUS})
+        if job_id not in [job.id for job in jobs if (job.repo, job.state) == (repo, State.SUCCEEDED)]:
             raise RequestError("NoSuchJob", f"{job_id} is no kept job of {repo} that succeeded")
         fields = await self._fields(job_id)
         # A rollback is named after the job that it went back to.

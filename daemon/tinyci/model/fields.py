@@ -57,7 +57,7 @@ class Field(NamedTuple):
 _T = Type
 FIELDS = (
     Field("repo", "Name of the repo.", property_name="Repo", is_constant=True, max_length=100),
-    Field("ref", "Full name of the ref that was pushed.", property_name="Ref", is_constant=True),
+    Field("ref", "Full name of the ref that was pushed.", property_name="Ref"),
     Field(
         "revision",
         "Full object name of what is deployed; *tip* until a job of **Run**() has looked what the ref is at.",
@@ -95,9 +95,8 @@ FIELDS = (
     Field("exit_status", "Exit status of the repo's script, if it failed.", _T.STATUS, "ExitStatus"),
     Field(
         "rollback_to",
-        "Instead of a build: the job whose images are deployed again.",
+        "Instead of a build: the job whose images are deployed again; *previous* until it has begun, which chooses it.",
         property_name="RollbackTo",
-        is_constant=True,
         max_length=64,
     ),
     Field("image", "Ids of the images that were deployed.", property_name="Image", max_length=1000),

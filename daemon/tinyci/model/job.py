@@ -8,6 +8,7 @@ from typing import Any
 from tinyci.model import timestamp
 from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.repo import is_name, is_unit_name
+from tinyci.model.rollback import PREVIOUS
 from tinyci.model.state import State
 
 TIP = "tip"
@@ -87,7 +88,7 @@ class Job:
                 f"revision {revision[:64]!r} is not a full object name: 40 or 64 hexadecimal digits, nor {TIP!r}"
             )
         rollback_to = fields.get("rollback_to", "")
-        if rollback_to and not is_id(rollback_to):
+        if rollback_to and rollback_to != PREVIOUS and not is_id(rollback_to):
             raise JobError(f"rollback_to {rollback_to[:64]!r} is not a job id: expected a UUID in lower case")
         try:
             return cls(job_id, repo, ref, revision).with_fields(fields)
