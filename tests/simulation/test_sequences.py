@@ -68,6 +68,24 @@ def test_a_retry_of_an_older_job_keeps_no_newer_push_from_being_deployed(server:
     assert [run.job for run in server.host.runs if run.stage == "build"][1] == newer
 
 
+def test_a_rollback_that_waits_for_a_deploy_goes_back_from_that(server: SimulatedServer) -> None:
+    for _ in range(2):
+        before = server.push("web")
+        server.wait_quiet()
+    newest = server.push("web")
+    server.sleep(1.0)
+    server.host.end_stages_well()
+    server.sleep(1.0)
+    assert state(server, newest) == State.VERIFYING
+    server.roll_back("web")
+    server.sleep(1.0)
+    server.wait_quiet()
+    server.check_final_states()
+    assert state(server, newest) == State.SUCCEEDED
+    (rollback,) = (fields for fields in server.redis.hashes.values() if fields.get("rollback_to"))
+    assert (rollback["rollback_to"], rollback["state"]) == (before, State.SUCCEEDED)
+
+
 # -- never two at once -------------------------------------------------------------------------------------------
 
 
