@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from checkoutfixture import CheckoutFixture
+from gitrepos import git
 from tinyci.stage import checkout
 from tinyci.stage.status import StageError
 
@@ -116,6 +117,31 @@ def test_a_ref_that_is_not_there_has_no_tip(fixture: CheckoutFixture) -> None:
     with pytest.raises(StageError, match=r"there is no refs/heads/next in .*: push it, or name another ref") as info:
         checkout.tip(str(fixture.clone.bare), "refs/heads/next")
     assert info.value.verdict == "rejected"
+
+
+def test_a_script_finds_tags_and_branches_as_in_a_clone(fixture: CheckoutFixture) -> None:
+    fixture.push(a="1")
+    git(fixture.clone.tree, "tag", "--annotate", "--message=x", "v1.0")
+    git(fixture.clone.tree, "tag", "light")
+    git(fixture.clone.tree, "branch", "caf\udce9")
+    revision = fixture.push(a="2")
+    fixture.clone.push("v1.0", "light", "refs/heads/*:refs/heads/*")
+    fixture.check_out(revision)
+    assert fixture.git("describe", "--tags").strip() == f"v1.0-1-g{fixture.git('rev-parse', '--short', 'HEAD').strip()}"
+    assert fixture.git("tag").split() == ["light", "v1.0"]
+    assert fixture.git("rev-parse", "origin/main").strip() == revision
+    assert fixture.git("log", "--format=%H", "v1.0..origin/main").split() == [revision]
+    assert fixture.git("rev-list", "--count", "HEAD").strip() == "2"
+
+
+def test_a_tag_that_was_taken_back_is_not_there(fixture: CheckoutFixture) -> None:
+    revision = fixture.push(a="1")
+    fixture.clone.push("+HEAD:refs/tags/v1.0")
+    fixture.check_out(revision)
+    assert fixture.git("tag").split() == ["v1.0"]
+    fixture.clone.push(":refs/tags/v1.0")
+    fixture.check_out(revision)
+    assert fixture.git("tag") == ""
 
 
 def test_objects_are_borrowed_not_copied(fixture: CheckoutFixture) -> None:

@@ -8,7 +8,9 @@ before the build: git settings that a build makes in its tree do not reach the n
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tinyci.model.stagecontract import Verdict
 from tinyci.stage.status import StageError
@@ -21,16 +23,17 @@ def check_out(workspace: Path, repository: str, revision: str) -> Path:
     Removes whatever earlier builds left behind in it, ignored files included.
     """
     _check_readable(Path(repository))
-    _check_reachable(repository, revision)
+    refs = _refs(repository)
+    _check_reachable(repository, revision, refs)
     tree, index = workspace / "tree", workspace / "index"
     try:
-        return _update(tree, index, repository, revision)
+        return _update(tree, index, repository, revision, refs)
     except (_GitError, OSError):
         # A build may have damaged the tree, or git's garbage collection removed objects of it: once from nothing.
         index.unlink(missing_ok=True)
         _remove(tree)
     try:
-        return _update(tree, index, repository, revision)
+        return _update(tree, index, repository, revision, refs)
     except _GitError as error:
         raise StageError(f"revision {revision} cannot be checked out: {error}") from None
 
@@ -73,16 +76,36 @@ def _check_readable(repository: Path) -> None:
         raise StageError(f"{repository}/HEAD is empty")
 
 
-def _check_reachable(repository: str, revision: str) -> None:
+class _Ref(NamedTuple):
+    """A ref of the repository."""
+
+    name: str
+    target: str
+    """The object that it is at: full name."""
+    tagged: str
+    """The object that its annotated tag is of; empty for any other object."""
+
+
+def _refs(repository: str) -> list[_Ref]:
+    """Return all refs of a repository. Raises StageError."""
+    command = ("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
+    try:
+        output = _run("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}", *command)
+    except _GitError as error:
+        raise StageError(f"git cannot read {repository}: {error}") from None
+    return [_Ref(*line.split(" ")) for line in output.splitlines()]
+
+
+def _check_reachable(repository: str, revision: str, refs: Sequence[_Ref]) -> None:
     """Raise StageError unless a ref leads to the revision. After a forced push the old objects stay for a while."""
+    if any(revision in (ref.target, ref.tagged) for ref in refs):
+        return
     bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
-    for condition in ("--points-at", "--contains"):  # the first is quick and nearly always enough
-        try:
-            if _run(*bare, "for-each-ref", "--count=1", condition, revision):
-                return
-        except _GitError as error:
-            if "no such commit" in str(error) or "malformed object name" in str(error):
-                break
+    try:
+        if _run(*bare, "for-each-ref", "--count=1", "--contains", revision):
+            return
+    except _GitError as error:
+        if "no such commit" not in str(error) and "malformed object name" not in str(error):
             raise StageError(f"git cannot read {repository}: {error}") from None
     raise StageError(
         f"revision {revision} is not in {repository}: no ref leads to it, a later push may have taken it back",
@@ -90,7 +113,7 @@ def _check_reachable(repository: str, revision: str) -> None:
     )
 
 
-def _update(tree: Path, index: Path, repository: str, revision: str) -> Path:
+def _update(tree: Path, index: Path, repository: str, revision: str, refs: Sequence[_Ref]) -> Path:
     if tree.is_symlink():
         raise _GitError("the tree is a link")
     _remove(tree / ".git")
@@ -100,6 +123,7 @@ def _update(tree: Path, index: Path, repository: str, revision: str) -> Path:
     info = tree / ".git" / "objects" / "info"
     info.mkdir(exist_ok=True)
     (info / "alternates").write_text(f"{repository}/objects\n", encoding="utf-8")
+    (tree / ".git" / "packed-refs").write_bytes(_packed_refs(refs))
     if index.exists():
         # With its time, by which git knows what may have changed since (racy-git in git's technical documentation).
         shutil.copy2(index, tree / ".git" / "index")
@@ -119,6 +143,17 @@ def _update(tree: Path, index: Path, repository: str, revision: str) -> Path:
     return tree
 
 
+def _packed_refs(refs: Sequence[_Ref]) -> bytes:
+    """Return the refs as a clone has them: tags by their names, branches as those of `origin` (git-pack-refs(1))."""
+    lines = []
+    for ref in refs:
+        if ref.name.startswith("refs/tags/"):
+            lines.append(f"{ref.target} {ref.name}\n")
+        elif ref.name.startswith("refs/heads/"):
+            lines.append(f"{ref.target} refs/remotes/origin/{ref.name.removeprefix('refs/heads/')}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
 def head(tree: Path) -> str:
     """Return the commit that is checked out."""
     return (tree / ".git" / "HEAD").read_text(encoding="ascii").strip()
@@ -131,7 +166,7 @@ def _run(*command: str) -> str:
     if process.returncode:
         lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
         raise _GitError(lines[-1] if lines else f"{command[0]} ended with status {process.returncode}")
-    return process.stdout.decode("utf-8", "replace")
+    return process.stdout.decode("utf-8", "surrogateescape")
 
 
 def _remove(path: Path) -> None:
