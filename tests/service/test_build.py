@@ -261,9 +261,18 @@ def test_a_directory_is_no_script(stage: StageFixture) -> None:
     assert_refused(stage.run(), "the revision has no ci-build.sh: add the script, executable, to the repository")
 
 
-def test_a_script_that_is_not_executable_is_told_with_what_mends_it(stage: StageFixture) -> None:
-    stage.push("#!/bin/sh\necho ran\n", mode=0o644)
-    assert_refused(stage.run(), "ci-build.sh is not executable: git update-index --chmod=+x ci-build.sh")
+def test_a_script_without_its_mode_is_run_by_what_it_names(stage: StageFixture) -> None:
+    stage.push("#! /usr/bin/env -S sh -eu \necho $0 $1\ngit status --porcelain\nfalse\necho on\n", mode=0o644)
+    result = stage.run()
+    assert result.code == 1
+    assert result.output.decode().splitlines() == [f"{stage.tree}/ci-build.sh {stage.revision}"]
+
+
+@pytest.mark.parametrize("script", ["echo no first line\n", "", "#!\n", "#!   \necho\n"])
+def test_a_script_that_is_not_executable_is_told_with_what_mends_it(stage: StageFixture, script: str) -> None:
+    stage.push(script, mode=0o644)
+    sentence = "ci-build.sh is neither executable nor begins with #!: "
+    assert_refused(stage.run(), sentence + "chmod +x ci-build.sh && git commit -am 'Make ci-build.sh executable'")
 
 
 @pytest.mark.parametrize("script", ["echo no first line\n", "", "#!/no/such/interpreter\n"])

@@ -83,8 +83,13 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
     script, commit = tree / repo.script, checkout.head(tree)
     if not script.is_file():
         raise StageError(f"the revision has no {repo.script}: add the script, executable, to the repository")
+    interpreter: tuple[str, ...] = ()
     if not os.access(script, os.X_OK):
-        raise StageError(f"{repo.script} is not executable: git update-index --chmod=+x {repo.script}")
+        # Some file systems have no modes, and git on them commits scripts without theirs.
+        interpreter = _interpreter(script)
+        if not interpreter:
+            advice = f"chmod +x {repo.script} && git commit -am 'Make {repo.script} executable'"
+            raise StageError(f"{repo.script} is neither executable nor begins with #!: {advice}")
     environment = {
         **{name: value for name, value in os.environ.items() if name not in _STAGE_VARIABLES},
         "CI": "true",
@@ -98,7 +103,7 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
     # script would inherit an ignored signal.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        child = subprocess.Popen((script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen((*interpreter, script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise StageError(
             f"{repo.script} cannot be run: {error.strerror}; is its first line a #! that exists here?"
@@ -110,6 +115,15 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
     if code:
         status.report(Verdict.FAILED, f"{repo.script} exited with status {code}")
     return code
+
+
+def _interpreter(script: Path) -> tuple[str, ...]:
+    """Return the interpreter that a script names, with its argument, as the kernel takes them (execve(2)); empty when
+    it names none."""
+    with script.open("rb") as file:
+        line = file.readline(256)
+    words = line.removeprefix(b"#!").split(None, 1) if line.startswith(b"#!") else []
+    return tuple(os.fsdecode(word.strip()) for word in words)
 
 
 def _signal_name(number: int) -> str:

@@ -139,9 +139,10 @@ def test_quick_pushes_deploy_in_order_and_the_last_one_stays(server: TestHost, w
     [
         ({"other": "x"}, "failed", "the revision has no ci-build.sh: add the script, executable, to the repository"),
         (
-            {"ci-build.sh": "#!/bin/sh\n", "mode": "644"},
+            {"ci-build.sh": "true\n", "mode": "644"},
             "failed",
-            "ci-build.sh is not executable: git update-index --chmod=+x ci-build.sh",
+            "ci-build.sh is neither executable nor begins with #!: chmod +x ci-build.sh && "
+            "git commit -am 'Make ci-build.sh executable'",
         ),
         (
             {"ci-build.sh": "#!/no/such/shell\n"},
