@@ -130,6 +130,33 @@ def test_a_submodule_is_refused(clone: Clone) -> None:
     assert "has submodules, which tinyci does not check out" in str(error)
 
 
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 1182099\n"
+
+
+def test_a_pointer_of_git_lfs_is_refused_by_name(clone: Clone) -> None:
+    clone.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    clone.write("www/big.bin", POINTER)
+    clone.write("www/two.bin", POINTER)
+    clone.write("www/real.bin", "content\n")
+    clone.commit()
+    clone.push()
+    sentence = str(refusal(clone, head(clone)))
+    assert sentence.startswith(
+        "www/big.bin is a pointer of Git LFS, one of 2, and the content is not here: "
+    )
+
+
+@pytest.mark.parametrize(
+    "files", [{".lfsconfig": "[lfs]\nurl = https://lfs.example.org\n"}, {".gitattributes": "*.x text\n"}]
+)
+def test_a_pointer_that_a_script_can_follow_and_a_text_like_one_are_files(clone: Clone, files: dict[str, str]) -> None:
+    for name, text in {".gitattributes": "*.bin filter=lfs\n", "big.bin": POINTER, **files}.items():
+        clone.write(name, text)
+    clone.commit()
+    clone.push()
+    checkout.check_out(clone.bare.parent / "cache", str(clone.bare), head(clone))
+
+
 def test_a_file_that_is_named_like_a_submodule_is_none(clone: Clone) -> None:
     clone.write("commit", "x")
     clone.commit("160000 commit")

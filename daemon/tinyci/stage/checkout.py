@@ -129,7 +129,8 @@ def _update(tree: Path, index: Path, repository: str, revision: str, refs: Seque
         shutil.copy2(index, tree / ".git" / "index")
     git = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
     commit = _run(*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    if "commit" in _run(*git, "ls-tree", "-r", "--format=%(objecttype)", commit):
+    entries = _run(*git, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
+    if any(entry.startswith("commit ") for entry in entries):
         raise StageError(
             f"revision {revision} has submodules, which tinyci does not check out; "
             "fetch them in the script, or merge them into the repository (git subtree)"
@@ -137,10 +138,36 @@ def _update(tree: Path, index: Path, repository: str, revision: str, refs: Seque
     _run(*git, "update-ref", "--no-deref", "HEAD", commit)
     _run(*git, "read-tree", "--reset", "-u", commit)
     _run(*git, "clean", "-ffdxq")
+    if any(entry.endswith((" .gitattributes", "/.gitattributes")) for entry in entries):
+        _check_lfs(git, tree)
     new = index.with_suffix(".new")
     shutil.copy2(tree / ".git" / "index", new)
     new.rename(index)
     return tree
+
+
+def _check_lfs(git: Sequence[str], tree: Path) -> None:
+    """Raise StageError for pointers of Git LFS (git-lfs-pointer(1)) whose content is nowhere that a script could fetch
+    it from: the build would take them for the content."""
+    if (tree / ".lfsconfig").exists():  # the repository says where
+        return
+    paths = _run(*git, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")[:-1]
+    pointers = [path for path in paths if _is_pointer(tree / path)]
+    if pointers:
+        more = f", one of {len(pointers)}" if len(pointers) > 1 else ""
+        raise StageError(
+            f"{pointers[0]} is a pointer of Git LFS{more}, and the content is not here: tinyci takes none by a push; "
+            "name the server that has it in .lfsconfig and run 'git lfs pull' in the script, or commit the content "
+            "(git lfs migrate export)"
+        )
+
+
+def _is_pointer(file: Path) -> bool:
+    try:
+        with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as content:
+            return content.read(64).startswith(b"version https://git-lfs.github.com/spec/v1\n")
+    except OSError:  # a link
+        return False
 
 
 def _packed_refs(refs: Sequence[_Ref]) -> bytes:
