@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from checkoutfixture import CheckoutFixture
-from gitrepos import git
+from gitrepos import Clone, git
 from tinyci.stage import checkout
 from tinyci.stage.status import StageError
 
@@ -142,6 +142,41 @@ def test_a_tag_that_was_taken_back_is_not_there(fixture: CheckoutFixture) -> Non
     fixture.clone.push(":refs/tags/v1.0")
     fixture.check_out(revision)
     assert fixture.git("tag") == ""
+
+
+def test_submodules_beside_the_repository_are_checked_out_with_theirs(fixture: CheckoutFixture, tmp_path: Path) -> None:
+    inner, outer = Clone(tmp_path, "inner"), Clone(tmp_path, "outer")
+    inner.write("c", "3")
+    inner.commit()
+    inner.push()
+    allow = ("-c", "protocol.file.allow=always")
+    outer.git(*allow, "submodule", "add", "--quiet", "../inner.git", "in")
+    outer.write("b", "2")
+    outer.commit()
+    outer.push()
+    fixture.push(a="1")
+    fixture.clone.git(*allow, "submodule", "add", "--quiet", "../outer.git", "out")
+    with_submodules = fixture.clone.commit()
+    fixture.clone.push()
+    files = {"a": "1", "out/b": "2", "out/in/c": "3"}
+    for _ in range(2):
+        fixture.check_out(with_submodules)
+        assert {name: text for name, text in fixture.files().items() if not name.endswith(".gitmodules")} == files
+        assert fixture.git("status", "--porcelain") == ""
+        fixture.tree.joinpath("out/in/c").write_text("damage")
+    inner.write("c", "4")
+    inner.commit()
+    inner.push()
+    outer.git(*allow, "-C", "in", "pull", "--quiet", "origin", "main")
+    outer.commit()
+    outer.push()
+    fixture.clone.git("-C", "out", "pull", "--quiet", "origin", "main")
+    revision = fixture.clone.commit()
+    fixture.clone.push()
+    fixture.check_out(revision)
+    assert fixture.files()["out/in/c"] == "4"
+    fixture.check_out(fixture.push(a="5"))
+    assert fixture.files() == {"a": "5"}
 
 
 def test_objects_are_borrowed_not_copied(fixture: CheckoutFixture) -> None:

@@ -122,12 +122,23 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
     assert "give that user's group read access" in process.stdout
 
 
-def test_a_submodule_is_refused(clone: Clone) -> None:
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("", "fatal: No url found for submodule path 'lib' in .gitmodules"),
+        ("../nowhere.git", "fatal: repository '{beside}/nowhere.git' does not exist"),
+        ("git@nowhere.invalid:lib.git", "fatal: Could not read from remote repository."),
+    ],
+)
+def test_a_submodule_that_cannot_be_fetched_is_told(clone: Clone, url: str, cause: str) -> None:
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
+    if url:
+        clone.write(".gitmodules", f'[submodule "lib"]\n\tpath = lib\n\turl = {url}\n')
+        clone.git("add", ".gitmodules")
     clone.git("commit", "--quiet", "--message", "With a submodule")
     clone.push()
-    error = refusal(clone, head(clone))
-    assert "has submodules, which tinyci does not check out" in str(error)
+    sentence = str(refusal(clone, head(clone)))
+    assert sentence.startswith(f"the submodules lib cannot be checked out: {cause.format(beside=clone.bare.parent)}; ")
 
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 1182099\n"
@@ -141,9 +152,7 @@ def test_a_pointer_of_git_lfs_is_refused_by_name(clone: Clone) -> None:
     clone.commit()
     clone.push()
     sentence = str(refusal(clone, head(clone)))
-    assert sentence.startswith(
-        "www/big.bin is a pointer of Git LFS, one of 2, and the content is not here: "
-    )
+    assert sentence.startswith("www/big.bin is a pointer of Git LFS, one of 2, and the content is not here: ")
 
 
 @pytest.mark.parametrize(

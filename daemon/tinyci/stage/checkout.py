@@ -54,7 +54,10 @@ def tip(repository: str, ref: str) -> str:
 
 
 class _GitError(Exception):
-    pass
+    """An error of git: its last line."""
+
+    cause = ""
+    """The first line that says what is wrong."""
 
 
 def _check_readable(repository: Path) -> None:
@@ -116,6 +119,8 @@ def _check_reachable(repository: str, revision: str, refs: Sequence[_Ref]) -> No
 def _update(tree: Path, index: Path, repository: str, revision: str, refs: Sequence[_Ref]) -> Path:
     if tree.is_symlink():
         raise _GitError("the tree is a link")
+    if (tree / ".git" / "modules").exists():  # git would take the trees of submodules for broken repositories
+        _remove(tree)
     _remove(tree / ".git")
     tree.mkdir(parents=True, exist_ok=True)
     objects = "sha256" if len(revision) == 64 else "sha1"
@@ -130,20 +135,51 @@ def _update(tree: Path, index: Path, repository: str, revision: str, refs: Seque
     git = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
     commit = _run(*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     entries = _run(*git, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
-    if any(entry.startswith("commit ") for entry in entries):
-        raise StageError(
-            f"revision {revision} has submodules, which tinyci does not check out; "
-            "fetch them in the script, or merge them into the repository (git subtree)"
-        )
+    submodules = [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]
     _run(*git, "update-ref", "--no-deref", "HEAD", commit)
     _run(*git, "read-tree", "--reset", "-u", commit)
     _run(*git, "clean", "-ffdxq")
+    if submodules:
+        _check_out_submodules(git, tree, repository, submodules)
     if any(entry.endswith((" .gitattributes", "/.gitattributes")) for entry in entries):
         _check_lfs(git, tree)
     new = index.with_suffix(".new")
     shutil.copy2(tree / ".git" / "index", new)
     new.rename(index)
     return tree
+
+
+def _check_out_submodules(git: Sequence[str], tree: Path, repository: str, paths: Sequence[str]) -> None:
+    """Check out the submodules of the tree, and theirs, as the user: with the user's own keys and settings of git.
+    Raises StageError."""
+    # A relative URL is relative to this one (gitmodules(5)).
+    _run(*git, "config", "remote.origin.url", repository)
+    settings = tree / ".git" / "tinyci.config"
+    # Repositories beside ours are not the user's own, and what git starts to read them hears of no option of ours.
+    settings.write_text(
+        "[include]\n\tpath = ~/.config/git/config\n[include]\n\tpath = ~/.gitconfig\n"
+        '[safe]\n\tdirectory = *\n[protocol "file"]\n\tallow = always\n',
+        encoding="ascii",
+    )
+    try:
+        _run(
+            *git,
+            "submodule",
+            "--quiet",
+            "update",
+            "--init",
+            "--recursive",
+            "--",
+            *paths,
+            GIT_CONFIG_GLOBAL=str(settings),
+            GIT_SSH_COMMAND="ssh -o BatchMode=yes",
+        )
+    except _GitError as error:
+        user = os.environ.get("USER", str(os.geteuid()))
+        raise StageError(
+            f"the submodules {', '.join(paths)[:200]} cannot be checked out: {error.cause}; a relative URL in "
+            f".gitmodules leads beside {repository}, and {user} has to reach any other without a password"
+        ) from None
 
 
 def _check_lfs(git: Sequence[str], tree: Path) -> None:
@@ -186,13 +222,15 @@ def head(tree: Path) -> str:
     return (tree / ".git" / "HEAD").read_text(encoding="ascii").strip()
 
 
-def _run(*command: str) -> str:
+def _run(*command: str, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables}
     process = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if process.returncode:
         lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _GitError(lines[-1] if lines else f"{command[0]} ended with status {process.returncode}")
+        error = _GitError(lines[-1] if lines else f"{command[0]} ended with status {process.returncode}")
+        error.cause = next((line for line in lines if line.startswith(("fatal: ", "error: "))), str(error))
+        raise error
     return process.stdout.decode("utf-8", "surrogateescape")
 
 

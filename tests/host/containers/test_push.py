@@ -185,16 +185,30 @@ def test_an_unreadable_repository_is_named(server: TestHost, work: Clone) -> Non
     assert "/srv/git/probe-other.git cannot be read by probe-other: Permission denied" in job["reason"]
 
 
-def test_submodules_are_refused(server: TestHost, work: Clone) -> None:
+def test_submodules_beside_the_repository_are_checked_out(server: TestHost, work: Clone) -> None:
+    """The repository beside it is git's own, which the app's user only reads."""
     clone = work("probe-other")
-    clone.script("true")
-    clone.git("update-index", "--add", "--cacheinfo", f"160000,{clone.git('rev-parse', 'HEAD')},module")
-    clone.git("commit", "-qm", "Submodule")
-    job = server.deploy(clone)
-    clone.git("rm", "-q", "--cached", "module")
-    clone.commit({}, "None again")
-    assert job["state"] == "failed"
-    assert "has submodules, which tinyci does not check out" in job["reason"]
+    clone.script("cat lib/c")
+    server.sh(
+        "cd /srv/git && git init -q --bare lib.git && git -C lib.git symbolic-ref HEAD refs/heads/main && "
+        "tree=$(echo theirs | git -C lib.git hash-object -w --stdin | xargs printf '100644 blob %s\\tc\\n' | "
+        "git -C lib.git mktree) && commit=$(git -C lib.git -c user.name=x -c user.email=x commit-tree -m x $tree) && "
+        "git -C lib.git update-ref refs/heads/main $commit && chmod -R go+rX lib.git",
+        "git",
+    )
+    try:
+        revision = server.sh("git -C /srv/git/lib.git rev-parse main", "git").strip()
+        clone.git("update-index", "--add", "--cacheinfo", f"160000,{revision},lib")
+        (clone.path / ".gitmodules").write_text('[submodule "lib"]\n\tpath = lib\n\turl = ../lib.git\n')
+        clone.git("add", ".gitmodules")
+        clone.git("commit", "-qm", "Submodule")
+        job = server.deploy(clone)
+        clone.git("rm", "-q", "--cached", "lib", ".gitmodules")
+        (clone.path / ".gitmodules").unlink()
+        clone.commit({}, "None again")
+        assert (job["state"], job["output"]) == ("succeeded", "theirs\n"), job
+    finally:
+        server.sh("rm -r /srv/git/lib.git")
 
 
 def test_a_shell_script_can_make_a_job(server: TestHost, work: Clone) -> None:
