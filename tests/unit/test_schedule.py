@@ -1,6 +1,7 @@
 """Jobs of one repo deploy in push order and never two at once; only a newer push makes one needless."""
 
 import random
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,15 @@ QUEUES = st.lists(
 ).map(lambda jobs: [job(number, repo, ref, **origin) for number, (repo, ref, origin) in enumerate(jobs)])
 
 
+USERS = {"alpha": "ann", "beta": "ann", "gamma": "bob", "delta": "bob"}
+
+
+def runnable(queue: list[Job], busy: Collection[str], parallel: int) -> list[Job]:
+    return schedule.runnable_jobs(
+        queue, {repo: USERS[repo] for repo in busy}, parallel, lambda repo: USERS.get(repo, "")
+    )
+
+
 @pytest.mark.parametrize(
     ("queued", "busy", "parallel", "begin"),
     [
@@ -39,27 +49,37 @@ QUEUES = st.lists(
         ("alpha beta", "alpha", 2, [1]),
         ("alpha beta", "alpha", 1, []),
         ("alpha beta gamma", "delta", 3, [0, 1]),
+        # One of each user besides.
+        ("alpha beta gamma delta", "", 1, [0, 2]),
+        ("alpha gamma", "beta", 1, [1]),
+        ("gamma alpha", "beta", 1, [0]),
+        ("alpha gamma", "beta delta", 1, []),
+        ("nobodys", "alpha beta", 2, [0]),
     ],
 )
 def test_which_jobs_may_begin(queued: str, busy: str, parallel: int, begin: list[int]) -> None:
     queue = jobs(*queued.split())
-    assert schedule.runnable_jobs(queue, busy.split(), parallel) == [queue[number] for number in begin]
+    assert runnable(queue, busy.split(), parallel) == [queue[number] for number in begin]
 
 
 @given(QUEUES, st.sets(st.sampled_from(REPOS)), st.integers(1, 5))
 def test_a_repo_never_deploys_twice_at_once_and_no_place_stays_empty(
     queue: list[Job], busy: set[str], parallel: int
 ) -> None:
-    runnable = schedule.runnable_jobs(queue, busy, parallel)
-    repos = [each.repo for each in runnable]
+    begun = runnable(queue, busy, parallel)
+    repos = [each.repo for each in begun]
     assert len(set(repos)) == len(repos)
     assert not busy & set(repos)
-    assert len(busy) + len(runnable) <= max(parallel, len(busy))
-    for each in runnable:
+    for each in begun:
         assert each == next(other for other in queue if other.repo == each.repo)
-    assert runnable == [each for each in queue if each in runnable]
+    assert begun == [each for each in queue if each in begun]
+    taken = busy | set(repos)
     candidates = {each.repo for each in queue} - busy
-    assert len(runnable) == min(len(candidates), max(0, parallel - len(busy)))
+    assert len(taken) >= min(parallel, len(busy | candidates))
+    users = {USERS[repo] for repo in taken}
+    assert users == {USERS[repo] for repo in busy | candidates}, "nobody waits for others"
+    # Of no user more than one beyond the places.
+    assert len(taken) <= max(parallel, len(busy)) + len(users - {USERS[repo] for repo in busy})
 
 
 @given(QUEUES, st.integers(1, 4), st.randoms(use_true_random=False))
@@ -68,11 +88,13 @@ def test_every_job_gets_its_turn_in_push_order_of_its_repo(queue: list[Job], par
     running: list[Job] = []
     started_jobs: list[Job] = []
     while waiting or running:
-        for each in schedule.runnable_jobs(waiting, {other.repo for other in running}, parallel):
+        for each in runnable(waiting, {other.repo for other in running}, parallel):
             waiting.remove(each)
             running.append(each)
             started_jobs.append(each)
-        assert 0 < len(running) <= parallel
+        assert len(running) > 0
+        users = {USERS[other.repo] for other in running}
+        assert len(running) - len(users) < parallel
         running.remove(end.choice(running))
     for repo in REPOS:
         assert [each for each in started_jobs if each.repo == repo] == [each for each in queue if each.repo == repo]

@@ -149,8 +149,9 @@ class Dispatch:
         if self.is_paused or self._intake.is_sweeping:
             return []
         ends = []
-        busy_repos = {deploy.repo.name for deploy in self._table.deploys.values()}
-        for job in schedule.runnable_jobs(self._table.queue, busy_repos, self.settings.parallel):
+        busy_repos = {deploy.repo.name: deploy.repo.user for deploy in self._table.deploys.values()}
+        parallel = self.settings.parallel
+        for job in schedule.runnable_jobs(self._table.queue, busy_repos, parallel, self.repos.user_of):
             repo = self.repos.by_name.get(job.repo)
             if repo and repo.deploys(job.ref):
                 self._table.dequeue(job)

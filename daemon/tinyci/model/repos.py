@@ -29,6 +29,11 @@ class Repos:
                 repos.errors[file.stem] = str(error)
         return repos
 
+    def user_of(self, name: str) -> str:
+        """Return the user of a repo; empty when there is no repo of that name."""
+        repo = self.by_name.get(name)
+        return repo.user if repo else ""
+
     def missing_reason(self, name: str) -> str:
         """Return why there is no repo of that name, in a sentence."""
         return self.errors.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")

@@ -1,6 +1,6 @@
 """The schedule: the queued jobs that may begin now, and those that never will."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tinyci.model.job import Job
 
@@ -16,16 +16,21 @@ def superseded_jobs(queue: Sequence[Job]) -> list[tuple[Job, Job]]:
     return [(job, newest[job.repo, job.ref]) for job in pushes if newest[job.repo, job.ref] is not job]
 
 
-def runnable_jobs(queue: Sequence[Job], busy_repos: Collection[str], parallel: int) -> list[Job]:
-    """The queued jobs that may begin, in push order: one at a time per repo, `parallel` repos at once.
+def runnable_jobs(
+    queue: Sequence[Job], busy_repos: Mapping[str, str], parallel: int, user_of: Callable[[str], str]
+) -> list[Job]:
+    """The queued jobs that may begin, in push order: one at a time per repo, `parallel` repos at once, and besides one
+    of each user, so that nobody's builds hold up those of others.
 
-    `busy_repos` are the names of those that deploy now.
+    `busy_repos`: the users of the repos that deploy now, by the names of these. `user_of()`: the user of a repo.
     """
-    taken_repos, jobs = set(busy_repos), []
+    repos, users, jobs = set(busy_repos), set(busy_repos.values()), []
     for job in queue:
-        if len(taken_repos) >= parallel:
-            break
-        if job.repo not in taken_repos:
-            taken_repos.add(job.repo)
+        if job.repo in repos:
+            continue
+        user = user_of(job.repo)
+        if len(repos) < parallel or user not in users:
+            repos.add(job.repo)
+            users.add(user)
             jobs.append(job)
     return jobs
