@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 import redis as library
 from servers import Redis
+from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL, State
 from tinyci.store import writer as store_module
 from tinyci.store.listener import StoreListener
@@ -230,7 +231,7 @@ async def test_kept_jobs_are_told_oldest_first(redis: Redis, store: StoreWriter)
     redis.data.set("tinyci:job:9", "a string")
     jobs = await store.kept_jobs()
     assert [each.id for each in jobs] == ids
-    assert tuple(jobs[6]) == ("6", "web", "refs/heads/main", "", FIELDS["created"], "", "", 6.0)
+    assert jobs[6] == KeptJob("6", "web", "refs/heads/main", "", FIELDS["created"], "", "", 6.0)
     assert jobs[7].state == "failed"
     assert [each.repo for each in jobs[8:11]] == ["", "", "web"]
 

@@ -57,7 +57,7 @@ def test_without_url_a_name_is_refused_and_a_tunnel_works(web: WebServer) -> Non
     assert web.get("/", Host="localhost:8190").status == 200
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "http://[x]/", "https://bücher.example/"])
+@pytest.mark.parametrize("url", ["http://[::1]/", "http://[::ffff:10.0.0.1]:65535/ci/", "https://bücher.example/"])
 def test_an_odd_url_keeps_nobody_from_the_pages(redis: Redis, tmp_path: Path, url: str) -> None:
     with running(tmp_path, redis, url=url) as web:
         assert web.get("/healthz").status == 200

@@ -295,7 +295,8 @@ class Bus:
         def admit(message: Message) -> None:
             nonlocal admitted
             admitted = message
-            connection._on_message(message)
+            with connection.on_account():
+                connection._on_message(message)
 
         def refuse(message: Message, sentence: str) -> None:
             if not message.flags & MessageFlag.NO_REPLY_EXPECTED:

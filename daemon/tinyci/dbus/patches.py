@@ -9,8 +9,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dbus_next import Message, MessageFlag
@@ -60,9 +60,8 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
     buf: memoryview | None
 
     def buffer_message(self, msg: Message, future: "asyncio.Future[None] | None" = None) -> None:
-        begin = time.thread_time()
-        super().buffer_message(msg, future)
-        self.bus.pace.spend(time.thread_time() - begin)
+        with self.bus.on_account():
+            super().buffer_message(msg, future)
 
     def schedule_write(self, msg: Message | None = None, future: "asyncio.Future[None] | None" = None) -> None:
         if self.bus.is_shut:  # the number of its descriptor may be another connection's by now
@@ -178,6 +177,7 @@ class Connection(MessageBus):  # type: ignore[misc]
         self.on_answer: Callable[[Message], object] = lambda call: None
         """Called when a call of somebody else has its answer."""
         self.pace = Pace(_BURST, _SHARE)
+        self._is_on_account = False
         self._next_turn: asyncio.Handle | None = None
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)
@@ -206,26 +206,36 @@ class Connection(MessageBus):  # type: ignore[misc]
         if self.is_shut:
             return
         self._cancel_turn()
-        begin = time.thread_time()
-        used = 0.0
+        end = time.thread_time() + _TURN
         try:
-            while used < _TURN:
-                if not self._unmarshaller.unmarshall():
-                    return
-                self._on_message(self._unmarshaller.message)
-                self._unmarshaller = self._create_unmarshaller()
-                used = time.thread_time() - begin
+            with self.on_account():
+                while time.thread_time() < end:
+                    if not self._unmarshaller.unmarshall():
+                        return
+                    self._on_message(self._unmarshaller.message)
+                    self._unmarshaller = self._create_unmarshaller()
         except Exception as error:  # whatever the library makes of garbage ends the connection
             self._finalize(error)
             return
-        finally:
-            self.pace.spend(time.thread_time() - begin)
         # What is left may be in the stream's buffer, where the loop does not see it.
         if pause := self.pace.pause():
             self._loop.remove_reader(self._fd)
             self._next_turn = self._loop.call_later(pause, self._resume)
         else:
             self._next_turn = self._loop.call_soon(self._message_reader)
+
+    @contextmanager
+    def on_account(self) -> Iterator[None]:
+        """Take what the block costs off the account of those who are at the other end; a block within counts once."""
+        if self._is_on_account:
+            yield
+            return
+        self._is_on_account, begin = True, time.thread_time()
+        try:
+            yield
+        finally:
+            self._is_on_account = False
+            self.pace.spend(time.thread_time() - begin)
 
     def _resume(self) -> None:
         if not self.is_shut:
