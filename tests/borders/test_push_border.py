@@ -23,7 +23,14 @@ from tinyci.hook.resp import RespConnection, RespError
 from tinyci.model.job import Job, JobError, is_id
 
 NULL = "0" * 40
-WORDS = FROM_BYTES.map(lambda text: text.replace("\n", "").replace("\0", ""))
+
+
+def without(text: str, characters: str) -> str:
+    """Return a text as git hands it over, without some characters: bytes that were apart may be one character then."""
+    return os.fsdecode(os.fsencode("".join(each for each in text if each not in characters)))
+
+
+WORDS = FROM_BYTES.map(lambda text: without(text, "\n\0"))
 """Texts that git can hand over: no file name and no line of git's has a NUL."""
 REFS = WORDS.map(lambda text: text[:4000]) | st.sampled_from(
     ["refs/heads/main", "refs/heads/\x9b31m\u202emain", "refs/heads/\udcff"]
@@ -81,7 +88,7 @@ def test_a_job_is_what_was_pushed_also_through_the_spool(
     repository: Path, monkeypatch: pytest.MonkeyPatch, lines: list[tuple[str, str, str]], who: str
 ) -> None:
     monkeypatch.setenv("TINYCI_PUSHER", who)
-    lines = [(old.replace(" ", ""), new.replace(" ", ""), ref) for old, new, ref in lines]
+    lines = [(without(old, " "), without(new, " "), ref) for old, new, ref in lines]
     told = pushed(b"".join(os.fsencode(f"{old} {new} {ref}\n") for old, new, ref in lines))
     jobs = list(kept(repository))
     wanted = [
