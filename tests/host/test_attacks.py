@@ -248,24 +248,27 @@ AS_HOOK = (
 def test_who_has_the_hooks_password_neither_changes_nor_sees_a_job(server: TestHost, work: Clone) -> None:
     """With the tools of git's account: to end, revive, rename or deploy otherwise a job that there is."""
     work("probe").script("true")
-    ended = server.deploy(work("probe"))
+    ended = server.push(work("probe")).job
+    before = server.wait(ended)
     work("probe").script("for i in 1 2 3; do echo $i; sleep 1; done")
-    building = server.wait(server.push(work("probe")).job, ("building",))
-    for job in (ended, building):
+    running = server.push(work("probe")).job
+    building = server.wait(running, ("building",))
+    for job in (ended, running):
         for field in ("state queued", "state succeeded", "reason lies", "revision " + "b" * 40, "user root"):
-            answer = server.run(f"{AS_HOOK} hset tinyci:job:{job['id']} {field}", "git").text
+            answer = server.run(f"{AS_HOOK} hset tinyci:job:{job} {field}", "git").text
             assert "NOPERM" in answer, answer
-        lies = f"repo probe-root ref refs/heads/master revision {ended['revision']} state queued"
-        server.sh(f"{AS_HOOK} hset tinyci:new:{job['id']} {lies}; {AS_HOOK} lpush tinyci:queue {job['id']}", "git")
-        for command in ("hgetall tinyci:job:", "hgetall tinyci:new:", "del tinyci:new:", "xrange tinyci:log:"):
-            assert "NOPERM" in server.run(f"{AS_HOOK} {command}{job['id']}", "git").text, command
-    end = server.wait(building["id"])
+        lies = f"repo probe-root ref refs/heads/master revision {before['revision']} state queued"
+        server.sh(f"{AS_HOOK} hset tinyci:new:{job} {lies}; {AS_HOOK} lpush tinyci:queue {job}", "git")
+        for command in (f"hgetall tinyci:job:{job}", f"hgetall tinyci:new:{job}", f"xrange tinyci:log:{job} - +"):
+            assert "NOPERM" in server.run(f"{AS_HOOK} {command}", "git").text, command
+    end = server.wait(running)
     assert (end["state"], end["repo"], end["revision"]) == ("succeeded", "probe", building["revision"])
+    work("probe").script("true")
     assert server.deploy(work("probe"))["state"] == "succeeded"  # whatever is in the queue was taken before
-    assert server.job(ended["id"]) == ended
+    assert server.job(ended) == before
     entries = server.redis_json("xrange tinyci:events - +")
     assert isinstance(entries, list)
     events = [dict(zip(values[::2], values[1::2], strict=True)) for _, values in entries]
-    for job in (ended, building):
-        ends = [event["state"] for event in events if event["job"] == job["id"] and "success" in event]
+    for job in (ended, running):
+        ends = [event["state"] for event in events if event["job"] == job and "success" in event]
         assert ends == ["succeeded"], ends

@@ -189,6 +189,7 @@ def test_submodules_beside_the_repository_are_checked_out(server: TestHost, work
     """The repository beside it is git's own, which the app's user only reads."""
     clone = work("probe-other")
     clone.script("cat lib/c")
+    server.sh("install -d -o git -g git /srv/git/lib.git")
     server.sh(
         "cd /srv/git && git init -q --bare lib.git && git -C lib.git symbolic-ref HEAD refs/heads/main && "
         "tree=$(echo theirs | git -C lib.git hash-object -w --stdin | xargs printf '100644 blob %s\\tc\\n' | "
