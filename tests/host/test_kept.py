@@ -36,9 +36,10 @@ def test_of_each_repo_the_newest_jobs_are_kept_whole(server: TestHost, work: Clo
         for job_id in newest:
             assert server.job(job_id) == whole[job_id]
             assert server.log(job_id) == [f"of {job_id}"]
-        # As if they had been made more than two hours ago.
+        # As if they had been made more than two hours ago, before the host was booted.
         old = newest[:3]
         server.redis_all([f"zadd tinyci:jobs {time.time() - 7300} {job_id}" for job_id in old])
+        server.redis_all([f"hset tinyci:job:{job_id} moment '{'0' * 32} 1.000000'" for job_id in old])
         server.sh("systemctl reload tinyci")
         gone(server, old)
         assert sorted(server.redis("zrange tinyci:jobs 0 -1")) == server.keys("tinyci:job:*")

@@ -316,7 +316,7 @@ def test_what_was_made_by_hand_is_adopted(person: Person, change: Change, tmp_pa
 
 
 def test_what_the_inventory_says_of_the_server_is_so(person: Person, change: Change) -> None:
-    assert "passwordauthentication no" in person.server.sh("sshd -T").splitlines()
+    assert "passwordauthentication no" in person.server.sh("sshd -T").lower().splitlines()
     assert person.network.is_open(8083)
     assert not person.network.is_open(8081)
 
