@@ -82,6 +82,19 @@ async def test_a_job_that_is_only_queued_is_followed_without_any_event(
     stream.close()
 
 
+async def test_a_push_that_the_daemon_has_not_taken_yet_is_followed(web: WebServer, redis: Redis) -> None:
+    job_id = str(uuid.uuid4())
+    fields = {"repo": "web", "ref": "refs/heads/main", "revision": "a" * 40}
+    redis.data.hset(f"tinyci:new:{job_id}", mapping=fields)
+    redis.data.lpush("tinyci:queue", job_id)
+    stream = await EventStream.open(web, f"/jobs/{job_id}/events")
+    assert (await stream.next_data("state"))["state"] == "queued"
+    redis.data.hset(f"tinyci:job:{job_id}", mapping={**fields, "state": "building"})
+    redis.data.delete(f"tinyci:new:{job_id}")
+    assert (await stream.next_data("state"))["state"] == "building"
+    stream.close()
+
+
 async def test_a_job_that_is_forgotten_ends_its_streams(web: WebServer, redis: Redis, job_id: str) -> None:
     stream = await EventStream.open(web, f"/jobs/{job_id}/events")
     await stream.next_data("state")

@@ -109,9 +109,10 @@ class StoreViewer:
         return hashes
 
     async def job(self, job_id: str, names: Sequence[str]) -> Fields | None:
-        """Fields of one job: empty when there is no such job, None when its key is no hash."""
+        """Fields of one job, also of one that the daemon has not taken yet: empty when there is no such job, None when
+        its key is no hash."""
         (fields,) = await self.hashes([job_id], names)
-        return fields
+        return await self.new_job(job_id) if fields == {} else fields
 
     async def new_job(self, job_id: str) -> Fields:
         """The fields of a job that the hook added and the daemon has not taken yet; empty when there is none."""

@@ -38,6 +38,6 @@ class JobLookup:
         fields = await self._viewer.job(job_id, (*FIELD_NAMES, *_OUTPUT))
         if fields is None:
             raise not_found(f"What Redis has under the key of job {job_id} is no job.")
-        if not fields and not (fields := await self._viewer.new_job(job_id)):
+        if not fields:
             raise not_found(f"There is no job {job_id}, or none any more: ended jobs are kept for a while.")
         return fields
