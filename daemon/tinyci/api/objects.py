@@ -19,7 +19,7 @@ from tinyci.model.state import is_final
 from tinyci.runtime.backoff import Backoff
 
 _COSTS = {"ListJobs": Cost.SHORT, "ListRepos": Cost.SHORT, "ReadOutput": Cost.POLL, "ReadEvents": Cost.POLL}
-"""Of those of our methods that do not have others work."""
+"""Costs of our methods that do not have others work."""
 
 
 def _cost_of(interface: str, member: str) -> Cost:

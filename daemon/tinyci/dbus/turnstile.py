@@ -14,7 +14,7 @@ OPEN_MAX = 128
 """Calls of one connection that may have no answer yet; the system bus itself allows as many, but counts none whose
 sender wants no answer."""
 WORK_MAX = 32
-"""Those among them that have others work for them: Redis, polkit, a manager."""
+"""Open calls among them that have others work for them: Redis, polkit, a manager."""
 USER_WAITING_MAX = 256
 """Calls that wait for something, of all connections of a user: all followed pushes are of the user of git."""
 _IDLE_MAX = 256
@@ -35,7 +35,7 @@ class _User:
 
     waiting_count: int = 0
     connections: "deque[_Connection]" = field(default_factory=deque)
-    """Those with calls that wait, in turn."""
+    """Connections with calls that wait, in turn."""
 
 
 @dataclass(eq=False)

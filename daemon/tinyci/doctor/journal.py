@@ -18,7 +18,7 @@ _RATES = "/run/systemd/units/log-rate-limit-{}:{}"
 _DROP_IN = "/etc/systemd/system/user@{}.service.d/50-tinyci.conf"
 _GATE = "/etc/systemd/system/user@{}.service.wants/tinyci-gate@{}.service"
 _GLOBAL = "/usr/local/lib/systemd/system/user@.service.d/50-tinyci.conf"
-"""Of earlier versions: for every user of the host."""
+"""The drop-in of earlier versions, for every user of the host."""
 
 
 def rate(interval: float, burst: float) -> float:

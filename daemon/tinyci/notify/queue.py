@@ -27,7 +27,7 @@ class _Entry(NamedTuple):
     step: int
     """Index in GATHERING."""
     until: float
-    """When its last event was read."""
+    """Time at which its last event was read."""
     digest: Digest
 
 

@@ -15,7 +15,7 @@ _TURN = 0.005
 """Seconds of the processor that lines are read for in one go: a chatty build must not hold up the other deploys."""
 _BURST = 2.0
 _SHARE = 0.25
-"""Of the processor, for the lines of a build that prints more than can be read, while it runs: its own output comes
+"""Part of the processor for the lines of a build that prints more than can be read, while it runs: its own output comes
 later then, and other deploys do not."""
 _LOOK_AGAIN = 3.0
 """Seconds after which one looks for lines without any news: once in some hundred builds, on a busy machine, the first

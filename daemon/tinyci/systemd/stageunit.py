@@ -14,7 +14,7 @@ STOP_LIMIT = 30.0
 CLEAR_LIMIT = 150.0
 """Seconds for a stage that must be gone before anything else begins: more than a manager takes to come back."""
 _SYSTEMD_STATUSES = range(200, 256)
-"""Of a process that ended before its program began (systemd.exec(5), "Process Exit Codes")."""
+"""Exit statuses of a process that ended before its program began (systemd.exec(5), "Process Exit Codes")."""
 
 
 class StageUnit:

@@ -38,11 +38,11 @@ class Unit:
     """Units with Requires=, BindsTo= or PartOf= on it: stopped when it stops, and not started again with it when its
     start failed in between."""
     start_time: float
-    """When it last left `inactive`, in seconds of CLOCK_MONOTONIC; 0 when it never did."""
+    """Time at which it last left `inactive`, in seconds of CLOCK_MONOTONIC; 0 when it never did."""
     start_limit: float = 0.0
     """Seconds that its start may take (TimeoutStartSec=)."""
     end_time: float = 0.0
-    """When its main process ended, in seconds of CLOCK_MONOTONIC; 0 when it did not."""
+    """Time at which its main process ended, in seconds of CLOCK_MONOTONIC; 0 when it did not."""
 
     @classmethod
     def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
