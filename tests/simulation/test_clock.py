@@ -1,20 +1,10 @@
 """The wall clock may be set at any moment: no job ends otherwise for it."""
 
-from collections.abc import Iterator
-
 import pytest
 from simulatedserver import SimulatedServer
 from tinyci.model.state import State
 
 HOUR = 3600
-
-
-@pytest.fixture
-def server() -> Iterator[SimulatedServer]:
-    server = SimulatedServer()
-    server.wait_ready()
-    yield server
-    server.close()
 
 
 def state(server: SimulatedServer, job_id: str) -> str:

@@ -1,18 +1,7 @@
 """A restart that meets systemd's own restart of a unit (Restart=) says nothing of what was deployed."""
 
-from collections.abc import Iterator
-
-import pytest
 from simulatedserver import SimulatedServer
 from tinyci.model.state import State
-
-
-@pytest.fixture
-def server() -> Iterator[SimulatedServer]:
-    server = SimulatedServer()
-    server.wait_ready()
-    yield server
-    server.close()
 
 
 def test_a_good_deploy_is_one_although_systemd_was_about_to_restart_the_unit(server: SimulatedServer) -> None:

@@ -1,18 +1,10 @@
 """Sequences of events that once broke a promise; the simulation found them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 from simulatedserver import MAIN, NEXT, SimulatedServer
 from tinyci.model.state import FINAL, State
-
-
-@pytest.fixture
-def server() -> Iterator[SimulatedServer]:
-    server = SimulatedServer()
-    server.wait_ready()
-    yield server
-    server.close()
 
 
 def state(server: SimulatedServer, job_id: str) -> str:

@@ -12,14 +12,6 @@ from tinyci.model.state import FINAL, State
 from tinyci.systemd.manager import ManagerDownError
 
 
-@pytest.fixture
-def server() -> Iterator[SimulatedServer]:
-    server = SimulatedServer()
-    server.wait_ready()
-    yield server
-    server.close()
-
-
 def fields(server: SimulatedServer, job_id: str) -> dict[str, str]:
     """The hash of a job, empty before the daemon has taken it in."""
     return server.redis.hashes.get(job_id, {})
