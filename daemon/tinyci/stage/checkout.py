@@ -1,18 +1,21 @@
 """A checkout: a work tree of exactly one revision of a bare repository, kept from job to job.
 
-It borrows the bare repository's objects (objects/info/alternates, gitrepository-layout(5)) instead of copying them,
-so that a job costs as much as its change. Of git's own files only the index is kept, out of the tree, as it was
-before the build: git settings that a build makes in its tree do not reach the next one.
+It borrows the bare repository's objects instead of copying them, so that a job costs as much as its change. Of git's
+own files the index and the history are kept, out of the tree, as they were before the build: git settings that a build
+makes in its tree do not reach the next one.
 """
 
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 from tinyci.model.stagecontract import Verdict
+from tinyci.stage import git, gitdirectory, history, submodules
+from tinyci.stage.git import GitError
+from tinyci.stage.gitdirectory import Ref
 from tinyci.stage.status import StageError
 
 
@@ -25,39 +28,30 @@ def check_out(workspace: Path, repository: str, revision: str) -> Path:
     _check_readable(Path(repository))
     refs = _refs(repository)
     _check_reachable(repository, revision, refs)
-    tree, index = workspace / "tree", workspace / "index"
     try:
-        return _update(tree, index, repository, revision, refs)
-    except (_GitError, OSError):
+        return _update(workspace, repository, revision, refs)
+    except (GitError, OSError):
         # A build may have damaged the tree, or git's garbage collection removed objects of it: once from nothing.
-        index.unlink(missing_ok=True)
-        _remove(tree)
+        for part in ("index", "history", "tree"):
+            _remove(workspace / part)
     try:
-        return _update(tree, index, repository, revision, refs)
-    except _GitError as error:
+        return _update(workspace, repository, revision, refs)
+    except GitError as error:
         raise StageError(f"revision {revision} cannot be checked out: {error}") from None
 
 
 def tip(repository: str, ref: str) -> str:
     """Return the object that the ref of that full name is at. Raises StageError."""
     _check_readable(Path(repository))
-    bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
     try:
-        refs = _run(*bare, "for-each-ref", "--format=%(refname) %(objectname)", ref)
-    except _GitError as error:
+        refs = git.bare(repository, "for-each-ref", "--format=%(refname) %(objectname)", ref)
+    except GitError as error:
         raise StageError(f"git cannot read {repository}: {error}") from None
     for line in refs.splitlines():  # the pattern also matches refs below it
         name, _, revision = line.rpartition(" ")
         if name == ref:
             return revision
     raise StageError(f"there is no {ref} in {repository}: push it, or name another ref", Verdict.REJECTED)
-
-
-class _GitError(Exception):
-    """An error of git: its last line."""
-
-    cause = ""
-    """The first line that says what is wrong."""
 
 
 def _check_readable(repository: Path) -> None:
@@ -79,35 +73,24 @@ def _check_readable(repository: Path) -> None:
         raise StageError(f"{repository}/HEAD is empty")
 
 
-class _Ref(NamedTuple):
-    """A ref of the repository."""
-
-    name: str
-    target: str
-    """The object that it is at: full name."""
-    tagged: str
-    """The object that its annotated tag is of; empty for any other object."""
-
-
-def _refs(repository: str) -> list[_Ref]:
+def _refs(repository: str) -> list[Ref]:
     """Return all refs of a repository. Raises StageError."""
     command = ("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
     try:
-        output = _run("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}", *command)
-    except _GitError as error:
+        output = git.bare(repository, *command)
+    except GitError as error:
         raise StageError(f"git cannot read {repository}: {error}") from None
-    return [_Ref(*line.split(" ")) for line in output.splitlines()]
+    return [Ref(*line.split(" ")) for line in output.splitlines()]
 
 
-def _check_reachable(repository: str, revision: str, refs: Sequence[_Ref]) -> None:
+def _check_reachable(repository: str, revision: str, refs: Sequence[Ref]) -> None:
     """Raise StageError unless a ref leads to the revision. After a forced push the old objects stay for a while."""
     if any(revision in (ref.target, ref.tagged) for ref in refs):
         return
-    bare = ("git", "-c", f"safe.directory={repository}", f"--git-dir={repository}")
     try:
-        if _run(*bare, "for-each-ref", "--count=1", "--contains", revision):
+        if git.bare(repository, "for-each-ref", "--count=1", "--contains", revision):
             return
-    except _GitError as error:
+    except GitError as error:
         if "no such commit" not in str(error) and "malformed object name" not in str(error):
             raise StageError(f"git cannot read {repository}: {error}") from None
     raise StageError(
@@ -116,78 +99,44 @@ def _check_reachable(repository: str, revision: str, refs: Sequence[_Ref]) -> No
     )
 
 
-def _update(tree: Path, index: Path, repository: str, revision: str, refs: Sequence[_Ref]) -> Path:
+def _update(workspace: Path, repository: str, revision: str, refs: Sequence[Ref]) -> Path:
+    tree, index = workspace / "tree", workspace / "index"
+    directory = tree / ".git"
     if tree.is_symlink():
-        raise _GitError("the tree is a link")
-    if (tree / ".git" / "modules").exists():  # git would take the trees of submodules for broken repositories
+        raise GitError([], "the tree is a link")
+    if (directory / "modules").exists():  # git would take the trees of submodules for broken repositories
         _remove(tree)
-    _remove(tree / ".git")
+    _remove(directory)
     tree.mkdir(parents=True, exist_ok=True)
-    objects = "sha256" if len(revision) == 64 else "sha1"
-    _run("git", "init", "--quiet", "--template=", f"--object-format={objects}", str(tree))
-    info = tree / ".git" / "objects" / "info"
-    info.mkdir(exist_ok=True)
-    (info / "alternates").write_text(f"{repository}/objects\n", encoding="utf-8")
-    (tree / ".git" / "packed-refs").write_bytes(_packed_refs(refs))
+    gitdirectory.make(directory, repository, refs, revision)
     if index.exists():
         # With its time, by which git knows what may have changed since (racy-git in git's technical documentation).
-        shutil.copy2(index, tree / ".git" / "index")
-    git = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
-    commit = _run(*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    entries = _run(*git, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
-    submodules = [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]
-    _run(*git, "update-ref", "--no-deref", "HEAD", commit)
-    _run(*git, "read-tree", "--reset", "-u", commit)
-    _run(*git, "clean", "-ffdxq")
-    if submodules:
-        _check_out_submodules(git, tree, repository, submodules)
+        shutil.copy2(index, directory / "index")
+    run = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
+    commit = git.run(*run, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    gitdirectory.set_head(directory, commit)
+    entries = git.run(*run, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(history.add, directory, workspace / "history", refs, commit)
+        git.run(*run, "read-tree", "--reset", "-u", commit)
+        git.run(*run, "clean", "-ffdxq")
+        future.result()
+    if paths := [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]:
+        submodules.check_out(run, tree, repository, paths)
     if any(entry.endswith((" .gitattributes", "/.gitattributes")) for entry in entries):
-        _check_lfs(git, tree)
+        _check_lfs(run, tree)
     new = index.with_suffix(".new")
-    shutil.copy2(tree / ".git" / "index", new)
+    shutil.copy2(directory / "index", new)
     new.rename(index)
     return tree
 
 
-def _check_out_submodules(git: Sequence[str], tree: Path, repository: str, paths: Sequence[str]) -> None:
-    """Check out the submodules of the tree, and theirs, as the user: with the user's own keys and settings of git.
-    Raises StageError."""
-    # A relative URL is relative to this one (gitmodules(5)).
-    _run(*git, "config", "remote.origin.url", repository)
-    settings = tree / ".git" / "tinyci.config"
-    # Repositories beside ours are not the user's own, and what git starts to read them hears of no option of ours.
-    settings.write_text(
-        "[include]\n\tpath = ~/.config/git/config\n[include]\n\tpath = ~/.gitconfig\n"
-        '[safe]\n\tdirectory = *\n[protocol "file"]\n\tallow = always\n',
-        encoding="ascii",
-    )
-    try:
-        _run(
-            *git,
-            "submodule",
-            "--quiet",
-            "update",
-            "--init",
-            "--recursive",
-            "--",
-            *paths,
-            GIT_CONFIG_GLOBAL=str(settings),
-            GIT_SSH_COMMAND="ssh -o BatchMode=yes",
-        )
-    except _GitError as error:
-        user = os.environ.get("USER", str(os.geteuid()))
-        raise StageError(
-            f"the submodules {', '.join(paths)[:200]} cannot be checked out: {error.cause}; a relative URL in "
-            f".gitmodules leads beside {repository}, and {user} has to reach any other without a password"
-        ) from None
-
-
-def _check_lfs(git: Sequence[str], tree: Path) -> None:
+def _check_lfs(run: Sequence[str], tree: Path) -> None:
     """Raise StageError for pointers of Git LFS (git-lfs-pointer(1)) whose content is nowhere that a script could fetch
     it from: the build would take them for the content."""
     if (tree / ".lfsconfig").exists():  # the repository says where
         return
-    paths = _run(*git, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")[:-1]
+    paths = git.run(*run, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")[:-1]
     pointers = [path for path in paths if _is_pointer(tree / path)]
     if pointers:
         more = f", one of {len(pointers)}" if len(pointers) > 1 else ""
@@ -206,32 +155,9 @@ def _is_pointer(file: Path) -> bool:
         return False
 
 
-def _packed_refs(refs: Sequence[_Ref]) -> bytes:
-    """Return the refs as a clone has them: tags by their names, branches as those of `origin` (git-pack-refs(1))."""
-    lines = []
-    for ref in refs:
-        if ref.name.startswith("refs/tags/"):
-            lines.append(f"{ref.target} {ref.name}\n")
-        elif ref.name.startswith("refs/heads/"):
-            lines.append(f"{ref.target} refs/remotes/origin/{ref.name.removeprefix('refs/heads/')}\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
-
-
 def head(tree: Path) -> str:
     """Return the commit that is checked out."""
-    return (tree / ".git" / "HEAD").read_text(encoding="ascii").strip()
-
-
-def _run(*command: str, **variables: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables}
-    process = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if process.returncode:
-        lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
-        error = _GitError(lines[-1] if lines else f"{command[0]} ended with status {process.returncode}")
-        error.cause = next((line for line in lines if line.startswith(("fatal: ", "error: "))), str(error))
-        raise error
-    return process.stdout.decode("utf-8", "surrogateescape")
+    return gitdirectory.head(tree / ".git")
 
 
 def _remove(path: Path) -> None:
