@@ -125,20 +125,31 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
 @pytest.mark.parametrize(
     ("url", "cause"),
     [
-        ("", "fatal: No url found for submodule path 'lib' in .gitmodules"),
         ("../nowhere.git", "fatal: repository '{beside}/nowhere.git' does not exist"),
-        ("git@nowhere.invalid:lib.git", "fatal: Could not read from remote repository."),
+        ("git@nowhere.invalid:lib.git", "ssh: Could not resolve hostname nowhere.invalid: Name or service not known"),
     ],
 )
 def test_a_submodule_that_cannot_be_fetched_is_told(clone: Clone, url: str, cause: str) -> None:
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
-    if url:
-        clone.write(".gitmodules", f'[submodule "lib"]\n\tpath = lib\n\turl = {url}\n')
-        clone.git("add", ".gitmodules")
+    clone.write(".gitmodules", f'[submodule "lib"]\n\tpath = lib\n\turl = {url}\n')
+    clone.git("add", ".gitmodules")
     clone.git("commit", "--quiet", "--message", "With a submodule")
     clone.push()
     sentence = str(refusal(clone, head(clone)))
     assert sentence.startswith(f"the submodules lib cannot be checked out: {cause.format(beside=clone.bare.parent)}; ")
+
+
+@pytest.mark.parametrize("others", ["", '[submodule "other"]\n\tpath = other\n\turl = ../other.git\n'])
+def test_a_repository_that_was_committed_by_mistake_is_told_how_to_take_it_out(clone: Clone, others: str) -> None:
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib/theirs")
+    if others:
+        clone.write(".gitmodules", others)
+        clone.git("add", ".gitmodules")
+    clone.git("commit", "--quiet", "--message", "With a repository in it")
+    clone.push()
+    sentence = str(refusal(clone, head(clone)))
+    assert sentence.startswith("lib/theirs is a git repository of its own, whose files are not in this one, ")
+    assert "'git rm --cached lib/theirs'" in sentence
 
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 1182099\n"

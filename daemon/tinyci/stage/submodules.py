@@ -14,6 +14,7 @@ def check_out(run: Sequence[str], tree: Path, repository: str, paths: Sequence[s
 
     `run`: the command line of git in the tree.
     """
+    _check_named(run, tree, paths)
     # A relative URL is relative to this one (gitmodules(5)).
     git.run(*run, "config", "remote.origin.url", repository)
     settings = tree / ".git" / "tinyci.config"
@@ -33,3 +34,23 @@ def check_out(run: Sequence[str], tree: Path, repository: str, paths: Sequence[s
             f".gitmodules leads beside {repository}, and {user} has to reach any other without a password, and to "
             "know its server (known_hosts)"
         ) from None
+
+
+def _check_named(run: Sequence[str], tree: Path, paths: Sequence[str]) -> None:
+    """Raise StageError for a repository that was committed within the repository by mistake: its files were not."""
+    names: set[str] = set()
+    if (tree / ".gitmodules").exists():
+        settings = ("config", "--file", str(tree / ".gitmodules"), "--null", "--get-regexp", r"^submodule\..*\.path$")
+        try:
+            names = {entry.partition("\n")[2] for entry in git.run(*run, *settings).split("\0")}
+        except GitError as error:
+            if error.lines:  # else it names none
+                raise StageError(f"git cannot read .gitmodules: {error.cause}") from None
+    strays = [path for path in paths if path not in names]
+    if strays:
+        more = f", one of {len(strays)}" if len(strays) > 1 else ""
+        raise StageError(
+            f"{strays[0]} is a git repository of its own{more}, whose files are not in this one, and .gitmodules does "
+            f"not say where they are: 'git rm --cached {strays[0]}', then remove {strays[0]}/.git and 'git add "
+            f"{strays[0]}' to have the files here, or 'git submodule add URL {strays[0]}'"
+        )
