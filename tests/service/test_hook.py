@@ -83,13 +83,28 @@ def test_the_next_push_knows_the_revision_before(host: HookHost) -> None:
 def test_several_refs_are_jobs_in_the_order_of_the_push(host: HookHost) -> None:
     host.write_repo("web", refs='["refs/heads/*", "refs/tags/*"]')
     revision = host.clone.commit()
-    lines = host.push("main:main", "main:b", "main:a", "main:refs/tags/v1")
+    *lines, last = host.push("main:main", "main:b", "main:a", "main:refs/tags/v1")
+    assert last == "web deploys these one after another, refs/tags/v1 last: that is what runs in the end."
     ids = [the_id(line) for line in lines]
     assert len(set(ids)) == 4
     assert host.queued_ids() == ids
     refs = [host.fields(job_id)["ref"] for job_id in ids]
     assert sorted(refs) == ["refs/heads/a", "refs/heads/b", "refs/heads/main", "refs/tags/v1"]
     assert {host.fields(job_id)["revision"] for job_id in ids} == {revision}
+
+
+def test_of_several_tags_the_newest_version_is_deployed_last(host: HookHost) -> None:
+    host.write_repo("stage", refs='["refs/heads/main"]')
+    host.write_repo("web", refs='["refs/heads/*", "refs/tags/*"]')
+    host.clone.commit()
+    tags = ["v1.9", "v1.10-rc2", "v1.10-rc10", "v1.10"]
+    for tag in tags:
+        host.clone.git("tag", tag)
+    *_, last = host.push("main", "--tags")
+    jobs = [host.fields(job_id) for job_id in host.queued_ids()]
+    refs = [job["ref"] for job in jobs if job["repo"] == "web"]
+    assert refs == ["refs/heads/main", *(f"refs/tags/{tag}" for tag in tags)]
+    assert last == "web deploys these one after another, refs/tags/v1.10 last: that is what runs in the end."
 
 
 def test_pushes_are_taken_in_push_order(host: HookHost) -> None:
@@ -285,7 +300,7 @@ def test_a_ref_that_is_not_utf8_disturbs_no_other(host: HookHost, locale: str) -
     revision = host.clone.commit()
     refs = b"update refs/heads/caf\xe9 " + revision.encode() + b"\n"
     subprocess.run(["git", "update-ref", "--stdin"], cwd=host.clone.tree, input=refs, check=True)
-    lines = host.push("refs/heads/*:refs/heads/*", LC_ALL=locale)
+    *lines, _ = host.push("refs/heads/*:refs/heads/*", LC_ALL=locale)
     assert len([the_id(line) for line in lines]) == 2
     assert {host.fields(job_id)["ref"] for job_id in host.queued_ids()} == {"refs/heads/main", "refs/heads/caf\udce9"}
 

@@ -7,7 +7,7 @@ and always exits 0: the refs are updated by now, and an error here would only ma
 import os
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 from tinyci.hook import commit, pusher
 from tinyci.hook.jobqueue import JobQueue
@@ -15,6 +15,9 @@ from tinyci.model import toml
 from tinyci.model.repo import Repo
 from tinyci.model.repo import parse as parse_repo
 from tinyci.model.toml import ConfigError
+
+Update = tuple[str, str, str]
+"""The old object, the new one, and the full name of the ref."""
 
 # A line that means the same to TOML: no escapes, no comment before it.
 _REPOSITORY = re.compile(r"""^repository[ \t]*=[ \t]*["']([^"'\\\n]+)["'][ \t]*$""", re.MULTILINE)
@@ -32,20 +35,45 @@ def main() -> None:
         pusher.say(f"no job: no file in {etc}/repos.d names the repository {git_dir}.")
         return
     options = pusher.options()
+    updates = in_deploy_order(_updates(sys.stdin.buffer))
     with JobQueue(etc) as queue:
-        for line in sys.stdin.buffer:
-            update = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
-            if len(update) != 3:
-                pusher.say(f"no job for a line that git does not write, {update[0][:64]!r}: expected OLD NEW REF.")
-                continue
-            old, new, ref = update
+        refs_of: dict[str, list[str]] = {repo.name: [] for repo in repos}
+        for old, new, ref in updates:
             for repo in repos:
                 if reason := no_job(repo, new, ref, git_dir, options):
                     pusher.say(f"no job for {repo.name}: {reason}.")
                 else:
                     queue.add(repo.name, ref, new, old)
+                    refs_of[repo.name].append(ref)
+        for name, refs in refs_of.items():
+            if len(refs) > 1:
+                pusher.say(f"{name} deploys these one after another, {refs[-1]} last: that is what runs in the end.")
     if "follow" in options:
         follow(queue)
+
+
+def _updates(lines: Iterable[bytes]) -> Iterator[Update]:
+    """Yield the updates of a push, and tell the pusher of lines that are none."""
+    for line in lines:
+        update = os.fsdecode(line.rstrip(b"\n")).split(" ", 2)
+        if len(update) == 3:
+            yield update[0], update[1], update[2]
+        else:
+            pusher.say(f"no job for a line that git does not write, {update[0][:64]!r}: expected OLD NEW REF.")
+
+
+def in_deploy_order(updates: Iterable[Update]) -> list[Update]:
+    """Return the updates of a push as they came, and then those of tags, the newest version last: git sends v1.10
+    before v1.9, and what is deployed last is what runs."""
+    tags: list[Update] = []
+    others: list[Update] = []
+    for update in updates:
+        (tags if update[2].startswith("refs/tags/") else others).append(update)
+    if len(tags) > 1:
+        from tinyci.model import version  # few pushes bring two
+
+        tags.sort(key=lambda update: version.order(update[2]))
+    return others + tags
 
 
 def repos_of(directory: str, git_dir: str) -> tuple[list[Repo], list[str]]:
