@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
-from tinyci.stage import checkout, podman, runner, status
+from tinyci.stage import checkout, podman, runner, status, survivors
 from tinyci.stage.images import Images
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
+from tinyci.stage.survivors import SurvivorError
 
 _STAGE_VARIABLES = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY", "STATE_DIRECTORY"})
 """Environment of the stage that the script does not get: with it a script could speak in the stage's name."""
@@ -101,7 +103,8 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
     }
     # Stopping the unit signals every process of it: this one stays to report the script's end. A handler, since the
     # script would inherit an ignored signal.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         child = subprocess.Popen((*interpreter, script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -109,12 +112,24 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
             f"{repo.script} cannot be run: {error.strerror}; is its first line a #! that exists here?"
         ) from None
     code = child.wait()
+    if code >= 0 and not stop.is_set():
+        _save_survivors(job.hex)
     if code < 0:
         status.report(Verdict.FAILED, f"{repo.script} was killed by {_signal_name(-code)}")
         return 128 - code
     if code:
         status.report(Verdict.FAILED, f"{repo.script} exited with status {code}")
     return code
+
+
+def _save_survivors(instance: str) -> None:
+    """Let the containers that the script has started live on, and say so."""
+    try:
+        if names := survivors.save(instance):
+            print(f"tinyci: left running: {', '.join(names)}; no reboot starts a container again, units do", flush=True)
+    except SurvivorError as error:
+        print(f"tinyci: {error}", flush=True)
+        status.report(Verdict.REMARK, str(error))
 
 
 def _interpreter(script: Path) -> tuple[str, ...]:
