@@ -125,3 +125,19 @@ def test_a_retry_or_a_rollback_is_no_newer_push() -> None:
 def test_another_ref_or_repo_supersedes_nothing() -> None:
     queue = [job(0, "alpha"), job(1, "alpha", "refs/heads/next"), job(2, "beta"), job(3, "alpha")]
     assert schedule.superseded_jobs(queue) == [(queue[0], queue[3])]
+
+
+@pytest.mark.parametrize(
+    ("queued", "building", "begin"),
+    [
+        ("alpha beta", "", [0]),
+        ("alpha gamma", "", [0, 1]),
+        ("alpha beta gamma delta", "", [0, 2]),
+        ("alpha gamma", "ann", [1]),
+        ("alpha nobodys nobodys", "ann", [1, 2]),
+    ],
+)
+def test_of_each_user_one_at_a_time_builds_images(queued: str, building: str, begin: list[int]) -> None:
+    queue = jobs(*queued.split())
+    apart = schedule.apart(queue, building.split(), lambda repo: USERS.get(repo, ""))
+    assert apart == [queue[place] for place in begin]

@@ -15,7 +15,7 @@ from tinyci.model.timespan import brief
 T = TypeVar("T")
 
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
-_COLOURS = {Kind.GOOD: "32", Kind.BAD: "31", Kind.LIVE: "34", Kind.NEUTRAL: "33"}
+_COLOURS = {Kind.GOOD: "32", Kind.SAME: "36", Kind.BAD: "31", Kind.LIVE: "34", Kind.NEUTRAL: "33"}
 _UNKNOWN = "31"
 """Colour of a state that only a newer daemon knows."""
 

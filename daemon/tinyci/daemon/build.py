@@ -41,6 +41,8 @@ class Build:
         self._stopwatch = Stopwatch(host)
         self._unit = StageUnit("build", record.job, repo.user, managers)
         self._output = Output(store, limits)
+        self.is_cut_off = False
+        """True if the stage was killed, so that it could not put back what its script had changed."""
         self._deadline: asyncio.Timeout | None = None
         """The limit of waiting for the unit's end, infinite before the build is stopped; None while nothing waits."""
 
@@ -63,11 +65,14 @@ class Build:
             unit = await self._follow(has_begun=not unit.is_unused)
             if not unit.is_unused:
                 break  # else a reboot cut it off: another attempt
+        self.is_cut_off = bool(unit.exit_code) and not unit.has_exited
         if outcome := self.stop_outcome():
             await self._unit.stop()
             raise StoppedError(outcome)
         if self._record.job.state is State.BUILDING and (reason := failure_reason(unit)):  # in later states it was good
             raise StoppedError(_failure(unit, reason))
+        if self._record.job.state is State.BUILDING and (reason := verdict_sentence(unit, Verdict.UNCHANGED)):
+            raise StoppedError(Outcome(State.UNCHANGED, reason))
         return verdict_sentence(unit, Verdict.REMARK)
 
     async def stop(self, state: State) -> None:
@@ -191,8 +196,7 @@ class Build:
 
 def _failure(unit: Unit, reason: str) -> Outcome:
     """Return the end of a job whose build unit ended without success."""
-    has_exited = unit.exit_code == 1
-    fields = {"exit_status": str(unit.exit_status)} if has_exited else {}
+    fields = {"exit_status": str(unit.exit_status)} if unit.has_exited else {}
     if verdict_sentence(unit, Verdict.REJECTED):
         return Outcome(State.REJECTED, reason, fields)
     return Outcome(State.TIMED_OUT if unit.has_start_timed_out else State.FAILED, reason, fields)

@@ -5,7 +5,7 @@ line: it looks at the state of things, and goes on from there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -52,9 +52,10 @@ class Deploy:
         *,
         predecessors: Sequence[Job] = (),
         abandon_reason: str = "",
+        on_build_end: Callable[[], None] = lambda: None,
     ) -> None:
         """`predecessors`: ended jobs of the same repo and user whose stages may still run. `abandon_reason`: the reason
-        why a job that is on its way cannot go on, or empty."""
+        why a job that is on its way cannot go on, or empty. `on_build_end` is called when the build has succeeded."""
         self.repo = repo
         self._record = JobRecord(job, store, listener)
         self._store = store
@@ -63,6 +64,7 @@ class Deploy:
         self._stopwatch = Stopwatch(host)
         self._predecessors = predecessors
         self._abandon_reason = abandon_reason
+        self._on_build_end = on_build_end
         self._build_stage = Build(self._record, repo, store, managers, limits, host)
         self._units = AppUnits(repo, managers)
         self._remark = ""
@@ -71,6 +73,11 @@ class Deploy:
     @property
     def job(self) -> Job:
         return self._record.job
+
+    @property
+    def touches_images(self) -> bool:
+        """True if it builds, or is about to, images that units run."""
+        return bool(self.repo.units) and self.job.state in (State.QUEUED, State.BUILDING)
 
     async def wait_for_end(self) -> State:
         """Wait for the end, and return the final state."""
@@ -114,6 +121,7 @@ class Deploy:
                 return Outcome(State.FAILED, f"{self.job.failure}; the rollback failed too: {error}")
             outcome = await self._outcome(error)
             if outcome.state is not State.FAILED or self.job.state not in (State.RESTARTING, State.VERIFYING):
+                await self._put_back()
                 return outcome
             # The first restart is over, whatever its result; restarts from now on are those of the rollback.
             await self._record.enter(
@@ -170,6 +178,7 @@ class Deploy:
             if outcome := self._build_stage.stop_outcome():  # cancelled while the manager answered
                 raise StoppedError(outcome)
             await self._record.enter(State.RESTARTING, fields)
+            self._on_build_end()
         unit_in_progress, _, invocation_before = self.job.restarting.partition(" ")
         names = list(self.repo.units)
         if unit_in_progress in names:
@@ -249,6 +258,13 @@ class Deploy:
             raise failed(reason)
         return nothing
 
+    async def _put_back(self) -> None:
+        """Give images the names again that a build which was killed took from them: what was not deployed must not run
+        after the next crash or reboot. A build that ends by itself does that itself."""
+        if self.repo.units and self._build_stage.is_cut_off:
+            with suppress(*_STAGE_ERRORS):
+                await self._restore_images()
+
     # -- the end -----------------------------------------------------------------------------------------------
 
     async def _outcome(self, error: Exception) -> Outcome:
@@ -274,7 +290,7 @@ class Deploy:
         fields = {
             **durations,
             **outcome.fields,
-            "success": "true" if outcome.state is State.SUCCEEDED else "false",
+            "success": "true" if outcome.state in (State.SUCCEEDED, State.UNCHANGED) else "false",
             "reason": outcome.reason,
             "output": self._build_stage.output + (UNIT_SAID + unit_output if unit_output else ""),
             "finished": self._host.now(),

@@ -151,7 +151,9 @@ class Dispatch:
         ends = []
         busy_repos = {deploy.repo.name: deploy.repo.user for deploy in self._table.deploys.values()}
         parallel = self.settings.parallel
-        for job in schedule.runnable_jobs(self._table.queue, busy_repos, parallel, self.repos.user_of):
+        jobs = schedule.runnable_jobs(self._table.queue, busy_repos, parallel, self.repos.user_of)
+        building_users = {deploy.repo.user for deploy in self._table.deploys.values() if deploy.touches_images}
+        for job in schedule.apart(jobs, building_users, self.repos.images_user_of):
             repo = self.repos.by_name.get(job.repo)
             if repo and repo.deploys(job.ref):
                 self._table.dequeue(job)
@@ -194,6 +196,7 @@ class Dispatch:
             self._host,
             predecessors=self._table.leftovers_of(job.repo, repo.user),
             abandon_reason=abandon_reason,
+            on_build_end=self._table.needs_schedule.set,
         )
         if job.deploys_tip:
             self._table.note_begin(job.repo, job.ref, job, self._host.present())

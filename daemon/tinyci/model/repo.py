@@ -24,6 +24,10 @@ NOTICES = ("failure", "recovery", "deploy", "never")
 """Reasons to notify: a failed deploy, the first success after one, every deploy that ended; never."""
 
 
+RESTARTS = ("changed", "always")
+"""When a deploy restarts its units: if it makes them run something new, or always."""
+
+
 # The hook imports this file on every push, hence no dataclasses (9 ms), no pathlib (8 ms) and no urllib (5 ms).
 class Repo(NamedTuple):
     """The source of a repo, its user, and the units that its deploy restarts. Times in seconds."""
@@ -51,6 +55,8 @@ class Repo(NamedTuple):
     """URL that must answer 2xx after a restart, or empty."""
     keep_images: int
     """Number of successful deploys whose images are kept, the running one included."""
+    restart: str = RESTARTS[0]
+    """Of RESTARTS."""
     notify: tuple[str, ...] = ()
     """Of NOTICES. Empty: the ones that `/etc/tinyci/tinyci.toml` has for all repos."""
 
@@ -102,6 +108,7 @@ def parse(file: str, text: str) -> Repo:
         verify_timeout=table.span("verify_timeout", "2min", least=1.0),
         health=table.text("health", "an http:// or https:// URL", is_http, ""),
         keep_images=table.number("keep_images", 1, 3),
+        restart=table.text("restart", f"a word out of {', '.join(RESTARTS)}", RESTARTS.__contains__, RESTARTS[0]),
         notify=table.texts("notify", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, ()),
     )
     table.reject_unknown_keys()

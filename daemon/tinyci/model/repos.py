@@ -34,6 +34,11 @@ class Repos:
         repo = self.by_name.get(name)
         return repo.user if repo else ""
 
+    def images_user_of(self, name: str) -> str:
+        """Return the user of a repo whose deploys restart units; empty for another one."""
+        repo = self.by_name.get(name)
+        return repo.user if repo and repo.units else ""
+
     def missing_reason(self, name: str) -> str:
         """Return why there is no repo of that name, in a sentence."""
         return self.errors.get(name, f"there is no repo {name}: no file {self.directory}/{name}.toml")

@@ -1,6 +1,6 @@
 """The schedule: the queued jobs that may begin now, and those that never will."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tinyci.model.job import Job
 
@@ -34,3 +34,21 @@ def runnable_jobs(
             users.add(user)
             jobs.append(job)
     return jobs
+
+
+def apart(jobs: Sequence[Job], building_users: Collection[str], images_user_of: Callable[[str], str]) -> list[Job]:
+    """The jobs out of `jobs` that may begin beside each other: of each user one at a time builds images, since a script
+    may remove or rename what another one has just made.
+
+    `building_users`: users for whom images are built now. `images_user_of()`: the user of a repo whose units run
+    images; empty for another repo.
+    """
+    users, result = set(building_users), []
+    for job in jobs:
+        user = images_user_of(job.repo)
+        if user in users:
+            continue
+        if user:
+            users.add(user)
+        result.append(job)
+    return result

@@ -92,6 +92,8 @@ class Verdict(StrEnum):
     """A rollback has nothing to go back to."""
     REMARK = "remark"
     """A success, with a remark on it."""
+    UNCHANGED = "unchanged"
+    """A build that made nothing which the units would run after a restart; the sentence says so."""
     VERIFIED = "verified"
     """A success; the sentence is the ids of the images that run."""
 

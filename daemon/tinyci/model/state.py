@@ -13,6 +13,8 @@ class Kind(StrEnum):
 
     LIVE = "live"
     GOOD = "good"
+    SAME = "same"
+    """Nothing was new: what runs is what was pushed, and ran before."""
     BAD = "bad"
     """The deploy failed: the repo is in trouble."""
     NEUTRAL = "neutral"
@@ -28,6 +30,7 @@ class State(StrEnum):
     VERIFYING = "verifying"
     ROLLING_BACK = "rolling-back"
     SUCCEEDED = "succeeded"
+    UNCHANGED = "unchanged"
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed-out"
@@ -77,13 +80,16 @@ TABLE: Mapping[State, Row] = {
         _next(_S.BUILDING, _S.SUPERSEDED, _S.CANCELLED, _S.REJECTED, _S.FAILED), _K.LIVE, "○", "is", "queue"
     ),
     # To itself: a build that a reboot cut off begins again. To `rejected`: the stage found no such revision.
-    # To `succeeded`: a repo without units is deployed when it is built.
-    _S.BUILDING: Row(_next(_S.BUILDING, _S.RESTARTING, _S.SUCCEEDED, *_STOPPED), _K.LIVE, "●", "is", "build"),
+    # To `succeeded`: a repo without units is deployed when it is built. To `unchanged`: a restart would change nothing.
+    _S.BUILDING: Row(
+        _next(_S.BUILDING, _S.RESTARTING, _S.SUCCEEDED, _S.UNCHANGED, *_STOPPED), _K.LIVE, "●", "is", "build"
+    ),
     # To `failed`: there is nothing to roll back to.
     _S.RESTARTING: Row(_next(_S.VERIFYING, _S.ROLLING_BACK, _S.FAILED), _K.LIVE, "●", "is", "restart"),
     _S.VERIFYING: Row(_next(_S.SUCCEEDED, _S.ROLLING_BACK, _S.FAILED), _K.LIVE, "●", "is", "verify"),
     _S.ROLLING_BACK: Row(_next(_S.ROLLED_BACK, _S.FAILED), _K.LIVE, "●", "is", "rollback"),
     _S.SUCCEEDED: Row(_next(), _K.GOOD, "✓", exit_status=0),
+    _S.UNCHANGED: Row(_next(), _K.SAME, "=", "is", exit_status=16),
     _S.FAILED: Row(_next(), _K.BAD, "✗", exit_status=10),
     _S.CANCELLED: Row(_next(), _K.NEUTRAL, "⊘", "was", exit_status=13),
     _S.TIMED_OUT: Row(_next(), _K.BAD, "✗", exit_status=12),
@@ -101,7 +107,7 @@ FINAL = frozenset(state for state, row in TABLE.items() if not row.next)
 LIVE = frozenset(TABLE) - FINAL
 BAD = of_kind(Kind.BAD)
 """States of a failed deploy."""
-CONCLUSIVE = of_kind(Kind.GOOD, Kind.BAD)
+CONCLUSIVE = of_kind(Kind.GOOD, Kind.SAME, Kind.BAD)
 """States that say whether the repo deploys; the other final ones say what people did."""
 
 

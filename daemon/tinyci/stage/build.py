@@ -16,7 +16,7 @@ from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
 from tinyci.stage import checkout, podman, runner, status, survivors
-from tinyci.stage.images import Images
+from tinyci.stage.images import BuildResult, Images
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 from tinyci.stage.survivors import SurvivorError
@@ -47,9 +47,13 @@ def run(stage_job: StageJob) -> int:
         if not images:
             raise StageError(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
         images.remember(job.hex)
-        images.restore_job(job.rollback_to)
-        print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
-        images.judge_build()
+        try:
+            images.restore_job(job.rollback_to)
+            print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
+            _report(images.judge_build())
+        except BaseException:
+            images.put_back()
+            raise
         return 0
     revision = job.revision
     if revision == TIP:
@@ -60,10 +64,24 @@ def run(stage_job: StageJob) -> int:
         tree = _check_out(repo, revision)
         if future:
             future.result()
-    code = _run_script(stage_job, tree)
-    if not code and images and (remark := images.judge_build()):
-        status.report(Verdict.REMARK, remark)
+    try:
+        code = _run_script(stage_job, tree)
+        if images and not code:
+            _report(images.judge_build())
+    except BaseException:
+        if images:
+            images.put_back()
+        raise
+    if images and code:
+        images.put_back()
     return code
+
+
+def _report(result: BuildResult) -> None:
+    if result.no_change:
+        status.report(Verdict.UNCHANGED, result.no_change)
+    elif result.remark:
+        status.report(Verdict.REMARK, result.remark)
 
 
 def _images(repo: Repo) -> Images | None:

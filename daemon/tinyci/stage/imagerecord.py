@@ -2,8 +2,8 @@
 gone back to."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tinyci.runtime.files import write_whole
@@ -17,8 +17,15 @@ _KEYS = {
     "rolled_back": "is_rolled_back",
     "strays": "strays",
     "kept": "successes",
+    "products": "products",
+    "definition": "definition",
+    "files": "files_before",
 }
 """Attributes by their keys in the file. The keys never change: an upgrade reads the file of the version before."""
+
+
+_FIRST_KEYS = ("job", "before", "made", "rolled_back", "strays", "kept")
+"""Keys that the first version wants; the others are left out while they are empty."""
 
 
 @dataclass
@@ -27,6 +34,12 @@ class DeployedImages:
 
     jobs: list[str]
     images: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+    """Files of the units then: text by absolute path."""
+
+    def is_like(self, other: "DeployedImages") -> bool:
+        """Return whether both are one version. What was recorded before files were is told by its images."""
+        return self.images == other.images and (not self.files or not other.files or self.files == other.files)
 
 
 @dataclass
@@ -38,40 +51,54 @@ class ImageRecord:
     images_before: dict[str, str] = field(default_factory=dict)
     """Images that the repo's containers ran when the job's build began; or, where none ran, at its last success."""
     images_after: dict[str, str] = field(default_factory=dict)
-    """Images when the build had ended, of the names that it changed and those of `images_before`."""
+    """Images when the build had ended, of the names that the repo's units run."""
+    files_before: dict[str, str] = field(default_factory=dict)
+    """Files of the units when the build began: text by absolute path."""
+    products: list[str] = field(default_factory=list)
+    """Names of images that builds of the repo have made and its units run."""
+    definition: str = ""
+    """Hash of the units' files at the last success."""
     is_rolled_back: bool = False
     """The names stand for `images_before` again."""
     strays: dict[str, str] = field(default_factory=dict)
-    """Images that builds have named and no unit runs, while no unit got a new image."""
+    """Of earlier versions, and kept for one that may be gone back to."""
     successes: list[DeployedImages] = field(default_factory=list)
     """Oldest first."""
 
-    def begin(self, job: str, running: Mapping[str, str]) -> None:
-        """Begin a build. A build that a reboot cut off and that begins again has moved names by now: the images of
-        its first beginning stay."""
+    def begin(self, job: str, running: Mapping[str, str], files: Mapping[str, str]) -> None:
+        """Begin a build. A build that a reboot cut off and that begins again has moved names by now: the images and
+        files of its first beginning stay."""
         if job == self.job:
             self.is_rolled_back = False
             return
         last = self.successes[-1].images if self.successes else {}
         self.job, self.images_before, self.images_after, self.is_rolled_back = job, {**last, **running}, {}, False
+        self.files_before = dict(files)
 
-    def end(self, names_before: Mapping[str, str], names: Mapping[str, str]) -> bool:
-        """End a build, given the image of each name when it began, and now. Return True if any image that the repo's
-        containers run is a new one, or if none ran."""
-        self.images_after = {name: image for name, image in names.items() if names_before.get(name) != image}
-        self.images_after |= {name: names[name] for name in self.images_before if name in names}
-        is_new = not self.images_before or any(names.get(name) != image for name, image in self.images_before.items())
-        ids_before = set(self.images_before.values())
-        self.strays = {
-            name: image
-            for name, image in names.items()
-            if not is_new and image not in ids_before and (name not in names_before or name in self.strays)
-        }
-        return is_new
+    def end(self, images: Mapping[str, str]) -> None:
+        """End a build, given the images that the repo's units run next."""
+        self.images_after = dict(images)
 
-    def expected_image(self, name: str) -> str:
-        """Return the image that a container of that name has to run now; empty when the record does not tell."""
-        return (self.images_before if self.is_rolled_back else self.images_after).get(name, "")
+    @property
+    def is_new(self) -> bool:
+        """True if a unit is to run another image than before, or if none ran."""
+        return not self.images_before or any(
+            self.images_before.get(name) != image for name, image in self.images_after.items()
+        )
+
+    def note_builds(self, names: Iterable[str]) -> None:
+        """Note that a build has made the images of those names."""
+        self.products = sorted({*self.products, *names})
+
+    @property
+    def expected_images(self) -> Mapping[str, str]:
+        """The images that containers have to run now, by name, as far as the record tells."""
+        return self.images_before if self.is_rolled_back else self.images_after
+
+    @property
+    def moved_images(self) -> Mapping[str, tuple[str, str]]:
+        """The images before and after the build, of the names that stand for others now."""
+        return {name: (self.images_before.get(name, ""), image) for name, image in self.images_after.items()}
 
     def roll_back(self) -> None:
         """Note that the names stand for `images_before` again. A success whose units fell over after it is none."""
@@ -80,18 +107,20 @@ class ImageRecord:
             success.jobs = [job for job in success.jobs if job != self.job]
         self.successes = [each for each in self.successes if each.jobs or each.images == self.images_before]
 
-    def add_success(self, job: str, images: Mapping[str, str], limit: int) -> None:
+    def add_success(self, job: str, images: Mapping[str, str], files: Mapping[str, str], limit: int) -> None:
         """Note that the job was deployed and its containers run those images. Keep the newest `limit` successes."""
-        jobs = [each for success in self.successes if success.images == images for each in success.jobs if each != job]
-        if self.images_before and self.images_before not in [success.images for success in self.successes]:
-            self.successes.append(DeployedImages([], self.images_before))
-        self.successes = [success for success in self.successes if success.images != images]
-        self.successes.append(DeployedImages([*jobs, job][-MAX_JOBS:], dict(images)))
+        now = DeployedImages([], dict(images), dict(files))
+        jobs = [each for success in self.successes if success.is_like(now) for each in success.jobs if each != job]
+        before = DeployedImages([], self.images_before, self.files_before)
+        if self.images_before and not any(success.is_like(before) for success in self.successes):
+            self.successes.append(before)
+        self.successes = [success for success in self.successes if not success.is_like(now)]
+        self.successes.append(replace(now, jobs=[*jobs, job][-MAX_JOBS:]))
         self.successes = self.successes[-limit:]
 
-    def images_of(self, job: str) -> dict[str, str]:
-        """Return the images that a job deployed; empty when they are not kept."""
-        return next((success.images for success in self.successes if job in success.jobs), {})
+    def success_of(self, job: str) -> DeployedImages | None:
+        """Return what a job deployed; None when it is not kept."""
+        return next((success for success in self.successes if job in success.jobs), None)
 
     def images_in_use(self) -> set[str]:
         """Return the ids of the images that must stay."""
@@ -110,9 +139,18 @@ class ImageRecord:
             return cls()
         try:
             values = json.loads(text)
-            successes = [DeployedImages(list(each["jobs"]), dict(each["images"])) for each in values.pop("kept")]
+            successes = [
+                DeployedImages(list(each["jobs"]), dict(each["images"]), dict(each.get("files") or {}))
+                for each in values.pop("kept")
+            ]
             record = cls(**{_KEYS[key]: value for key, value in values.items()}, successes=successes)
-            groups = [record.images_before, record.images_after, record.strays, *(each.images for each in successes)]
+            groups = [
+                record.images_before,
+                record.images_after,
+                record.files_before,
+                *(each.files for each in successes),
+                *(each.images for each in successes),
+            ]
             for images in groups:
                 "".join((*images.keys(), *images.values()))
         except (TypeError, KeyError, ValueError, AttributeError):
@@ -123,4 +161,8 @@ class ImageRecord:
         """Replace the file. Raises OSError."""
         attributes = asdict(self)
         values = {key: attributes[attribute] for key, attribute in _KEYS.items()}
+        values = {key: value for key, value in values.items() if value or key in _FIRST_KEYS}
+        for success in values["kept"]:
+            if not success["files"]:
+                del success["files"]
         write_whole(path, json.dumps(values, indent=1))

@@ -1,4 +1,4 @@
-"""The images of a repo: those that ran before a build, those that it made, those that a deploy can go back to.
+"""The images of a repo: what ran before a build, what its units run next, what a deploy can go back to.
 
 An image that may be needed again gets a name of tinyci's own, `localhost/tinyci:REPO.ID`, so that `podman image prune`
 leaves it alone. Everything else is in a file of the user's, STATE_DIRECTORY/REPO.json (imagerecord.py).
@@ -6,22 +6,36 @@ leaves it alone. Everything else is in a file of the user's, STATE_DIRECTORY/REP
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict
-from tinyci.stage import podman
+from tinyci.runtime.files import write_whole
+from tinyci.stage import judgement, podman, units
 from tinyci.stage.imagerecord import ImageRecord
+from tinyci.stage.judgement import Next, Situation
+from tinyci.stage.ownership import UnitContainer, containers_of
 from tinyci.stage.podman import Container, PodmanError
 from tinyci.stage.status import StageError
+from tinyci.stage.units import Unit
 
 NAME = "localhost/tinyci"
 """Name of the images that tinyci keeps; the tag is REPO.ID."""
 
 
+class BuildResult(NamedTuple):
+    """The judgement on a build that its units may follow."""
+
+    no_change: str = ""
+    """The reason why a restart would change nothing; empty when it would."""
+    remark: str = ""
+
+
 class Images:
-    """The images of one repo. All methods raise PodmanError, or OSError for the file."""
+    """The images of one repo. All methods raise PodmanError and StageError, or OSError for the file."""
 
     def __init__(self, repo: Repo) -> None:
         directory = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
@@ -35,51 +49,115 @@ class Images:
             raise StageError(str(error)) from None
         self._names_before: dict[str, str] = {}
         """The image of each name when the build began."""
+        self._begin = 0.0
+        """When the build began, Unix time."""
+        self._units: list[Unit] = []
+        self._names_now: dict[str, str] = {}
+        """As the last check found them."""
 
     # -- around a build ----------------------------------------------------------------------------------------
 
     def remember(self, job: str) -> None:
         """Record the images that run before the build of that job (its id without dashes), and keep them from being
         pruned."""
-        containers = podman.containers(self._repo.units)
-        running = {container.image_name: container.image for container in containers if container.is_well}
+        self._begin = time.time()
+        repo_units = units.read(self._repo.units)
+        running = {
+            each.container.image_name: each.container.image
+            for each in _containers_of(repo_units, podman.containers())
+            if each.container.is_running or each.container.is_past_init
+        }
         self._names_before = podman.images()
-        self._record.begin(job, running)
+        self._record.begin(job, running, units.texts(repo_units))
         self._record.save(self._file)
         self._mark(self._record.images_before.values(), self._names_before)
 
-    def judge_build(self) -> str:
-        """Record the images after the build. Return a remark for the person who pushed, or an empty string. Raises
-        StageError when the build made images, and none that the repo's units run."""
+    def judge_build(self) -> BuildResult:
+        """Record the images after the build, and judge it by what the repo's units run next. Raises StageError when
+        they cannot run what the build made."""
+        repo_units = units.read_reloaded(self._repo.units)
         names = podman.images()
-        is_new = self._record.end(_without_ours(self._names_before), _without_ours(names))
+        nexts = judgement.next_images(repo_units, names, self._record.images_before)
+        ids = {name: names[name] for name in nexts.names}
+        self._record.end(ids)
         self._record.save(self._file)
-        before, after = self._record.images_before, self._record.images_after
-        self._mark((after[name] for name in before if name in after), names)
-        units = ", ".join(self._repo.units)
-        if self._record.strays:
-            raise StageError(
-                f"the build made {', '.join(sorted(self._record.strays)[:5])}, and no new {', '.join(before)}, "
-                f"which {units} runs: build it with that name (podman build --tag)"
+        judgement.refuse_missing(nexts, self._names_before, names, self._is_ours)
+        is_new = self._record.is_new or units.fingerprint(repo_units) != self._record.definition or nexts.has_unknown
+        situation = Situation(repo_units, nexts, ids, _containers_of(repo_units, podman.containers()))
+        judgement.refuse_stale(situation, names)
+        if not is_new:
+            self._refuse_strays(nexts, names, ids)
+        self._record.note_builds(name for name, image in ids.items() if self._names_before.get(name) != image)
+        self._record.save(self._file)
+        self._mark(ids.values(), names)
+        title = ", ".join(self._repo.units)
+        is_needed = is_new or not situation.is_running_all or self._repo.restart == "always"
+        if is_needed:
+            is_same = ids and not self._record.is_new
+            return BuildResult(
+                remark=f"the build made no new image, so {title} runs the one that ran before" if is_same else ""
             )
-        return "" if is_new else f"the build made no new image, so {units} runs the one that ran before"
+        new_names = sorted(name for name, image in names.items() if self._names_before.get(name) != image)
+        new_names = [name for name in new_names if not self._is_ours(name) and name not in ids and "@" not in name]
+        also = f"; it made {', '.join(new_names[:3])}, which none of them runs" if new_names else ""
+        return BuildResult(no_change=f"the build made nothing new for {title}, which runs on as it was{also}")
+
+    def _refuse_strays(self, nexts: Next, names: Mapping[str, str], ids: Mapping[str, str]) -> None:
+        """Raise StageError for a build that made an image under another name than that which it made before."""
+        built_before = [name for name in ids if name in self._record.products]
+        if not built_before or any(self._was_built(name, ids[name]) for name in ids):
+            return
+        strays = [
+            name
+            for name, image in names.items()
+            if name.startswith("localhost/")
+            and "@" not in name
+            and not self._is_ours(name)
+            and image not in ids.values()
+            and podman.was_written(image, self._begin)
+        ]
+        if strays:
+            raise StageError(judgement.stray_reason(strays, built_before, nexts.title(built_before)))
+
+    def _was_built(self, name: str, image: str) -> bool:
+        return bool(image) and (self._names_before.get(name) != image or podman.was_written(image, self._begin))
+
+    def put_back(self) -> None:
+        """Undo what a build did that is not deployed: names of images stand for what runs, files of units are as they
+        were. Does what can be done."""
+        try:
+            names = podman.images()
+            for name, image in self._record.images_before.items():
+                if names.get(name) != image and podman.has_image(image):
+                    podman.tag(image, name)
+            self._restore_files(self._record.files_before)
+            self._record.roll_back()
+            self._record.save(self._file)
+        except (PodmanError, StageError, OSError) as error:
+            print(f"tinyci: what the build changed could not be put back: {error}", flush=True)
 
     def restore_job(self, job: str) -> None:
         """Give the images that a job (its id) deployed their names again, instead of a build."""
-        images = self._record.images_of(job.replace("-", ""))
-        if not images:
+        success = self._record.success_of(job.replace("-", ""))
+        if not success:
             raise StageError(
                 f"the images of job {job} are not kept any more: {self._repo.keep_images} are (keep_images)"
             )
-        self._retag(images, "of that job")
+        self._retag(success.images, "of that job")
+        self._restore_files(success.files)
 
     # -- around a rollback -------------------------------------------------------------------------------------
 
     def restore_previous(self, job: str) -> None:
-        """Give the images that ran before the job's build their names again."""
+        """Give the images that ran before the job's build their names again, and the units their files."""
         if self._record.job != job or not self._record.images_before:
             raise StageError("no container of these units ran before", Verdict.NOTHING)
+        repo_units = units.read(self._repo.units)
+        if builder := next((name for unit in repo_units for name in unit.builders), ""):
+            text = f"{builder} builds the image anew at each start: push the version before again"
+            raise StageError(text, Verdict.NOTHING)
         self._retag(self._record.images_before, "that ran before")
+        self._restore_files(self._record.files_before)
         self._record.roll_back()
         self._record.save(self._file)
 
@@ -87,37 +165,53 @@ class Images:
         for name, image in images.items():
             if not podman.has_image(image):
                 raise StageError(f"image {image[:12]} {which} as {name} is gone: was it removed by hand?")
+        names = podman.images()
         for name, image in images.items():
-            podman.tag(image, name)
+            if "@" not in name and names.get(name) != image:
+                podman.tag(image, name)
+
+    def _restore_files(self, texts: Mapping[str, str]) -> None:
+        """Write files of units as they were, where they are otherwise now, and have the manager read them."""
+        paths = [path for path, text in texts.items() if units.text(path) != text]
+        for path in paths:
+            print(f"tinyci: {path} is as it was before", flush=True)
+            write_whole(Path(path), texts[path])
+        if paths:
+            units.reload()
 
     # -- around a verification ---------------------------------------------------------------------------------
 
-    def check(self) -> list[Container]:
+    def check(self) -> list[UnitContainer]:
         """Return the containers of the repo's units. Raises StageError for one that does not run, or runs another
-        image than it should."""
-        containers, names = podman.containers(self._repo.units), podman.images()
-        for container in containers:
-            name = container.image_name
-            _check(container, names.get(name, ""), self._record.expected_image(name))
-        return containers
+        image than it should, and for a unit of which that cannot be known."""
+        self._units = units.read(self._repo.units)
+        containers = podman.containers()
+        mine = _containers_of(self._units, containers)
+        self._names_now = podman.images()
+        goals = {} if any(unit.builders for unit in self._units) else self._record.expected_images
+        judgement.verify(mine, self._names_now, goals)
+        judgement.verify_known(self._units, mine, containers, self._record.moved_images)
+        return mine
 
     def record_success(self, job: str, containers: Iterable[Container]) -> None:
-        """Keep the images of the containers, unless the job was rolled back to them, and remove names that are not
-        needed any more."""
+        """Keep the images of the containers, as check() has repo_units all, unless the job was rolled back to them, and
+        remove names that are not needed any more."""
         images = {container.image_name: container.image for container in containers}
+        self._record.definition = units.fingerprint(self._units)
         if images and not self._record.is_rolled_back:
-            self._record.add_success(job, images, self._repo.keep_images)
-            self._record.save(self._file)
-        names = podman.images()
-        self._mark(images.values(), names)
-        self._tidy(names)
+            self._record.add_success(job, images, units.texts(self._units), self._repo.keep_images)
+        self._record.save(self._file)
+        self._mark(images.values(), self._names_now)
+        self._tidy(self._names_now)
+
+    # -- names -------------------------------------------------------------------------------------------------
 
     def _mark(self, images: Iterable[str], names: Mapping[str, str]) -> None:
         """Give images names of ours, so that no prune removes them. `names` has all names that there are."""
         ids = set(names.values())
         for image in set(images):
             name = self._own_name(image)
-            if name not in names and (image in ids or podman.has_image(image)):
+            if image and name not in names and (image in ids or podman.has_image(image)):
                 podman.tag(image, name)
 
     def _tidy(self, names: Iterable[str]) -> None:
@@ -134,26 +228,21 @@ class Images:
     def _own_name(self, image: str) -> str:
         return f"{NAME}:{self._repo.name}.{image[:16]}"
 
-
-def _check(container: Container, image: str, expected: str) -> None:
-    """Raise StageError unless the container runs `image`, which its image name stands for now, and that is the
-    `expected` one. Both are empty when there is none."""
-    who, name = f"container {container.name} of {container.unit}", container.image_name
-    if not container.is_well:
-        raise StageError(f"{who} does not run")
-    if not image and container.image != name:
-        raise StageError(f"{who} runs image {container.image[:12]}, and no image is called {name} any more")
-    if expected and image != expected:
-        raise StageError(
-            f"{name} is image {image[:12]} now, and was {expected[:12]} when it was built: "
-            "somebody gave the name away since (podman auto-update rolls back so)"
-        )
-    if image and container.image != image:
-        raise StageError(
-            f"{who} runs image {container.image[:12]}, while {name} is {image[:12]}: its unit starts an old container "
-            "again; let it make a new one (a Quadlet, or podman generate systemd --new)"
-        )
+    def _is_ours(self, name: str) -> bool:
+        return name.startswith((f"{NAME}:", f"{NAME}@"))
 
 
-def _without_ours(names: Mapping[str, str]) -> dict[str, str]:
-    return {name: image for name, image in names.items() if not name.startswith(f"{NAME}:")}
+def _containers_of(repo_units: list[Unit], containers: list[Container]) -> list[UnitContainer]:
+    """Return the containers of units. Where only the command that made a container can tell, podman is asked for it."""
+    mine = containers_of(repo_units, containers, {unit.name: units.pod_names(unit) for unit in repo_units})
+    owners = {each.unit.name for each in mine}
+    open_units = [unit for unit in repo_units if unit.is_up and unit.name not in owners and unit.runs_podman]
+    if not open_units:
+        return mine
+    own_ids = {each.container.id for each in mine}
+    rest = {each.id: each for each in containers if each.is_running and each.id not in own_ids and not each.label}
+    origins = podman.creation_commands(rest.keys())
+    for unit in open_units:
+        lines = {words[1:] for words in unit.exec_start}
+        mine += [UnitContainer(rest[key], unit) for key, words in origins.items() if words[1:] in lines]
+    return mine

@@ -4,14 +4,18 @@ Source: podman-ps(1), podman-images(1), podman-inspect(1). Everything here works
 """
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 LABEL = "PODMAN_SYSTEMD_UNIT"
 """The label by which podman itself knows the unit of a container (podman-auto-update(1))."""
+_PROJECT_LABELS = ("io.podman.compose.project", "com.docker.compose.project")
 _TIMEOUT = 120.0
 """Seconds that one command may take: storage is locked while a build commits a large layer."""
 
@@ -25,18 +29,38 @@ class Container(NamedTuple):
 
     id: str
     name: str
-    unit: str
+    label: str
+    """The unit that podman knows it by, or empty."""
     image_name: str
     """Name of the image that it was created from: `localhost/web:latest`."""
     image: str
     """Id of the image that it runs, 64 hexadecimal digits."""
-    running: bool
+    state: str
+    """`running`, `exited`, `created`, …"""
+    exit_code: int = 0
+    health: str = ""
+    """`healthy`, `unhealthy`, `starting`, or empty without a healthcheck."""
+    pod: str = ""
+    """Id of its pod."""
+    pod_name: str = ""
+    is_infra: bool = False
+    """True for the container that holds the namespaces of a pod; its image is podman's own."""
     is_past_init: bool = False
     """True for an init container of a pod that has done its work: it exited with 0 before the pod's others began."""
+    project: str = ""
+    """Its compose project."""
+    monitor: int = 0
+    """Process id of its conmon; 0 while it does not run."""
+    control_group: str = ""
+    """That of its conmon, an absolute path in the hierarchy of cgroup v2."""
 
     @property
-    def is_well(self) -> bool:
-        return self.running or self.is_past_init
+    def is_running(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def has_ended_well(self) -> bool:
+        return self.state == "exited" and self.exit_code == 0
 
 
 def is_installed() -> bool:
@@ -44,27 +68,58 @@ def is_installed() -> bool:
     return shutil.which("podman") is not None
 
 
-def containers(units: Collection[str]) -> list[Container]:
-    """Return the containers of those units, and those of the units' pods."""
+def containers() -> list[Container]:
+    """Return all containers of the user."""
     rows = [row for row in _json("ps", "--all", "--no-trunc", "--format", "json") if isinstance(row, dict)]
-    labels = {row["Id"]: str((row.get("Labels") or {}).get(LABEL)) for row in rows}
-    unit_of = {container: unit for container, unit in labels.items() if unit in units}
-    unit_of_pod = {row["Pod"]: unit_of[row["Id"]] for row in rows if row.get("IsInfra") and row["Id"] in unit_of}
-    # The image of an infra container is podman's own.
-    rows = [row for row in rows if not row.get("IsInfra") and (row["Id"] in unit_of or row.get("Pod") in unit_of_pod)]
-    past_inits = _past_inits(rows)
-    return [
-        Container(
-            id=row["Id"],
-            name=(row.get("Names") or [row["Id"][:12]])[0],
-            unit=unit_of.get(row["Id"]) or unit_of_pod[row["Pod"]],
-            image_name=row.get("Image") or "",
-            image=row.get("ImageID") or "",
-            running=row.get("State") == "running",
-            is_past_init=row["Id"] in past_inits,
-        )
-        for row in rows
-    ]
+    past_inits = _past_inits([row for row in rows if not row.get("IsInfra")])
+    return [_container(row, is_past_init=row["Id"] in past_inits) for row in rows]
+
+
+def _container(row: dict[str, Any], *, is_past_init: bool) -> Container:
+    labels = row.get("Labels") or {}
+    health = re.search(r"\((healthy|unhealthy|starting)\)", str(row.get("Status") or ""))
+    is_running = row.get("State") == "running"
+    monitor = _parent(int(row.get("Pid") or 0)) if is_running else 0
+    return Container(
+        id=row["Id"],
+        name=(row.get("Names") or [row["Id"][:12]])[0],
+        label=str(labels.get(LABEL) or ""),
+        image_name=row.get("Image") or "",
+        image=row.get("ImageID") or "",
+        state=str(row.get("State") or ""),
+        exit_code=int(row.get("ExitCode") or 0),
+        health=health[1] if health else "",
+        pod=str(row.get("Pod") or ""),
+        pod_name=str(row.get("PodName") or ""),
+        is_infra=bool(row.get("IsInfra")),
+        is_past_init=is_past_init,
+        project=str(next((labels[name] for name in _PROJECT_LABELS if name in labels), "")),
+        monitor=monitor,
+        control_group=_control_group(monitor) if monitor else "",
+    )
+
+
+def _parent(process: int) -> int:
+    """Return the process that started another one, which for a container's first one is its conmon; 0 when it is
+    gone."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return 0
+
+
+def _control_group(process: int) -> str:
+    try:
+        lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "")
+
+
+def creation_commands(ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the command line that made each of those containers, by their ids."""
+    details = _json("container", "inspect", *ids) if ids else []
+    return {each["Id"]: tuple(each["Config"].get("CreateCommand") or ()) for each in details}
 
 
 def _past_inits(rows: list[dict[str, Any]]) -> set[str]:
@@ -93,9 +148,33 @@ def _past_inits(rows: list[dict[str, Any]]) -> set[str]:
 
 
 def images() -> dict[str, str]:
-    """Return the id of each image by each of its names."""
-    rows = _json("images", "--no-trunc", "--format", "json")
-    return {name: row["Id"].removeprefix("sha256:") for row in rows for name in row.get("Names") or ()}
+    """Return the id of each image by each of its names, digests included. A manifest list stands for its image for this
+    machine, which is what a container of that name runs."""
+    ids: dict[str, str] = {}
+    lists = []
+    for row in _json("images", "--no-trunc", "--format", "json"):
+        names = [*(row.get("Names") or ()), *(row.get("RepoDigests") or ())]
+        ids |= dict.fromkeys(names, row["Id"].removeprefix("sha256:"))
+        if names and "History" not in row:  # one that may be a list; nothing else in this row tells
+            lists.append(names)
+    for names in lists:
+        process = _run("image", "inspect", "--format", "{{.Id}}", names[0])
+        if not process.returncode:
+            ids |= dict.fromkeys(names, process.stdout.strip().removeprefix("sha256:"))
+    return ids
+
+
+def was_written(image: str, since: float) -> bool:
+    """Return whether a build has made that image, or made it again of its cache, since that time (Unix time). Only the
+    storage tells the latter: podman lists the image as it was, and its events may be in a journal that this user cannot
+    read."""
+    files = [file for folder in Path(_storage()).glob(f"*-images/{image}") for file in (folder, *folder.iterdir())]
+    return any(file.stat().st_mtime >= since for file in files)
+
+
+@cache
+def _storage() -> str:
+    return _output("info", "--format", "{{.Store.GraphRoot}}").strip()
 
 
 def has_image(image: str) -> bool:

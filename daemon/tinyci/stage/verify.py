@@ -17,7 +17,7 @@ from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict
 from tinyci.stage import podman, runner, status
 from tinyci.stage.images import Images
-from tinyci.stage.podman import Container
+from tinyci.stage.ownership import UnitContainer
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 
@@ -38,11 +38,11 @@ def run(stage_job: StageJob) -> int:
     job, repo = stage_job
     deadline = time.monotonic() + repo.verify_timeout
     images = Images(repo) if podman.is_installed() else None
-    containers = images.check() if images else []
-    for container in containers:
-        if container.is_past_init:  # its image may have a healthcheck, which nothing runs any more
-            continue
-        _wait_until_well(deadline, repo, partial(_container_problem, container))
+    unit_containers = images.check() if images else []
+    containers = [each.container for each in unit_containers]
+    for each in unit_containers:
+        if each.container.is_running:  # one that has ended may have a healthcheck, which nothing runs any more
+            _wait_until_well(deadline, repo, partial(_container_problem, each))
     if repo.health:
         _wait_until_well(deadline, repo, partial(url_problem, repo.health))
     if images:
@@ -60,13 +60,13 @@ def _wait_until_well(deadline: float, repo: Repo, look: Callable[[], str]) -> No
         time.sleep(_INTERVAL)
 
 
-def _container_problem(container: Container) -> str:
-    state = podman.health(container.id)
+def _container_problem(container: UnitContainer) -> str:
+    state = podman.health(container.container.id)
     if state == "unhealthy":
-        raise StageError(f"container {container.name} of {container.unit} is unhealthy, says its healthcheck")
+        raise StageError(f"{container.title} is unhealthy, says its healthcheck")
     if state in ("", "healthy"):
         return ""
-    return f"container {container.name} of {container.unit} is not healthy, says its healthcheck: {state}"
+    return f"{container.title} is not healthy, says its healthcheck: {state}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -85,6 +85,11 @@ class Unit:
         return self.active_state in UP
 
     @property
+    def has_exited(self) -> bool:
+        """True if its main process ended by itself, not by a signal."""
+        return self.exit_code == 1
+
+    @property
     def has_start_timed_out(self) -> bool:
         """True if its start took too long. Its Result is the same when it was told to stop, and did not in time."""
         return self.result == "timeout" and self.end_time - self.start_time >= self.start_limit

@@ -95,15 +95,28 @@ def test_a_build_under_another_name_is_told(app: App) -> None:
         app.podman("rmi typo:latest")
 
 
-def test_a_build_that_makes_nothing_new_says_so(app: App) -> None:
+def test_a_build_that_makes_nothing_new_restarts_nothing_and_says_so(app: App) -> None:
     with app.server.repo_file(app.name, settle='"1s"'):
         image = app.deploy_good()
+        before = app.server.show(app.user, app.unit, "InvocationID")
         app.commit({"README.md": "A word more.\n"})
         job = app.server.deploy(app.work)
-    assert (job["state"], job["success"]) == ("succeeded", "true"), job
+    assert (job["state"], job["success"]) == ("unchanged", "true"), job
     # The file is not in the image, and podman builds from its cache.
-    assert job["reason"] == f"the build made no new image, so {app.unit} runs the one that ran before"
+    assert job["reason"] == f"the build made nothing new for {app.unit}, which runs on as it was"
     assert app.image() == image
+    assert app.server.show(app.user, app.unit, "InvocationID") == before
+
+
+def test_a_build_that_makes_nothing_new_restarts_where_that_is_asked_for(rootless: App) -> None:
+    with rootless.server.repo_file(rootless.name, settle='"1s"', restart='"always"'):
+        rootless.deploy_good()
+        before = rootless.server.show(rootless.user, rootless.unit, "InvocationID")
+        rootless.commit({"README.md": "Another word.\n"})
+        job = rootless.server.deploy(rootless.work)
+    assert (job["state"], job["success"]) == ("succeeded", "true"), job
+    assert job["reason"] == f"the build made no new image, so {rootless.unit} runs the one that ran before"
+    assert rootless.server.show(rootless.user, rootless.unit, "InvocationID") != before
 
 
 def test_an_image_that_is_gone_cannot_be_gone_back_to(app: App) -> None:
