@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.stage.commandline import commands
-from tinyci.stage.judgement import Situation, next_images, refuse_missing, refuse_stale, verify, verify_known
+from tinyci.stage.judgement import Situation, doubts, next_images, refuse_missing, refuse_stale, verify, verify_known
 from tinyci.stage.ownership import UnitContainer, containers_of
 from tinyci.stage.podman import Container
 from tinyci.stage.status import StageError
@@ -85,13 +85,15 @@ def test_the_containers_of_a_pod_are_those_of_its_unit() -> None:
 
 
 def test_a_rename_in_unit_and_script_together_is_what_runs_next() -> None:
-    nexts = next_images([unit("web.service", "podman run --name web site")], {"localhost/site:latest": "2"}, {WEB: "1"})
+    renamed = unit("web.service", "podman run --name web site")
+    old = containers_of([renamed], [container("web", "1")])
+    nexts = next_images([renamed], {"localhost/site:latest": "2"}, old, {WEB: "1"})
     assert nexts.names == ("localhost/site:latest",)
 
 
 def test_an_image_that_there_is_not_is_missing_and_one_of_a_registry_may_be_pulled() -> None:
     units = [RUN, unit("db.service", "podman run docker.io/library/postgres:16")]
-    nexts = next_images(units, {}, {})
+    nexts = next_images(units, {}, [], {})
     assert (nexts.names, list(nexts.missing)) == ((), [WEB])
 
 
@@ -111,22 +113,23 @@ def test_a_missing_image_is_told_by_what_became_of_it(
     before: dict[str, str], after: dict[str, str], reason: str
 ) -> None:
     with pytest.raises(StageError, match=reason):
-        refuse_missing(next_images([RUN], after, {}), before, after, lambda name: False)
+        refuse_missing(next_images([RUN], after, [], {}), before, after, lambda name: False)
 
 
 def test_a_program_in_no_container_may_always_be_new() -> None:
-    assert next_images([WRAPPER], {}, {}).has_unknown
-    assert not next_images([RUN, replace(WRAPPER, name="web.socket")], {WEB: "1"}, {}).has_unknown
+    assert next_images([WRAPPER], {}, [], {}).has_unknown
+    assert not next_images([RUN, replace(WRAPPER, name="web.socket")], {WEB: "1"}, [], {}).has_unknown
     builder = replace(RUN, links={"Requires": ("web-build.service",)})
-    assert next_images([builder], {WEB: "1"}, {}).has_unknown
+    assert next_images([builder], {WEB: "1"}, [], {}).has_unknown
 
 
 # -- before a restart ----------------------------------------------------------------------------------------------
 
 
 def situation(units: list[Unit], containers: list[Container], names: dict[str, str]) -> Situation:
-    nexts = next_images(units, names, {})
-    return Situation(units, nexts, {name: names[name] for name in nexts.names}, containers_of(units, containers))
+    mine = containers_of(units, containers)
+    nexts = next_images(units, names, mine, {})
+    return Situation(units, nexts, {name: names[name] for name in nexts.names}, mine)
 
 
 def test_a_unit_that_starts_an_old_container_again_is_refused() -> None:
@@ -146,12 +149,34 @@ def test_a_unit_whose_containers_cannot_be_known_is_refused() -> None:
         refuse_stale(situation([unit("web.service", "docker run web")], [], {}), {})
 
 
+def test_a_doubtful_unit_is_told_before_any_build() -> None:
+    start, docker = unit("web.service", "podman start web"), unit("d.service", "docker run web")
+    assert (
+        len(
+            doubts([start, docker, replace(UNNAMED, name="x.service")], containers_of([start], [container("web", "1")]))
+        )
+        == 3
+    )
+    assert doubts([RUN], containers_of([RUN], [container("web", "1")])) == []
+    assert doubts([replace(RUN, active_state="inactive")], []) == []
+
+
+def test_a_member_that_is_not_up_is_told() -> None:
+    member = replace(RUN, is_member=True, active_state="failed")
+    with pytest.raises(
+        StageError, match=r"web\.service, which is a part of what was restarted, is not up: it is failed"
+    ):
+        verify_known([member], [], [], {})
+
+
 def test_a_target_that_does_not_restart_what_it_wants_is_refused() -> None:
     target = Unit("shop.target", frozenset({"shop.target"}), active_state="active", links={"Wants": ("web.service",)})
+    member = replace(RUN, is_member=True)
     with pytest.raises(StageError, match=r"write PartOf=shop.target in its"):
-        refuse_stale(situation([target, RUN], [container("web", "1")], {WEB: "2"}), {})
+        refuse_stale(situation([target, member], [container("web", "1")], {WEB: "2"}), {})
     part = replace(target, links={"Wants": ("web.service",), "ConsistsOf": ("web.service",)})
-    refuse_stale(situation([part, RUN], [container("web", "1")], {WEB: "2"}), {})
+    refuse_stale(situation([part, member], [container("web", "1")], {WEB: "2"}), {})
+    refuse_stale(situation([target, RUN], [container("web", "1")], {WEB: "2"}), {})
 
 
 @pytest.mark.parametrize(
@@ -161,6 +186,7 @@ def test_a_target_that_does_not_restart_what_it_wants_is_refused() -> None:
         ([RUN], [container("web", "0")], False),
         ([RUN], [container("web", "1", state="exited")], False),
         ([RUN], [], False),
+        ([WRAPPER], [container("web", "1", label="web.service")], True),
         ([replace(RUN, active_state="failed")], [container("web", "1")], False),
         ([RUN, MIGRATION], [container("web", "1")], True),
     ],

@@ -150,6 +150,7 @@ class Problem(StrEnum):
     UNIT_NOT_READ = "unit/not-read"
     UNIT_UNLOADABLE = "unit/unloadable"
     UNIT_CHANGED = "unit/changed"
+    UNIT_CONTAINERS_UNKNOWN = "unit-containers/unknown"
     UNIT_UNLISTED = "unit-listed/unlisted"
 
     def key(self, name: str = "") -> str:

@@ -1,6 +1,7 @@
 """The units of a repo, and the units of the stages, in their manager."""
 
 import os
+import sys
 from collections.abc import Sequence
 
 from tinyci.doctor import files
@@ -101,7 +102,7 @@ def judge_limit(repo: Repo, stage: str, unit: UnitProperties) -> Finding:
 
 async def look(system: System, repo: Repo) -> list[Finding]:
     """Judge the units of one repo, and the stages in its user's manager."""
-    names = ("unit", "templates", *(f"{stage}-limit" for stage in STAGES))
+    names = ("unit", "unit-containers", "templates", *(f"{stage}-limit" for stage in STAGES))
     if not system.may_be(repo.user) and not repo.is_root:
         return [unchecked(name) for name in names]
     entry = user_entry(repo.user)
@@ -119,7 +120,19 @@ async def look(system: System, repo: Repo) -> list[Finding]:
         if quadlet and unit["LoadState"] == "not-found":
             complaint = generator_complaint(await _generate(system, repo.user), name, quadlet)
         findings.append(judge_unit(repo.user, name, unit, quadlet, complaint))
+    if repo.units:
+        probe = await system.run(sys.executable, "-m", "tinyci.stage.probe", *repo.units, user=repo.user)
+        findings += judge_containers(repo, probe)
     return findings
+
+
+def judge_containers(repo: Repo, probe: CommandResult) -> list[Finding]:
+    """`probe`: of stage/probe.py."""
+    check = "unit-containers"
+    if probe.status:
+        return [unchecked(check, probe.last)]
+    doubts = [wrong(Problem.UNIT_CONTAINERS_UNKNOWN, line) for line in probe.out.splitlines()]
+    return doubts or [ok(check, f"it can be known which containers {', '.join(repo.units)} runs")]
 
 
 def _quadlet(unit: str, user: str, uid: int, home: str) -> str:

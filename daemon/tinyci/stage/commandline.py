@@ -148,6 +148,14 @@ def _split(words: Sequence[str], flags: frozenset[str]) -> tuple[Mapping[str, st
 _TRANSPORT = re.compile(r"(?:docker|containers-storage|oci|docker-archive|oci-archive|docker-daemon|dir):(?://)?")
 
 
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", re.ASCII)
+
+
+def is_image(text: str) -> bool:
+    """Return whether a text may be the name of an image: not if a shell makes it up."""
+    return _IMAGE.fullmatch(text) is not None
+
+
 def image_names(text: str) -> tuple[str, ...]:
     """Return the full names that an image's name, as people write it, may stand for, the likeliest first."""
     name = _TRANSPORT.sub("", text, count=1) if _TRANSPORT.match(text) else text

@@ -24,6 +24,10 @@ from tinyci.stage.units import Unit
 
 NAME = "localhost/tinyci"
 """Name of the images that tinyci keeps; the tag is REPO.ID."""
+_START_PATIENCE = 10.0
+"""Seconds that a unit which is up may be without the container that it starts."""
+_INTERVAL = 0.5
+"""Seconds from one look for it to the next: podman tells a user of the system's range of no event."""
 
 
 class BuildResult(NamedTuple):
@@ -52,6 +56,7 @@ class Images:
         self._begin = 0.0
         """When the build began, Unix time."""
         self._units: list[Unit] = []
+        self._containers: list[Container] = []
         self._names_now: dict[str, str] = {}
         """As the last check found them."""
 
@@ -64,7 +69,7 @@ class Images:
         repo_units = units.read(self._repo.units)
         running = {
             each.container.image_name: each.container.image
-            for each in _containers_of(repo_units, podman.containers())
+            for each in containers_of_units(repo_units, podman.containers())
             if each.container.is_running or each.container.is_past_init
         }
         self._names_before = podman.images()
@@ -77,13 +82,14 @@ class Images:
         they cannot run what the build made."""
         repo_units = units.read_reloaded(self._repo.units)
         names = podman.images()
-        nexts = judgement.next_images(repo_units, names, self._record.images_before)
+        repo_units, containers = self._look(repo_units)
+        nexts = judgement.next_images(repo_units, names, containers, self._record.images_before)
         ids = {name: names[name] for name in nexts.names}
         self._record.end(ids)
         self._record.save(self._file)
         judgement.refuse_missing(nexts, self._names_before, names, self._is_ours)
         is_new = self._record.is_new or units.fingerprint(repo_units) != self._record.definition or nexts.has_unknown
-        situation = Situation(repo_units, nexts, ids, _containers_of(repo_units, podman.containers()))
+        situation = Situation(repo_units, nexts, ids, containers)
         judgement.refuse_stale(situation, names)
         if not is_new:
             self._refuse_strays(nexts, names, ids)
@@ -184,13 +190,11 @@ class Images:
     def check(self) -> list[UnitContainer]:
         """Return the containers of the repo's units. Raises StageError for one that does not run, or runs another
         image than it should, and for a unit of which that cannot be known."""
-        self._units = units.read(self._repo.units)
-        containers = podman.containers()
-        mine = _containers_of(self._units, containers)
+        self._units, mine = self._look(units.read(self._repo.units))
         self._names_now = podman.images()
         goals = {} if any(unit.builders for unit in self._units) else self._record.expected_images
         judgement.verify(mine, self._names_now, goals)
-        judgement.verify_known(self._units, mine, containers, self._record.moved_images)
+        judgement.verify_known(self._units, mine, self._containers, self._record.moved_images)
         return mine
 
     def record_success(self, job: str, containers: Iterable[Container]) -> None:
@@ -203,6 +207,17 @@ class Images:
         self._record.save(self._file)
         self._mark(images.values(), self._names_now)
         self._tidy(self._names_now)
+
+    def _look(self, repo_units: list[Unit]) -> tuple[list[Unit], list[UnitContainer]]:
+        """Return the units, and their containers. A unit that was started a moment ago has none yet."""
+        end = time.monotonic() + _START_PATIENCE
+        while True:
+            self._containers = podman.containers()
+            mine = containers_of_units(repo_units, self._containers)
+            if not judgement.unknown_units(repo_units, mine) or time.monotonic() > end:
+                return repo_units, mine
+            time.sleep(_INTERVAL)
+            repo_units = units.read(self._repo.units)
 
     # -- names -------------------------------------------------------------------------------------------------
 
@@ -232,7 +247,7 @@ class Images:
         return name.startswith((f"{NAME}:", f"{NAME}@"))
 
 
-def _containers_of(repo_units: list[Unit], containers: list[Container]) -> list[UnitContainer]:
+def containers_of_units(repo_units: list[Unit], containers: list[Container]) -> list[UnitContainer]:
     """Return the containers of units. Where only the command that made a container can tell, podman is asked for it."""
     mine = containers_of(repo_units, containers, {unit.name: units.pod_names(unit) for unit in repo_units})
     owners = {each.unit.name for each in mine}

@@ -32,14 +32,16 @@ class Next:
         return ", ".join(dict.fromkeys(unit for name in names for unit in every.get(name, ())))
 
 
-def next_images(units: Sequence[Unit], names: Mapping[str, str], running: Mapping[str, str]) -> Next:
-    """Tell what units run next: what their command lines name, or else what runs now. `running`: images by name, of the
-    containers that run."""
+def next_images(
+    units: Sequence[Unit], names: Mapping[str, str], containers: Sequence[UnitContainer], last: Mapping[str, str]
+) -> Next:
+    """Tell what units run next: what their command lines name, or else what their containers were made of. `last`:
+    images by name that ran before the build, for when neither tells anything."""
     units_of: dict[str, list[str]] = {}
     missing: dict[str, list[str]] = {}
     has_unknown = False
     for unit in units:
-        texts = wanted_images(unit)
+        texts = wanted_images(unit) or [each.container.image_name for each in containers if each.unit is unit]
         is_program = unit.name.endswith(".service") and not (texts or unit.members or unit.runs_podman)
         has_unknown |= bool(unit.builders) or is_program
         for text in texts:
@@ -49,7 +51,7 @@ def next_images(units: Sequence[Unit], names: Mapping[str, str], running: Mappin
             is_missing = name not in names and name.startswith("localhost/") and not unit.builders
             (missing if is_missing else units_of).setdefault(name, []).append(unit.name)
     if not units_of and not missing:
-        units_of = {name: [unit.name for unit in units] for name in running}
+        units_of = {name: [unit.name for unit in units] for name in last}
     return Next({name: entries for name, entries in units_of.items() if name in names}, missing, has_unknown)
 
 
@@ -112,41 +114,78 @@ class Situation:
 def refuse_stale(situation: Situation, names: Mapping[str, str]) -> None:
     """Raise StageError for a unit whose restart would not run what the build made, or of which that could not be
     known."""
-    owners = {each.unit.name for each in situation.containers}
-    for unit in situation.units:
-        for command in unit.commands:
-            if command.verb != "start":
-                continue
-            for each in situation.containers:
-                container = each.container
-                if container.name == command.container and names.get(container.image_name) != container.image:
-                    raise StageError(_restarted_reason(each))
-        if unit.is_up and unit.runs_podman and unit.name not in owners and not unit.members:
-            raise StageError(unknown_reason(unit))
-    parts = {name for unit in situation.units if unit.members for name in unit.links.get("ConsistsOf", ())}
-    targets = [unit for unit in situation.units if unit.name.endswith(".target")]
-    for target in targets:
-        for each in situation.containers:
-            name = each.unit.name
-            if name in target.members and name not in parts and _is_old(each, situation.ids):
-                raise StageError(
-                    f"a restart of {target.name} does not restart {name}: write PartOf={target.name} in its [Unit], or "
-                    f"list {name} in 'units'"
-                )
+    for unit in (*_docker_units(situation.units), *unknown_units(situation.units, situation.containers)):
+        raise StageError(unknown_reason(unit))
+    for each in _started_again(situation.containers):
+        if names.get(each.container.image_name) != each.container.image:
+            raise StageError(_started_again_reason(each, "an older"))
+    for target, each in _left_running(situation.units, situation.containers):
+        if _is_old(each, situation.ids):
+            raise StageError(_left_running_reason(target, each.unit))
+
+
+def doubts(units: Sequence[Unit], containers: Sequence[UnitContainer]) -> list[str]:
+    """Return a sentence on each unit that no deploy could restart as it should, before any was built."""
+    sentences = [unknown_reason(unit) for unit in (*_docker_units(units), *unknown_units(units, containers))]
+    sentences += [_started_again_reason(each, "the present") for each in _started_again(containers)]
+    sentences += [_left_running_reason(target, each.unit) for target, each in _left_running(units, containers)]
+    return list(dict.fromkeys(sentences))
+
+
+def _started_again(containers: Sequence[UnitContainer]) -> list[UnitContainer]:
+    """Return the containers that their units start again, instead of making new ones."""
+    return [
+        each
+        for each in containers
+        if any(command.verb == "start" and command.container == each.container.name for command in each.unit.commands)
+    ]
+
+
+def _left_running(units: Sequence[Unit], containers: Sequence[UnitContainer]) -> list[tuple[Unit, UnitContainer]]:
+    """Return the containers that a restart of a target leaves alone, each with the target."""
+    targets = [unit for unit in units if unit.name.endswith(".target")]
+    parts = {name for target in targets for name in target.links.get("ConsistsOf", ())}
+    return [
+        (target, each)
+        for target in targets
+        for each in containers
+        if each.unit.is_member and each.unit.name in target.members and each.unit.name not in parts
+    ]
 
 
 def _is_old(each: UnitContainer, ids: Mapping[str, str]) -> bool:
     return ids.get(each.container.image_name, each.container.image) != each.container.image
 
 
-def _restarted_reason(each: UnitContainer) -> str:
+def _left_running_reason(target: Unit, unit: Unit) -> str:
+    return (
+        f"a restart of {target.name} does not restart {unit.name}: write PartOf={target.name} in its [Unit], or list "
+        f"{unit.name} in 'units'"
+    )
+
+
+def _started_again_reason(each: UnitContainer, which: str) -> str:
     container, unit = each.container, each.unit
     file = next((path for path in unit.files if path.endswith(unit.name)), "")
     return (
-        f"{unit.name} starts container {container.name} again, which was made of an older {container.image_name}, so "
+        f"{unit.name} starts container {container.name} again, which was made of {which} {container.image_name}, so "
         f"it would never run a new one: let it make a new container at each start (podman generate systemd --new "
         f"--name {container.name} >{file or unit.name}, then daemon-reload; or a Quadlet), and push again"
     )
+
+
+def unknown_units(units: Sequence[Unit], mine: Sequence[UnitContainer]) -> list[Unit]:
+    """Return the units that are up, should run a container, and run none that is known."""
+    owners = {each.unit.name for each in mine}
+    return [
+        unit
+        for unit in units
+        if unit.is_up and unit.runs_podman and unit.type != "oneshot" and unit.name not in owners and not unit.members
+    ]
+
+
+def _docker_units(units: Sequence[Unit]) -> list[Unit]:
+    return [unit for unit in units if any(command.engine == "docker" for command in unit.commands)]
 
 
 def unknown_reason(unit: Unit) -> str:
@@ -192,10 +231,14 @@ def verify_known(
 ) -> None:
     """Raise StageError when a unit is up whose containers cannot be told, or when nobody's container runs an older
     image of a name that the build moved. `moved`: the image before and after, by name."""
-    owners = {each.unit.name for each in mine}
+    for unit in unknown_units(units, mine):
+        raise StageError(unknown_reason(unit))
     for unit in units:
-        if unit.is_up and unit.runs_podman and unit.type != "oneshot" and unit.name not in owners and not unit.members:
-            raise StageError(unknown_reason(unit))
+        if unit.is_member and unit.runs_podman and unit.type != "oneshot" and not unit.is_up:
+            raise StageError(
+                f"{unit.name}, which is a part of what was restarted, is not up: it is {unit.active_state}"
+            )
+    owners = {each.unit.name for each in mine}
     open_units = [unit.name for unit in units if unit.is_up and unit.name not in owners and not unit.members]
     own_ids = {each.container.id for each in mine}
     for container in containers:

@@ -5,13 +5,13 @@ import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from tinyci.runtime.files import read_small
-from tinyci.stage.commandline import Command, commands, kube_images, kube_names
+from tinyci.stage.commandline import Command, commands, is_image, kube_images, kube_names
 from tinyci.stage.status import StageError
 
 _TIMEOUT = 30.0
@@ -30,6 +30,8 @@ class Unit:
     """As the repo's file, or the unit that it is a member of, calls it."""
     names: frozenset[str]
     """All its names: aliases are among them."""
+    is_member: bool = False
+    """True if the repo's file does not list it: a listed target, slice or pod has it."""
     load_state: str = "loaded"
     type: str = ""
     """`oneshot`, `notify`, …; empty for what is no service."""
@@ -103,7 +105,7 @@ def read(names: Iterable[str]) -> list[Unit]:
     with ThreadPoolExecutor(4) as executor:
         while names_left and len(units) < _UNITS_MAX:
             entries = list(executor.map(_read_one, names_left[: _UNITS_MAX - len(units)]))
-            units |= {unit.name: unit for unit in entries}
+            units |= {unit.name: replace(unit, is_member=bool(units)) for unit in entries}
             names_read = {name for unit in units.values() for name in unit.names} | units.keys()
             names_left = list(
                 dict.fromkeys(name for unit in entries for name in unit.members if name not in names_read)
@@ -162,7 +164,9 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
     exec_start = _execs(values, "ExecStart")
     calls = tuple(command for words in exec_start for command in commands(words))
     others = (*_execs(values, "ExecStartPre"), *_execs(values, "ExecStartPost"))
-    files = [values.get("SourcePath", ""), values.get("FragmentPath", ""), *values.get("DropInPaths", ())]
+    source, fragment = str(values.get("SourcePath", "")), str(values.get("FragmentPath", ""))
+    sources = [source, *map(str, Path(f"{source}.d").glob("*.conf"))] if source else []
+    files = [*sources, fragment, *values.get("DropInPaths", ())]
     files += [path for path, _ in values.get("EnvironmentFiles", ())]
     files += [command.file for command in calls if command.file]
     links = ("Requires", "Wants", "ConsistsOf", "RequiredBy", "BoundBy", "TriggeredBy")
@@ -181,10 +185,19 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
         other_commands=tuple(command for words in others for command in commands(words)),
         working_directory=str(values.get("WorkingDirectory", "")).lstrip("!-"),
         files=tuple(path for path in files if path.startswith("/")),
-        needs_reload=bool(values.get("NeedDaemonReload", False)),
+        needs_reload=bool(values.get("NeedDaemonReload", False)) or any(_is_newer(path, fragment) for path in sources),
         user=str(values.get("User", "")),
         links={key: tuple(map(str, values.get(key, ()))) for key in links},
     )
+
+
+def _is_newer(source: str, generated: str) -> bool:
+    """Return whether a file was written after the unit that a generator made of it: systemd forgets a unit that is not
+    active, and then takes the old one for new."""
+    try:
+        return os.stat(source).st_mtime_ns > os.stat(generated).st_mtime_ns
+    except OSError:
+        return False
 
 
 def _execs(values: Mapping[str, Any], key: str) -> tuple[tuple[str, ...], ...]:
@@ -199,7 +212,7 @@ def kube_text(unit: Unit) -> str:
 
 def wanted_images(unit: Unit) -> list[str]:
     """Return the images that a unit's command lines name, as they are written."""
-    images = [command.image for command in unit.commands if command.makes_container and command.image]
+    images = [command.image for command in unit.commands if command.makes_container and is_image(command.image)]
     return images + (kube_images(kube_text(unit)) if any(each.verb == "kube" for each in unit.commands) else [])
 
 

@@ -37,6 +37,13 @@ UNDECIDED = (
         f"rm -r $drop_ins; {RELOAD}",
     ),
     Breakage(
+        "unit-containers/unknown",
+        "starts docker",
+        "mkdir -p $drop_ins && printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/docker run x\\n' "
+        f">$drop_ins/doctor.conf && {RELOAD}",
+        f"rm -r $drop_ins; {RELOAD}",
+    ),
+    Breakage(
         "unit/missing",
         "there is no unit",
         f"cp -a {TOML} /run/kept && sed -i 's/^units = .*/units = [\"no-such.service\"]/' {TOML}",
