@@ -38,6 +38,8 @@ def test_every_key_is_taken_from_the_file() -> None:
         restart_timeout = "90s"
         settle = 10
         health = "http://127.0.0.1:8080/health"
+        health_headers = ["Host: web.example.org", "X-Forwarded-Proto:https"]
+        health_status = ["2xx", "401"]
         notify = ["never"]
     """
     result = repo.parse("/x/chaos-micropub.toml", text)
@@ -48,6 +50,8 @@ def test_every_key_is_taken_from_the_file() -> None:
     assert result.script == "ci/build.sh"
     assert (result.timeout, result.restart_timeout, result.settle) == (5400, 90, 10)
     assert result.health == "http://127.0.0.1:8080/health"
+    assert result.health_header_values == {"Host": "web.example.org", "X-Forwarded-Proto": "https"}
+    assert [status for status in (200, 204, 301, 401, 403) if result.accepts_status(status)] == [200, 204, 401]
     assert result.notify == ("never",)
 
 
@@ -57,6 +61,7 @@ def test_root_means_the_system_manager() -> None:
 
 
 PATH, USER, REFS = "the absolute path of a bare repository", "the name of a user", "a list of full ref names"
+HEADERS, STATUS = "a list of headers, such as", "a list of statuses, such as"
 UNITS, SCRIPT, HEALTH = "a list of unit names", "a path inside the repository", "an http:// or https:// URL"
 LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
 
@@ -121,6 +126,13 @@ LIMIT, SETTLE = "a time span of at least 1s", "a time span of at least 0s"
         ("health", '"http://a]/"', HEALTH),
         ("health", '"http://a/\\u0007"', HEALTH),
         ("health", "80", HEALTH),
+        ("health_headers", '["Host"]', HEADERS),
+        ("health_headers", '["Host : web"]', HEADERS),
+        ("health_headers", '["Host: a\\r\\nX: b"]', HEADERS),
+        ("health_headers", '"Host: web"', HEADERS),
+        ("health_status", "[200]", STATUS),
+        ("health_status", '["2x"]', STATUS),
+        ("health_status", '["600"]', STATUS),
         ("notify", '"failure"', "a list of words out of failure, recovery, deploy, never"),
         ("notify", '["success"]', "a list of words out of failure, recovery, deploy, never"),
     ],

@@ -19,6 +19,9 @@ _HTTP = re.compile(
     r"https?://(?:[^\s/?#@\[\]]*@)?(?:[^\s/?#@:\[\]]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?(?:[/?#][!-~]*)?",
     re.ASCII,
 )
+# RFC 9110, "Field Names", "Status Codes".
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}:[ -~]{1,1000}", re.ASCII)
+_STATUS = re.compile(r"[1-5](?:xx|[0-9]{2})", re.ASCII)
 
 NOTICES = ("failure", "recovery", "deploy", "never")
 """Reasons to notify: a failed deploy, the first success after one, every deploy that ended; never."""
@@ -52,8 +55,12 @@ class Repo(NamedTuple):
     verify_timeout: float
     """Limit for healthchecks and the health URL to be well, after `settle`."""
     health: str
-    """URL that must answer 2xx after a restart, or empty."""
-    keep_images: int
+    """URL that must answer after a restart, or empty."""
+    health_headers: tuple[str, ...] = ()
+    """Headers that the health URL is asked with, each as `Name: value`."""
+    health_status: tuple[str, ...] = ("2xx",)
+    """Statuses of its answer that are well: `204`, or `2xx` for all that begin with 2."""
+    keep_images: int = 3
     """Number of successful deploys whose images are kept, the running one included."""
     restart: str = RESTARTS[0]
     """Of RESTARTS."""
@@ -63,7 +70,7 @@ class Repo(NamedTuple):
     @classmethod
     def placeholder(cls, name: str, user: str) -> "Repo":
         """A stand-in for a repo whose file was removed: its name and its user."""
-        return cls(name, "", user, (), (), "", 0.0, 0.0, 0.0, 0.0, "", 0)
+        return cls(name, "", user, (), (), "", 0.0, 0.0, 0.0, 0.0, "")
 
     @property
     def is_root(self) -> bool:
@@ -74,6 +81,16 @@ class Repo(NamedTuple):
         """The one ref that it deploys; empty when it deploys several, or a pattern's."""
         ref = self.refs[0] if len(self.refs) == 1 else ""
         return "" if set(ref) & set("*?[") else ref
+
+    @property
+    def health_header_values(self) -> dict[str, str]:
+        """The value of each of `health_headers` by its name."""
+        pairs = (header.partition(":") for header in self.health_headers)
+        return {name: value.strip() for name, _, value in pairs}
+
+    def accepts_status(self, status: int) -> bool:
+        """True if the health URL is well when it answers so."""
+        return str(status) in self.health_status or f"{status // 100}xx" in self.health_status
 
     def deploys(self, ref: str) -> bool:
         return any(fnmatchcase(ref, pattern) for pattern in self.refs)
@@ -107,6 +124,12 @@ def parse(file: str, text: str) -> Repo:
         settle=table.span("settle", "5s"),
         verify_timeout=table.span("verify_timeout", "2min", least=1.0),
         health=table.text("health", "an http:// or https:// URL", is_http, ""),
+        health_headers=table.texts(
+            "health_headers", 'a list of headers, such as ["Host: web.example.org"]', _HEADER.fullmatch, ()
+        ),
+        health_status=table.texts(
+            "health_status", 'a list of statuses, such as ["2xx", "401"]', _STATUS.fullmatch, ("2xx",)
+        ),
         keep_images=table.number("keep_images", 1, 3),
         restart=table.text("restart", f"a word out of {', '.join(RESTARTS)}", RESTARTS.__contains__, RESTARTS[0]),
         notify=table.texts("notify", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, ()),
