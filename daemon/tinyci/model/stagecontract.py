@@ -5,6 +5,7 @@ configuration agrees (stage/stagejob.py); the daemon believes a verdict only abo
 """
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ class Verdict(StrEnum):
     UNCHANGED = "unchanged"
     """A build that made nothing which the units would run after a restart; the sentence says so."""
     VERIFIED = "verified"
-    """A success; the sentence is the ids of the images that run."""
+    """A success; the sentence is that of verified_sentence()."""
 
 
 class Status(NamedTuple):
@@ -114,3 +115,14 @@ class Status(NamedTuple):
         """One line, cut to what the manager takes."""
         text = f"{self.verdict}: {self.sentence}".replace("\n", " ")
         return text.encode("utf-8", "replace")[:STATUS_MAX].decode("utf-8", "ignore")
+
+
+def verified_sentence(images: Iterable[str], remarks: Iterable[str] = ()) -> str:
+    """Return the sentence of a verification: the ids of the images that run, and remarks for the person who pushed."""
+    return "; ".join([" ".join(sorted(images)), *sorted(remarks)])
+
+
+def parse_verified(sentence: str) -> tuple[str, str]:
+    """Return the ids of the images in the sentence of a verification, with spaces between, and its remarks."""
+    images, _, remarks = sentence.partition("; ")
+    return images, remarks

@@ -1,6 +1,7 @@
 """Text from outside, made harmless: lines of builds, names of repos, refs and people."""
 
 import re
+from collections.abc import Sequence
 
 # C0 and C1 but the tab, DEL, what turns the direction of text or cannot be seen, line ends beyond ASCII, bytes that
 # were not UTF-8, and tags. Joiners (U+200C, U+200D) stay: scripts and emoji need them.
@@ -34,3 +35,14 @@ def short_ref(ref: str) -> str:
         if ref.startswith(prefix):
             return ref.removeprefix(prefix)
     return ref
+
+
+_WORDS_MAX = 240
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """Return the last two different lines that say anything, as one line of at most 240 characters; empty when none
+    does."""
+    words = dict.fromkeys(visible(line.strip()) for line in reversed(lines) if line.strip())
+    text = " / ".join(list(words)[1::-1])
+    return text if len(text) <= _WORDS_MAX else f"{text[: _WORDS_MAX - 1]}…"

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -60,7 +60,8 @@ class Container(NamedTuple):
 
     @property
     def has_ended_well(self) -> bool:
-        return self.state == "exited" and self.exit_code == 0
+        # `stopped`: its conmon was killed with the unit of type oneshot that ran it, before it had cleaned up.
+        return self.state in ("exited", "stopped") and self.exit_code == 0
 
 
 def is_installed() -> bool:
@@ -192,11 +193,20 @@ def remove_name(name: str) -> None:
     _output("rmi", name)
 
 
-def health(container: str) -> str:
-    """Return `healthy`, `unhealthy`, `starting`, or an empty string for a container without a healthcheck."""
-    state = _json("container", "inspect", container)[0].get("State") or {}
-    check = state.get("Health") or state.get("Healthcheck") or {}
-    return str(check.get("Status") or "")
+def detail(container: str) -> dict[str, Any]:
+    """Return all that podman knows of a container."""
+    return dict(_json("container", "inspect", container)[0])
+
+
+def history(image: str) -> list[str]:
+    """Return the instructions by which an image was made, newest first, as far as it tells them."""
+    return [str(step.get("CreatedBy") or "") for step in _json("history", "--no-trunc", "--format", "json", image)]
+
+
+def run_in(container: str, command: Sequence[str], timeout: float) -> tuple[int, str]:
+    """Run a command in a container; return its exit status and what it printed."""
+    process = _run("exec", container, *command, timeout=timeout)
+    return process.returncode, process.stdout + process.stderr
 
 
 def _json(*arguments: str) -> list[Any]:
@@ -215,7 +225,7 @@ def _output(*arguments: str) -> str:
     return process.stdout
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, timeout: float = _TIMEOUT) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             ("podman", *arguments),
@@ -223,10 +233,10 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise PodmanError(f"podman {arguments[0]} did not end within {_TIMEOUT:g} s") from None
+        raise PodmanError(f"podman {arguments[0]} did not end within {timeout:g} s") from None
     except OSError as error:
         raise PodmanError(f"podman cannot be run: {error.strerror}") from None
