@@ -150,6 +150,10 @@ class Problem(StrEnum):
     UNIT_NOT_READ = "unit/not-read"
     UNIT_UNLOADABLE = "unit/unloadable"
     UNIT_CHANGED = "unit/changed"
+    UNIT_OF_SYSTEM = "unit/of-system"
+    """The system's manager has it, and not the one of the repo's user."""
+    UNIT_WITHOUT_IMAGES = "unit/without-images"
+    """A unit of root's that runs podman as somebody who does not have root's images."""
     UNIT_CONTAINERS_UNKNOWN = "unit-containers/unknown"
     UNIT_UNLISTED = "unit-listed/unlisted"
 

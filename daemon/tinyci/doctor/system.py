@@ -41,6 +41,7 @@ _PROPERTIES = (
     "LogRateLimitIntervalUSec",
     "LogRateLimitBurst",
     "ExecStart",
+    "User",
 )
 
 UnitProperties = Mapping[str, str]

@@ -11,19 +11,24 @@ from tinyci.doctor.system import CommandResult, System, UnitProperties, user_ent
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import PROBES, ROLLBACK_LIMIT, STAGES, VERIFY_MARGIN
+from tinyci.systemd import obstacles
 
 
 def command(user: str) -> str:
     return "systemctl" if user == "root" else f"systemctl --user -M {user}@"
 
 
-def judge_unit(user: str, name: str, unit: UnitProperties, quadlet: str, complaint: str) -> Finding:
+def judge_unit(
+    user: str, name: str, unit: UnitProperties, quadlet: str, complaint: str, system_unit: UnitProperties | None = None
+) -> Finding:
     """`quadlet`: the file that it is generated from, empty when there is none. `complaint`: of the generator about that
-    file, empty when it makes the unit."""
+    file, empty when it makes the unit. `system_unit`: the system's of the same name, where the user has none."""
     systemctl = command(user)
     load = unit["LoadState"]
     if load == "masked":
         return wrong(Problem.UNIT_MASKED, f"{name} is masked, and cannot be restarted", f"{systemctl} unmask {name}")
+    if load == "not-found" and system_unit and system_unit["LoadState"] == "loaded":
+        return wrong(Problem.UNIT_OF_SYSTEM, obstacles.of_the_systems(name, user, system_unit.get("User", "")))
     if load == "not-found" and not quadlet:
         where = "/etc/systemd/system" if user == "root" else "/etc/systemd/user"
         text = f"there is no unit {name} for {user}: install its file, say in {where}, or take it out of 'units'"
@@ -43,6 +48,9 @@ def judge_unit(user: str, name: str, unit: UnitProperties, quadlet: str, complai
     if unit["NeedDaemonReload"] == "yes":
         text = f"{name} has changed on disk, and a deploy would restart it as it was before"
         return wrong(Problem.UNIT_CHANGED, text, f"{systemctl} daemon-reload")
+    runs_as = unit.get("User", "")
+    if user == "root" and obstacles.runs_podman_as_user(runs_as, [unit.get("ExecStart", "")]):
+        return wrong(Problem.UNIT_WITHOUT_IMAGES, obstacles.without_images(name, runs_as))
     return ok("unit", f"{name} is known to its manager")
 
 
@@ -119,7 +127,10 @@ async def look(system: System, repo: Repo) -> list[Finding]:
         complaint = ""
         if quadlet and unit["LoadState"] == "not-found":
             complaint = generator_complaint(await _generate(system, repo.user), name, quadlet)
-        findings.append(judge_unit(repo.user, name, unit, quadlet, complaint))
+        system_unit = None
+        if unit["LoadState"] == "not-found" and not repo.is_root:
+            (system_unit,) = await system.units(name)
+        findings.append(judge_unit(repo.user, name, unit, quadlet, complaint, system_unit or None))
     if repo.units:
         probe = await system.run(sys.executable, "-m", "tinyci.stage.probe", *repo.units, user=repo.user)
         findings += judge_containers(repo, probe)

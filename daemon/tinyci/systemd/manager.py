@@ -303,4 +303,4 @@ class Manager:
 
 def _end_of(unit: Unit) -> str:
     """Return the result of a job whose signal was missed, by what became of its unit."""
-    return "done" if unit.is_up else unit.active_state
+    return "done" if unit.is_up or unit.has_ended_well else unit.active_state

@@ -13,6 +13,8 @@ _TEXT_MAX = 1000
 """Characters of a text that are kept."""
 _PROPERTIES_MAX = 2000
 _UNITS_MAX = 1000
+_COMMANDS_MAX = 100
+_WORDS_MAX = 200
 _RESULTS = (
     *("done", "canceled", "timeout", "failed", "dependency", "skipped", "invalid", "assert"),
     *("unsupported", "collected", "once", "frozen", "concurrency"),
@@ -76,6 +78,27 @@ def number(values: Mapping[str, Any], key: str, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise NonsenseError(f"expected a number as {key}")
     return value
+
+
+def flag(values: Mapping[str, Any], key: str) -> bool:
+    """Return a property that is true or false; false when there is none."""
+    value = values.get(key, False)
+    if not isinstance(value, bool):
+        raise NonsenseError(f"expected true or false as {key}")
+    return value
+
+
+def command_words(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return the words of the command lines that a property lists: each is a path, its arguments, and more."""
+    commands = values.get(key, [])
+    if not isinstance(commands, list | tuple) or len(commands) > _COMMANDS_MAX:
+        raise NonsenseError(f"expected some command lines as {key}")
+    words: list[str] = []
+    for command in commands:
+        if not isinstance(command, list | tuple) or len(command) < 2 or not isinstance(command[1], list | tuple):
+            raise NonsenseError(f"expected a path and arguments as {key}")
+        words += [text_of(word) for word in (command[0], *command[1][:_WORDS_MAX])]
+    return tuple(words)
 
 
 def invocation(values: Mapping[str, Any]) -> str:

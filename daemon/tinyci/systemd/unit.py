@@ -11,6 +11,8 @@ NO_JOB = "/"
 UP = ("active", "reloading", "refreshing")
 """Values of ActiveState: a service that reads its configuration anew runs on (sd_notify(3), RELOADING=1)."""
 _DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
+_REQUIREMENTS = ("Requires", "Requisite", "BindsTo")
+_GOOD = ("", "success")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,23 @@ class Unit:
     """Seconds that its start may take (TimeoutStartSec=)."""
     end_time: float = 0.0
     """Time at which its main process ended, in seconds of CLOCK_MONOTONIC; 0 when it did not."""
+    process_start: float = 0.0
+    """Time at which its main process was started, in seconds of CLOCK_MONOTONIC; 0 when it was not."""
+    requirements: tuple[str, ...] = ()
+    """Units without which it is not started."""
+    triggers: tuple[str, ...] = ()
+    """Sockets, timers and paths that start it (TriggeredBy=)."""
+    service_type: str = ""
+    """Type= of a service: `simple`, `notify`, `oneshot`."""
+    user: str = ""
+    """User= of a service; empty when it has none."""
+    command_words: tuple[str, ...] = ()
+    """The words of all its ExecStart= lines."""
+    stops_when_unneeded: bool = False
+    needs_reload: bool = False
+    """Its files have changed since the manager read them."""
+    is_condition_unmet: bool = False
+    """Its last start was skipped, since a Condition...= of it was not met."""
 
     @classmethod
     def parse(cls, name: str, path: str, properties: Mapping[str, Any]) -> "Unit":
@@ -65,6 +84,16 @@ class Unit:
             start_time=_seconds(properties, "InactiveExitTimestampMonotonic"),
             start_limit=_seconds(properties, "TimeoutStartUSec"),
             end_time=_seconds(properties, "ExecMainExitTimestampMonotonic"),
+            process_start=_seconds(properties, "ExecMainStartTimestampMonotonic"),
+            requirements=replies.units(properties, _REQUIREMENTS),
+            triggers=replies.units(properties, ("TriggeredBy",)),
+            service_type=replies.text(properties, "Type"),
+            user=replies.text(properties, "User"),
+            command_words=replies.command_words(properties, "ExecStart"),
+            stops_when_unneeded=replies.flag(properties, "StopWhenUnneeded"),
+            needs_reload=replies.flag(properties, "NeedDaemonReload"),
+            is_condition_unmet=bool(_seconds(properties, "ConditionTimestampMonotonic"))
+            and not replies.flag(properties, "ConditionResult"),
         )
 
     @property
@@ -88,6 +117,24 @@ class Unit:
     def has_exited(self) -> bool:
         """True if its main process ended by itself, not by a signal."""
         return self.exit_code == 1
+
+    @property
+    def is_oneshot(self) -> bool:
+        return self.service_type == "oneshot"
+
+    @property
+    def has_ended_well(self) -> bool:
+        """True if it is inactive by design: it has done its work, or stands still until somebody needs it.
+
+        systemd forgets a unit that is inactive when no other one refers to it, and its InvocationID with it; one that
+        failed it remembers.
+        """
+        if self.active_state != "inactive" or self.has_job:
+            return False
+        if self.is_oneshot:
+            return self.result in (*_GOOD, "exec-condition")
+        is_on_demand = self.stops_when_unneeded or bool(self.triggers)
+        return is_on_demand and self.result in _GOOD and not self.is_condition_unmet
 
     @property
     def has_start_timed_out(self) -> bool:

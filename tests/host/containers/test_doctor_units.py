@@ -7,7 +7,7 @@ import pytest
 from app import App
 from breaking import Breakage
 from examined import JsonFinding, doctor, finding_on, mend, wrong
-from unitbreaks import LISTED, MENDABLE, UNDECIDED
+from unitbreaks import LISTED, MENDABLE, OF_SYSTEM, UNDECIDED, WITHOUT_IMAGES
 
 
 @contextmanager
@@ -42,6 +42,13 @@ def test_a_unit_that_cannot_be_restarted_is_named(app: App) -> None:
             assert not finding_on(findings, each).mend, "a person has to correct it"
     assert not wrong(doctor(server, app.name))
     app.deploy_good()
+
+
+@pytest.mark.parametrize(("app", "breakage"), [("rootless", OF_SYSTEM), ("rootful", WITHOUT_IMAGES)], indirect=["app"])
+def test_a_unit_whose_containers_are_another_users_is_named(app: App, breakage: Breakage) -> None:
+    with break_for_a_while(app, breakage) as findings:
+        assert not finding_on(findings, breakage).mend, "a person has to move it"
+    assert not wrong(doctor(app.server, app.name))
 
 
 @pytest.mark.parametrize("app", ["rootful"], indirect=True)

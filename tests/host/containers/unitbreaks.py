@@ -51,7 +51,23 @@ UNDECIDED = (
         subject_words="no-such.service",
     ),
 )
-UNITS = (*MENDABLE, *UNDECIDED)
+# A unit in the system's manager, by the name of one that the user's does not have.
+OF_SYSTEM = Breakage(
+    "unit/of-system",
+    "is a unit of the system's manager",
+    f"cp -a {TOML} /run/kept && sed -i 's/^units = .*/units = [\"aside.service\"]/' {TOML} && "
+    "printf '[Service]\\nUser=%s\\nExecStart=true\\n' $name >/etc/systemd/system/aside.service && "
+    "systemctl daemon-reload",
+    f"mv /run/kept {TOML}; rm /etc/systemd/system/aside.service; systemctl daemon-reload",
+    subject_words="with User=hello-quadlet",
+)
+WITHOUT_IMAGES = Breakage(
+    "unit/without-images",
+    "runs podman as probe (User=)",
+    f"mkdir -p $drop_ins && printf '[Service]\\nUser=probe\\n' >$drop_ins/doctor.conf && {RELOAD}",
+    f"rm -r $drop_ins; {RELOAD}",
+)
+UNITS = (*MENDABLE, *UNDECIDED, OF_SYSTEM, WITHOUT_IMAGES)
 # Of root's alone.
 LISTED = Breakage(
     "unit-listed/unlisted",
