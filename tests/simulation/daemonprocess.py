@@ -16,6 +16,7 @@ from tinyci.model.stagecontract import tip_line
 from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.manager import Manager, ManagerGoneError
 from tinyci.systemd.managers import Managers
+from tinyci.systemd.unitjournal import UnitLine
 from virtualloop import HangsError
 
 
@@ -137,7 +138,7 @@ class DaemonProcess(Listener):
         return FakeBuildOutput(self.host, first.split()[-1])  # type: ignore[return-value]
 
 
-async def _no_lines(unit: str, uid: int, since: float) -> list[str]:
+async def _no_lines(unit: str, uid: int, since: float) -> list[UnitLine]:
     """Read the journal of a unit that printed nothing."""
     return []
 

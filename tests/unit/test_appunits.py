@@ -1,7 +1,7 @@
 """Units of a repo that are up, and such that are not."""
 
 import pytest
-from tinyci.systemd.appunits import _is_up
+from tinyci.systemd.appunits import _is_well
 from tinyci.systemd.unit import Unit
 
 
@@ -16,6 +16,6 @@ from tinyci.systemd.unit import Unit
         ("failed", "aa", False),
     ],
 )
-def test_a_unit_that_reloads_is_up(state: str, invocation: str, is_up: bool) -> None:  # noqa: FBT001
+def test_a_unit_that_reloads_is_well(state: str, invocation: str, is_up: bool) -> None:  # noqa: FBT001
     properties = {"ActiveState": state, "InvocationID": bytes.fromhex(invocation * 16)}
-    assert _is_up(Unit.parse("web.service", "/", properties), "aa" * 16) is is_up
+    assert _is_well(Unit.parse("web.service", "/", properties), "aa" * 16) is is_up

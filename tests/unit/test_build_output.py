@@ -12,7 +12,7 @@ from fakejournal import FakeJournal
 from tinyci.systemd import buildoutput, unitjournal
 from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.journal import JournalError
-from tinyci.systemd.unitjournal import last_lines
+from tinyci.systemd.unitjournal import UnitLine, last_lines, last_words
 
 PATIENCE = 0.5
 WITHIN = 3.0
@@ -147,7 +147,7 @@ async def test_a_journal_that_cannot_be_read_is_told_when_the_build_has_ended(fa
     with pytest.raises(JournalError, match="the journal cannot be read: Too many open files"):
         await follow(ended())
     lines = await last_lines("web.service", 1001, 60.0)
-    assert lines == ["[tinyci: the journal cannot be read: Too many open files]"]
+    assert lines == [UnitLine("[tinyci: the journal cannot be read: Too many open files]", is_own=False)]
 
 
 @pytest.mark.asyncio
@@ -168,7 +168,7 @@ async def test_a_unit_whose_journal_is_full_of_podmans_account_is_not_read_for_e
     assert await last_lines("web.service", 1001, 60.0, patience=0) == []
     assert fake_journal.steps == 5000
     fake_journal.store([b"and said so"], SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == ["and said so"]
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("and said so")]
 
 
 @pytest.mark.asyncio
@@ -178,5 +178,36 @@ async def test_lines_of_a_unit_are_of_the_time_that_is_asked_for_whatever_was_do
     fake_journal.store([b"before"], SYSLOG_IDENTIFIER="web")
     fake_journal.entries[0] = (time.monotonic() - 100.0, fake_journal.entries[0][1])
     fake_journal.store([b"since"], SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == ["since"]
-    assert await last_lines("web.service", 1001, 200.0, patience=0) == ["before", "since"]
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("since")]
+    assert await last_lines("web.service", 1001, 200.0, patience=0) == [UnitLine("before"), UnitLine("since")]
+
+
+STOPPING, STOPPED = "de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"
+
+
+@pytest.mark.asyncio
+async def test_lines_of_a_unit_are_those_of_its_new_start(fake_journal: FakeJournal) -> None:
+    web = {"SYSLOG_IDENTIFIER": "web"}
+    fake_journal.store([b"old"], **web)
+    fake_journal.store([b"Stopping"], **web, MESSAGE_ID=STOPPING, USER_UNIT="web.service")
+    fake_journal.store([b"the old one ends"], **web)
+    fake_journal.store([b"Stopped"], **web, MESSAGE_ID=STOPPED, USER_UNIT="web.service")
+    fake_journal.store([b"new", b"fell"], **web)
+    # Where systemd starts it again by itself, it tells that it has stopped, and that it stops, not.
+    fake_journal.store([b"Stopped"], **web, MESSAGE_ID=STOPPED, USER_UNIT="web.service")
+    fake_journal.store([b"fell again"], **web)
+    lines = await last_lines("web.service", 1001, 60.0, patience=0)
+    assert [line.text for line in lines] == ["new", "fell", "Stopped", "fell again"]
+    assert [line.is_own for line in lines] == [True, True, False, True]
+    assert [line.text for line in await last_lines("web.service", 1001, 60.0, most=1, patience=0)] == ["fell again"]
+
+
+def test_the_last_words_of_a_unit_are_its_own_or_else_such_of_systemds_that_tell_more() -> None:
+    container, conmon = UnitLine("c" * 64), UnitLine(f"conmon {'c' * 20} <nwarn>: Failed to open cgroups file")
+    failed = UnitLine("web.service: Failed with result 'exit-code'.", is_own=False)
+    step = UnitLine("web.service: Failed at step EXEC spawning /none: No such file or directory", is_own=False)
+    assert last_words("web.service", [container, UnitLine("no disk"), step, conmon, failed]) == (
+        "; web.service printed last: no disk"
+    )
+    assert last_words("web.service", [container, step, failed]) == f"; systemd says: {step.text}"
+    assert last_words("web.service", [container, failed]) == ""

@@ -20,21 +20,24 @@ from tinyci.daemon.stopwatch import Stopwatch
 from tinyci.model import retention, rollback, timespan
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
-from tinyci.model.stagecontract import ROLLBACK_LIMIT, VERIFY_MARGIN, Verdict
+from tinyci.model.stagecontract import ROLLBACK_LIMIT, VERIFY_MARGIN, Verdict, parse_verified
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
+from tinyci.systemd import obstacles, unitjournal
 from tinyci.systemd.appunits import AppUnits, RestartedByOthersError, UnitDownError
 from tinyci.systemd.manager import ManagerError
 from tinyci.systemd.managers import Managers
+from tinyci.systemd.obstacles import ObstacleError
 from tinyci.systemd.stageunit import StageUnit, failure_reason, verdict_sentence
 from tinyci.systemd.unit import Unit
+from tinyci.systemd.unitjournal import UnitLine
 from tinyci.systemd.useraccount import uid_of
 
 _WATCH_ATTEMPTS = 3
 """Number of times that the units are watched, when somebody else restarts one meanwhile."""
 UNIT_SAID = "[tinyci: what the unit said last]\n"
 
-_STAGE_ERRORS = (StoppedError, UnitDownError, ManagerError)
+_STAGE_ERRORS = (StoppedError, UnitDownError, ObstacleError, ManagerError)
 
 
 class Deploy:
@@ -67,7 +70,7 @@ class Deploy:
         self._on_build_end = on_build_end
         self._build_stage = Build(self._record, repo, store, managers, limits, host)
         self._units = AppUnits(repo, managers)
-        self._remark = ""
+        self._remark = self._verify_remark = ""
         self._end = asyncio.Event()
 
     @property
@@ -115,7 +118,7 @@ class Deploy:
             if self.job.state is not State.ROLLING_BACK:
                 await self._restart()
                 await self._verify()
-                return Outcome(State.SUCCEEDED, self._remark)
+                return Outcome(State.SUCCEEDED, "; ".join(filter(None, (self._remark, self._verify_remark))))
         except _STAGE_ERRORS as error:
             if self.job.state is State.ROLLING_BACK:  # resumed in it, and stopped before it went on
                 return Outcome(State.FAILED, f"{self.job.failure}; the rollback failed too: {error}")
@@ -170,6 +173,7 @@ class Deploy:
         if self.job.state is State.BUILDING:
             if not self.repo.units:
                 return
+            await obstacles.check(self.repo, self._managers)
             fields = {
                 **self._build_stage.duration(),
                 "restart_started": self._stopwatch.start(),
@@ -242,7 +246,8 @@ class Deploy:
         if reason := failure_reason(unit):
             await self._check_all(invocations)  # if one was restarted, the stage looked at another invocation
             raise failed(reason)
-        images = verdict_sentence(unit, Verdict.VERIFIED)
+        images, remark = parse_verified(verdict_sentence(unit, Verdict.VERIFIED))
+        self._verify_remark = remark
         await self._record.write({"image": images, "running_image": images})
 
     # -- roll back ---------------------------------------------------------------------------------------------
@@ -268,21 +273,37 @@ class Deploy:
     # -- the end -----------------------------------------------------------------------------------------------
 
     async def _outcome(self, error: Exception) -> Outcome:
-        """Return the end of the job after this error, with the last lines of a unit that is down."""
+        """Return the end of the job after this error, with the last lines of the units that it is about."""
+        if isinstance(error, StoppedError) and self.job.state is State.VERIFYING:
+            lines = [line for name in self.repo.units for line in await self._last_lines(name)]
+            return error.outcome._replace(fields={**error.outcome.fields, **await self._log_lines(lines)})
         if isinstance(error, StoppedError):
             return error.outcome
         if self.job.state in (State.QUEUED, State.BUILDING) and (stop_outcome := self._build_stage.stop_outcome()):
             return stop_outcome
-        fields = {}
-        if isinstance(error, UnitDownError):
-            age = self._stopwatch.seconds(self.job.restart_started) or 0.0
-            uid = 0 if self.repo.is_root else uid_of(self.repo.user)
-            try:
-                lines = await self._host.last_lines(error.unit, uid, age)
-            except OSError as journal_error:
-                lines = [f"[tinyci: the journal cannot be read: {journal_error}]"]
-            fields = {"unit_output": "".join(f"{line}\n" for line in lines)}
-        return Outcome(State.FAILED, str(error), fields)
+        unit = error.unit if isinstance(error, UnitDownError | ObstacleError) else ""
+        if not unit:
+            return Outcome(State.FAILED, str(error))
+        lines = await self._last_lines(unit, is_of_this_job=isinstance(error, UnitDownError))
+        return Outcome(State.FAILED, f"{error}{unitjournal.last_words(unit, lines)}", await self._log_lines(lines))
+
+    async def _last_lines(self, unit: str, *, is_of_this_job: bool = True) -> list[UnitLine]:
+        """Return the last lines of a unit since the restart of this job, or of any time."""
+        age = self._stopwatch.seconds(self.job.restart_started) or 0.0
+        uid = 0 if self.repo.is_root else uid_of(self.repo.user)
+        try:
+            return await self._host.last_lines(unit, uid, age if is_of_this_job else self._host.monotonic())
+        except OSError as error:
+            return [UnitLine(f"[tinyci: the journal cannot be read: {error}]", is_own=False)]
+
+    async def _log_lines(self, lines: Sequence[UnitLine]) -> dict[str, str]:
+        """Add the lines of units to the job's log, where people are looking; return the field that has them."""
+        if not lines:
+            return {}
+        texts = [line.text for line in lines]
+        first = await self._store.line_count(self.job.id) + 1
+        await self._store.add_lines(self.job.id, first, [UNIT_SAID.rstrip(), *texts])
+        return {"unit_output": "".join(f"{text}\n" for text in texts)}
 
     async def _finish(self, outcome: Outcome) -> None:
         durations = self._build_stage.duration() if self.job.state is State.BUILDING else {}

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
+from tinyci.systemd import obstacles, unitend
 from tinyci.systemd.manager import Manager, ManagerError
 from tinyci.systemd.managers import Managers
 from tinyci.systemd.unit import Unit
@@ -86,16 +87,12 @@ class AppUnits:
             nonlocal before
             unit = await manager.unit(name)
             if not unit.is_loaded:
-                raise UnitDownError(
-                    name,
-                    f"the manager of {self._repo.user} has no unit {name} ({unit.load_state}): "
-                    "correct 'units' in the repo's file, or install the unit and daemon-reload",
-                )
+                raise UnitDownError(name, f"the manager of {self._repo.user} has no unit {name} ({unit.load_state})")
             if before is not None:
                 if unit.has_job:
                     return await manager.wait_for_job(name, unit.job)
                 if unit.invocation_id and unit.invocation_id != before and not unit.restarts:
-                    return "done" if unit.is_up else unit.active_state
+                    return "done" if unit.is_up or unit.has_ended_well else unit.active_state
             result = ""
             for _ in range(_ISSUES):
                 before = unit.invocation_id
@@ -113,10 +110,25 @@ class AppUnits:
         except TimeoutError:
             limit = timespan.show(self._repo.restart_timeout)
             raise UnitDownError(name, f"the restart of {name} did not end within {limit} (restart_timeout)") from None
+        if result == "dependency":
+            raise await self._dependency_error(name)
         if result != "done":
-            unit = await self._unit(name)
-            end = f"{result}, {unit.result}" if unit.result not in ("", "success", result) else result
-            raise UnitDownError(name, f"the restart of {name} ended with {end}")
+            raise UnitDownError(name, unitend.start_failure(await self._unit(name), result))
+
+    async def _dependency_error(self, name: str) -> UnitDownError:
+        """Name the unit that failed, and so kept another one from being started."""
+        names, seen = list((await self._unit(name)).requirements), {name}
+        while names and len(seen) < _DEPENDENTS_MAX:
+            required = names.pop(0)
+            if required in seen:
+                continue
+            seen.add(required)
+            unit = await self._unit(required)
+            if unit.active_state == "failed" or not unit.is_loaded:
+                reason = f"{name} did not start: {obstacles.requirement_failure(name, unit)}"
+                return UnitDownError(required, f"{reason}; {obstacles.mend(self._repo, required)}")
+            names += unit.requirements
+        return UnitDownError(name, f"{name} did not start, since a unit that it requires did not")
 
     async def start_dependent(self, name: str) -> None:
         """Have a dependent unit up again that was active before.
@@ -132,19 +144,21 @@ class AppUnits:
             await self.restart(name, None, write_nothing)
 
     async def watch(self, name: str, invocation: str) -> None:
-        """Watch until cancelled that a unit stays up: active, in that invocation, and not restarted by itself."""
+        """Watch until cancelled that a unit stays well: in that invocation, not restarted by itself, and active unless
+        it ended by design."""
 
         def is_down(unit: Unit) -> bool:
-            return not _is_up(unit, invocation)
+            return not _is_well(unit, invocation)
 
         while True:
             unit = await self._managers.ask(self._repo.user, lambda manager: manager.wait_until(name, is_down))
             await self._raise_if_down(unit, invocation)
 
     async def invocation(self, name: str) -> str:
-        """Return the InvocationID of a unit that is up. Right after a reboot, await its start first."""
+        """Return the InvocationID of a unit that is well; empty when systemd has forgotten one that ended by design.
+        Right after a reboot, await its start first."""
         unit = await self.wait_idle(name)
-        if not _is_up(unit, unit.invocation_id):
+        if not _is_well(unit, unit.invocation_id):
             raise await self._down_error(unit)
         return unit.invocation_id
 
@@ -157,28 +171,27 @@ class AppUnits:
         """Raise UnitDownError or RestartedByOthersError, unless a watched unit is up in that invocation."""
         if unit.has_job:  # a person, or podman auto-update, restarts or stops it
             unit = await self.wait_idle(unit.name)
-        if _is_up(unit, invocation):
+        unit = await self._when_down(unit)
+        if _is_well(unit, invocation):
             return
-        if _is_up(unit, unit.invocation_id):
+        if _is_well(unit, unit.invocation_id):
             raise RestartedByOthersError(f"{unit.name} was restarted again while it was watched")
         raise await self._down_error(unit)
 
     async def _down_error(self, unit: Unit) -> UnitDownError:
-        """Describe a unit that is not up, when it is down for good: until then its state is a passing one."""
+        """Describe a unit that is not up."""
+        unit = await self._when_down(unit)
+        return UnitDownError(unit.name, unitend.fall(unit))
+
+    async def _when_down(self, unit: Unit) -> Unit:
+        """Return a unit that goes down when it is down for good: until then its state is a passing one."""
         with suppress(TimeoutError, ManagerError):
             async with asyncio.timeout(_GOING_DOWN):
-                unit = await self._managers.ask(
+                return await self._managers.ask(
                     self._repo.user,
                     lambda manager: manager.wait_until(unit.name, lambda unit: unit.active_state != "deactivating"),
                 )
-        state = f"{unit.active_state} ({unit.sub_state})"
-        if unit.result not in ("", "success"):
-            state += f", {unit.result}"
-        if unit.exit_code:
-            state += f", status {unit.exit_status}"
-        if unit.restarts:
-            state += f", restarted {unit.restarts} times by itself"
-        return UnitDownError(unit.name, f"{unit.name} did not stay up after its restart: it is {state}")
+        return unit
 
     async def _unit(self, name: str) -> Unit:
         return await self._managers.ask(self._repo.user, lambda manager: manager.unit(name))
@@ -188,12 +201,21 @@ class AppUnits:
         try:
             async with asyncio.timeout(self._repo.restart_timeout):
                 return await self._managers.ask(
-                    self._repo.user, lambda manager: manager.wait_until(name, lambda unit: unit.is_idle)
+                    self._repo.user,
+                    # One that reloads by itself (RELOADING=1 of sd_notify(3)) is up, however long it takes.
+                    lambda manager: manager.wait_until(name, lambda unit: unit.is_idle or _is_up_by_itself(unit)),
                 )
         except TimeoutError:
             limit = timespan.show(self._repo.restart_timeout)
             raise UnitDownError(name, f"{name} did not come up within {limit} (restart_timeout)") from None
 
 
-def _is_up(unit: Unit, invocation: str) -> bool:
+def _is_up_by_itself(unit: Unit) -> bool:
+    return unit.is_up and not unit.has_job
+
+
+def _is_well(unit: Unit, invocation: str) -> bool:
+    """True for a unit that is up in that invocation, or that ended by design."""
+    if unit.has_ended_well:  # systemd may have forgotten it since; a timer may have run a oneshot once more
+        return not unit.restarts and (unit.is_oneshot or unit.invocation_id in (invocation, ""))
     return unit.is_up and (unit.invocation_id, unit.restarts) == (invocation, 0)

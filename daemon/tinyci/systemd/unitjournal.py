@@ -1,10 +1,14 @@
 """The journal of one unit: its last lines. Source: systemd.journal-fields(7)."""
 
 import asyncio
+import re
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from systemd import journal
 
+from tinyci.model import text
 from tinyci.runtime import clock
 from tinyci.systemd.journal import decode, field
 
@@ -14,14 +18,29 @@ _MOST_ENTRIES = 5000
 """Entries that are looked at, podman's account included: anybody's user may fill his unit's journal with it."""
 _LOOK_AGAIN = 0.2
 """Seconds between two looks while there is nothing."""
+# sd-messages(3): "Stopping ..." when a unit that ran is told to stop, "Stopped ..." when it has.
+_STOPPING = b"de5b426a63be47a7b6ac3eaac82e2f6f"
+_STOPPED = b"9d1aaa27d60140bd96365438aad20286"
+# Lines of podman's in the name of a unit: the id that `podman run --detach` prints, and complaints of conmon's.
+_OF_PODMAN = re.compile(r"[0-9a-f]{64}\s*|conmon [0-9a-f]{20} <.*", re.ASCII)
+# Lines of the manager's that tell more than the properties of the unit do.
+_OF_USE = re.compile(r"skipped\b.* condition|Failed at step|nable to locate|Failed to (?!start )")
 
 
-async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: float = 1.0) -> list[str]:
+class UnitLine(NamedTuple):
+    """A line of a unit's journal."""
+
+    text: str
+    is_own: bool = True
+    """False if the manager wrote it about the unit."""
+
+
+async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: float = 1.0) -> list[UnitLine]:
     """Return the last lines of a unit's journal, oldest first: its processes' and containers', and the manager's on it.
 
-    `uid` is that of the manager's user, 0 for the system's manager; lines are of the last `age` seconds, and of this
-    boot. journald may be a moment behind: when there is nothing yet, it has `patience` seconds. A journal that cannot
-    be read is a line.
+    `uid` is that of the manager's user, 0 for the system's manager; lines are of the last `age` seconds, of this boot,
+    and since the unit was told to stop: those before are of an older version. journald may be a moment behind: when
+    there is none of its own yet, it has `patience` seconds. A journal that cannot be read is a line.
 
     Each look is a thread's, with a reader of its own: who may write of this unit can make one take long.
     """
@@ -31,13 +50,22 @@ async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: 
         try:
             lines = await asyncio.to_thread(_read_last, unit, uid, since, most)
         except OSError as error:
-            return [f"[tinyci: the journal cannot be read: {error.strerror or error}]"]
-        if lines or time.monotonic() >= end:
+            return [UnitLine(f"[tinyci: the journal cannot be read: {error.strerror or error}]", is_own=False)]
+        if any(line.is_own for line in lines) or time.monotonic() >= end:
             return lines
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-def _read_last(unit: str, uid: int, since: float, most: int) -> list[str]:
+def last_words(unit: str, lines: Sequence[UnitLine]) -> str:
+    """Return the end of a sentence with what a unit printed last, or else with what its manager knows; or nothing."""
+    own = [line.text for line in lines if line.is_own and not _OF_PODMAN.fullmatch(line.text)]
+    if words := text.last_words(own):
+        return f"; {unit} printed last: {words}"
+    words = text.last_words([line.text for line in lines if not line.is_own and _OF_USE.search(line.text)])
+    return f"; systemd says: {words}" if words else ""
+
+
+def _read_last(unit: str, uid: int, since: float, most: int) -> list[UnitLine]:
     with journal.Reader() as reader:
         _add_matches(reader, unit, uid)
         return _read_back(reader, since, most)
@@ -61,16 +89,24 @@ def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
             reader.add_match(match)
 
 
-def _read_back(reader: journal.Reader, since: float, most: int) -> list[str]:
-    lines: list[str] = []
+def _read_back(reader: journal.Reader, since: float, most: int) -> list[UnitLine]:
+    lines: list[UnitLine] = []  # the newest first
+    count_since_stop = None
     boot_id = bytes.fromhex(clock.moment().boot_id)
     reader.seek_tail()
     for _ in range(_MOST_ENTRIES):
-        if len(lines) == most or not reader._previous():
+        if not reader._previous():
             break
         microseconds, boot = reader._get_monotonic()  # the time of day may have been set since
         if bytes(boot) != boot_id or microseconds < since * 1_000_000:
             break
-        if not field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
-            lines.append(decode(field(reader, "MESSAGE"))[:_LINE_MAX])
+        message_id = field(reader, "MESSAGE_ID")
+        if message_id == _STOPPING and count_since_stop:
+            del lines[count_since_stop:]
+            break
+        if message_id == _STOPPED:
+            count_since_stop = len(lines)
+        is_own = not (field(reader, "USER_UNIT") or field(reader, "UNIT"))
+        if len(lines) < most and not field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
+            lines.append(UnitLine(decode(field(reader, "MESSAGE"))[:_LINE_MAX], is_own))
     return lines[::-1]
