@@ -24,6 +24,8 @@ from tinyci.stage.units import Unit
 
 NAME = "localhost/tinyci"
 """Name of the images that tinyci keeps; the tag is REPO.ID."""
+_PUT_BACK_ATTEMPTS = 3
+"""systemd, stopping a build, signals what the build starts in that moment as well."""
 _START_PATIENCE = 10.0
 """Seconds that a unit which is up may be without the container that it starts."""
 _INTERVAL = 0.5
@@ -53,6 +55,7 @@ class Images:
             raise StageError(str(error)) from None
         self._names_before: dict[str, str] = {}
         """The image of each name when the build began."""
+        self._containers_before: list[UnitContainer] = []
         self._begin = 0.0
         """When the build began, Unix time."""
         self._units: list[Unit] = []
@@ -67,9 +70,10 @@ class Images:
         pruned."""
         self._begin = time.time()
         repo_units = units.read(self._repo.units)
+        self._containers_before = containers_of_units(repo_units, podman.containers())
         running = {
             each.container.image_name: each.container.image
-            for each in containers_of_units(repo_units, podman.containers())
+            for each in self._containers_before
             if each.container.is_running or each.container.is_past_init
         }
         self._names_before = podman.images()
@@ -82,13 +86,14 @@ class Images:
         they cannot run what the build made."""
         repo_units = units.read_reloaded(self._repo.units)
         names = podman.images()
-        repo_units, containers = self._look(repo_units)
-        nexts = judgement.next_images(repo_units, names, containers, self._record.images_before)
+        nexts = judgement.next_images(repo_units, names, self._containers_before, self._record.images_before)
         ids = {name: names[name] for name in nexts.names}
         self._record.end(ids)
-        self._record.save(self._file)
         judgement.refuse_missing(nexts, self._names_before, names, self._is_ours)
         is_new = self._record.is_new or units.fingerprint(repo_units) != self._record.definition or nexts.has_unknown
+        containers = self._containers_before
+        if not is_new or not judgement.is_known(repo_units, containers):  # what is asked twice costs twice
+            repo_units, containers = self._look(repo_units)
         situation = Situation(repo_units, nexts, ids, containers)
         judgement.refuse_stale(situation, names)
         if not is_new:
@@ -131,16 +136,24 @@ class Images:
     def put_back(self) -> None:
         """Undo what a build did that is not deployed: names of images stand for what runs, files of units are as they
         were. Does what can be done."""
-        try:
-            names = podman.images()
-            for name, image in self._record.images_before.items():
-                if names.get(name) != image and podman.has_image(image):
-                    podman.tag(image, name)
-            self._restore_files(self._record.files_before)
-            self._record.roll_back()
-            self._record.save(self._file)
-        except (PodmanError, StageError, OSError) as error:
-            print(f"tinyci: what the build changed could not be put back: {error}", flush=True)
+        for attempt in range(1, _PUT_BACK_ATTEMPTS + 1):
+            try:
+                self._put_back()
+                return
+            except (PodmanError, StageError, OSError) as error:
+                if attempt == _PUT_BACK_ATTEMPTS:
+                    print(f"tinyci: what the build changed could not be put back: {error}", flush=True)
+
+    def _put_back(self) -> None:
+        names = podman.images()
+        for name, image in self._record.images_before.items():
+            if "@" in name or image.startswith(name):  # it cannot stand for another image
+                continue
+            if names.get(name) != image and podman.has_image(image):
+                podman.tag(image, name)
+        self._restore_files(self._record.files_before)
+        self._record.roll_back()
+        self._record.save(self._file)
 
     def restore_job(self, job: str) -> None:
         """Give the images that a job (its id) deployed their names again, instead of a build."""
@@ -173,7 +186,7 @@ class Images:
                 raise StageError(f"image {image[:12]} {which} as {name} is gone: was it removed by hand?")
         names = podman.images()
         for name, image in images.items():
-            if "@" not in name and names.get(name) != image:
+            if "@" not in name and names.get(name) != image and not image.startswith(name):
                 podman.tag(image, name)
 
     def _restore_files(self, texts: Mapping[str, str]) -> None:

@@ -41,7 +41,7 @@ def next_images(
     missing: dict[str, list[str]] = {}
     has_unknown = False
     for unit in units:
-        texts = wanted_images(unit) or [each.container.image_name for each in containers if each.unit is unit]
+        texts = wanted_images(unit) or [each.container.image_name for each in containers if each.unit.name == unit.name]
         is_program = unit.name.endswith(".service") and not (texts or unit.members or unit.runs_podman)
         has_unknown |= bool(unit.builders) or is_program
         for text in texts:
@@ -99,7 +99,7 @@ class Situation:
     def is_running_all(self) -> bool:
         """True if a restart would change nothing: each unit's containers run what their names mean."""
         for unit in self.units:
-            mine = [each for each in self.containers if each.unit is unit]
+            mine = [each for each in self.containers if each.unit.name == unit.name]
             if unit.name.endswith(".service") and unit.type != "oneshot" and not unit.members and not mine:
                 return False
             if unit.type != "oneshot" and not unit.is_up:
@@ -182,6 +182,13 @@ def unknown_units(units: Sequence[Unit], mine: Sequence[UnitContainer]) -> list[
         for unit in units
         if unit.is_up and unit.runs_podman and unit.type != "oneshot" and unit.name not in owners and not unit.members
     ]
+
+
+def is_known(units: Sequence[Unit], containers: Sequence[UnitContainer]) -> bool:
+    """Return whether containers that were found before a build tell enough of the units after it: not where a script
+    may make a container that a unit starts."""
+    is_start = any(command.verb == "start" for unit in units for command in unit.commands)
+    return not is_start and not unknown_units(units, containers)
 
 
 def _docker_units(units: Sequence[Unit]) -> list[Unit]:

@@ -69,9 +69,10 @@ def test_two_repos_of_one_repository_and_user_are_judged_by_their_own_images(roo
     other = "#!/bin/sh\nset -eu\ncp /usr/bin/busybox api/busybox\npodman build --tag api:latest --tag api:$1 api\n"
     command = "trap 'exit 0' TERM; while :; do /bin/busybox sleep 1; done"
     containerfile = f'FROM scratch\nCOPY busybox version /bin/\nCMD ["/bin/busybox", "sh", "-c", "{command}"]\n'
-    server.sh("cat >/etc/tinyci/repos.d/api.toml; systemctl reload tinyci", stdin=keys)
     try:
         with settled(rootless):
+            rootless.deploy_good()
+            server.sh("cat >/etc/tinyci/repos.d/api.toml; systemctl reload tinyci", stdin=keys)
             rootless.commit({"api/ci-build.sh": other, "api/Containerfile": containerfile, "api/version": "1\n"})
             server.push(rootless.work)
             pushes = [server.push(rootless.work.commit({"api/version": f"{n}\n"}) and rootless.work) for n in (2, 3)]
@@ -101,7 +102,7 @@ def test_a_tag_for_each_revision_in_a_quadlet_that_the_script_writes(app: App) -
         assert job["state"] == "rolled-back", job
         assert app.answer() == "two\n"
         assert revision in app.server.sh(f"cat {path}")
-        assert bad not in app.server.sh(f"{app.systemctl(f'cat {app.unit}')}")
+        assert bad not in app.server.show(app.user, app.unit, "ExecStart")
         app.podman(
             f"rmi --force $(podman images --format '{{{{.ID}}}}' --filter reference='{app.name}:*' | sort -u) || true"
         )
