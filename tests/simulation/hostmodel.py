@@ -171,6 +171,8 @@ class HostModel:
     def end_stage(self, run: Run, result: str) -> tuple[str, str]:
         """End a stage. Returns its result, which the state of the host may change, and the unit's StatusText."""
         images, status = self.images[run.user, run.repo], ""
+        if result == "unchanged" and run.stage != "build":  # only a build ends so
+            result = "succeeded"
         if result == "succeeded" and run.stage == "build":
             images.current = run.revision
         elif result == "succeeded" and run.stage == "verify":

@@ -28,6 +28,7 @@ STOP_SECONDS = 8.0
 # The ways in which a stage may end: its ActiveState, Result, ExecMainCode, ExecMainStatus and StatusText.
 STAGE_ENDS = {
     "succeeded": ("active", "success", 1, 0, ""),
+    "unchanged": ("active", "success", 1, 0, "unchanged: the build made nothing new"),
     "failed": ("failed", "exit-code", 1, 3, "failed: ci-build.sh exited with status 3"),
     "rejected": ("failed", "exit-code", 1, 1, "rejected: there is no such revision"),
     "refused": ("failed", "exit-code", 1, 1, "failed: the revision has no ci-build.sh"),

@@ -39,7 +39,7 @@ class WriteChecker:
             yield f"from {old} to {new}"
         if new not in FINAL:
             return
-        if fields["success"] != ("true" if new is State.SUCCEEDED else "false"):
+        if fields["success"] != ("true" if new in (State.SUCCEEDED, State.UNCHANGED) else "false"):
             yield f"{new} with another success"
         reason = fields["reason"]
         if bool(reason) != (new is not State.SUCCEEDED):
@@ -58,6 +58,8 @@ class WriteChecker:
         if new is State.SUCCEEDED:
             is_whole = build is not None and build.revision == before["revision"] and int(before["attempt"]) >= 1
             return is_whole and self._was_deployed(job_id, build, build.revision)
+        if new is State.UNCHANGED:
+            return build is not None and build.result == "unchanged" and build.revision == before["revision"]
         if new is State.ROLLED_BACK:
             images = self._host.images[rollback.user, rollback.repo] if rollback else None
             return images is not None and images.job == job_id and self._was_deployed(job_id, rollback, images.previous)
