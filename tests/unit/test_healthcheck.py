@@ -45,6 +45,7 @@ def test_the_verdict_of_podman_is_told(
 ) -> None:
     monkeypatch.setattr(podman, "detail", lambda _: inspected)
     assert healthcheck.problem(WEB.id, WHO) == problem
+    assert healthcheck.passes(inspected) is (not problem)
 
 
 @pytest.mark.parametrize(("interval", "pace"), [(0, "never"), (600, "once in 10min")])
@@ -85,14 +86,8 @@ def test_a_check_is_run_as_podman_would() -> None:
         ([], False),
     ],
 )
-def test_a_healthcheck_that_is_in_the_history_alone_was_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-    history: list[str],
-    has_remark: bool,  # noqa: FBT001
-) -> None:
-    monkeypatch.setattr(podman, "history", lambda _: history)
-    monkeypatch.setattr(podman, "detail", lambda _: {"Config": {}})
-    remark = healthcheck.dropped_remark(WEB)
+def test_a_healthcheck_that_is_in_the_history_alone_was_dropped(history: list[str], *, has_remark: bool) -> None:
+    image = {"History": [{"created_by": step} for step in reversed(history)]}
+    remark = healthcheck.dropped_remark(WEB, {"Config": {}}, podman.history(image))
     assert remark.startswith("the HEALTHCHECK of localhost/web:latest is not in the image") is has_remark
-    monkeypatch.setattr(podman, "detail", lambda _: detail("healthy"))
-    assert healthcheck.dropped_remark(WEB) == "", "it has one, say of its Quadlet's"
+    assert healthcheck.dropped_remark(WEB, detail("healthy"), history) == "", "it has one, say of its Quadlet's"

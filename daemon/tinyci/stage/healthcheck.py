@@ -76,6 +76,12 @@ class Healthcheck(NamedTuple):
         return f", which exits with status {self.exit_code}" + (f" and prints: {words}" if words else "")
 
 
+def passes(detail: Mapping[str, Any]) -> bool:
+    """Return whether a container's healthcheck passed when podman told this detail of it, or it has none."""
+    check = Healthcheck.parse(detail)
+    return check is None or check.status == "healthy"
+
+
 def problem(container: str, title: str) -> str:
     """Return the problem of a container (its id); empty when its healthcheck passes, or it has none. `title`: begins
     the sentence. Raises PodmanError."""
@@ -92,13 +98,10 @@ def problem(container: str, title: str) -> str:
     return f"{title} is {state}, says its healthcheck{check.result}"
 
 
-def dropped_remark(container: Container) -> str:
-    """Return a remark on a HEALTHCHECK that the build dropped, since its image format cannot hold it; or empty."""
-    try:
-        config = podman.detail(container.id).get("Config") or {}
-        if config.get("Healthcheck") or not _has_healthcheck(podman.history(container.image)):
-            return ""
-    except PodmanError:  # a remark is worth no failure
+def dropped_remark(container: Container, detail: Mapping[str, Any], history: list[str]) -> str:
+    """Return a remark on a HEALTHCHECK that the build dropped, since its image format cannot hold it; or empty.
+    `history`: instructions of its image, newest first."""
+    if (detail.get("Config") or {}).get("Healthcheck") or not _has_healthcheck(history):
         return ""
     return (
         f"the HEALTHCHECK of {container.image_name} is not in the image, so nothing checks {container.name}: "

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -198,9 +198,14 @@ def detail(container: str) -> dict[str, Any]:
     return dict(_json("container", "inspect", container)[0])
 
 
-def history(image: str) -> list[str]:
-    """Return the instructions by which an image was made, newest first, as far as it tells them."""
-    return [str(step.get("CreatedBy") or "") for step in _json("history", "--no-trunc", "--format", "json", image)]
+def details(ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return all that podman knows of containers and images, by their ids."""
+    return {each["Id"]: each for each in _json("inspect", *ids)} if ids else {}
+
+
+def history(image: Mapping[str, Any]) -> list[str]:
+    """Return the instructions by which an image was made, newest first, as far as its details tell them."""
+    return [str(step.get("created_by") or "") for step in reversed(image.get("History") or [])]
 
 
 def run_in(container: str, command: Sequence[str], timeout: float) -> tuple[int, str]:

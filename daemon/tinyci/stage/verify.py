@@ -35,10 +35,15 @@ def run(stage_job: StageJob) -> int:
     unit_containers = images.check() if images else []
     containers = [each.container for each in unit_containers]
     remarks: set[str] = set()
-    for each in unit_containers:
-        if each.container.is_running:  # one that has ended may have a healthcheck, which nothing runs any more
-            remarks.add(healthcheck.dropped_remark(each.container))
-            _wait_until_well(deadline, repo, partial(healthcheck.problem, each.container.id, each.title))
+    # One that has ended may have a healthcheck, which nothing runs any more.
+    running = [each for each in unit_containers if each.container.is_running]
+    details = podman.details({name for each in running for name in (each.container.id, each.container.image)})
+    for each in running:
+        container = each.container
+        detail, history = details[container.id], podman.history(details[container.image])
+        remarks.add(healthcheck.dropped_remark(container, detail, history))
+        if not healthcheck.passes(detail):
+            _wait_until_well(deadline, repo, partial(healthcheck.problem, container.id, each.title))
     if repo.health:
         _wait_until_well(deadline, repo, partial(healthurl.problem, repo))
     if images:

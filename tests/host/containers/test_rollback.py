@@ -82,6 +82,11 @@ def test_people_go_back_and_forth(app: App) -> None:
         back = outcome_of(app, f"Rollback s {app.name}")
         assert (back["state"], back["rollback_to"]) == ("succeeded", jobs[1]["id"]), back
         assert app.answer() == "second\n"
+        # What runs already is not restarted.
+        before = server.show(app.user, app.unit, "InvocationID")
+        same = outcome_of(app, f"RollbackTo s {jobs[1]['id']}")
+        assert same["state"] == "unchanged", same
+        assert server.show(app.user, app.unit, "InvocationID") == before
         # A push goes on as ever.
         job = app.deploy("fourth\n")
         assert job["state"] == "succeeded", job
