@@ -47,7 +47,7 @@ class Side(NamedTuple):
 def side(request: pytest.FixtureRequest, server: TestHost, work: Callable[[str], Work]) -> Iterator[Side]:
     user = "root" if request.param == "probe-root" else "probe"
     yield Side(server, work(request.param), user)
-    server.as_manager(user, "podman rm -f -t 1 side; podman network rm -f side")
+    server.as_manager(user, "podman rm -f -t 1 side; podman network rm -f side; podman rmi side; podman image prune -f")
 
 
 @pytest.mark.parametrize("network", NETWORKS)
