@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gitrepos import Clone
+from gitrepos import IDENTITY, Clone
 from servers import LIMIT, TREE
 from tinyci.model.job import TIP
 from tinyci.model.stagecontract import first_line, last_line, tip_line
@@ -259,6 +259,24 @@ def test_a_revision_without_the_script_is_told(stage: StageFixture) -> None:
 def test_a_directory_is_no_script(stage: StageFixture) -> None:
     stage.push("x", name="ci-build.sh/file")
     assert_refused(stage.run(), "the revision has no ci-build.sh: add the script, executable, to the repository")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o644])
+@pytest.mark.parametrize("line", ["#!/bin/sh", "#!/bin/sh -e", "#!/usr/bin/env sh"])
+def test_a_script_with_the_line_ends_of_windows_is_told_what_mends_it(
+    stage: StageFixture, line: str, mode: int
+) -> None:
+    stage.push(f"{line}\r\necho begun\r\n", mode=mode)
+    result = stage.run()
+    assert result.code == 1
+    sentence, mend = result.status.split("no interpreter is found: ")
+    assert sentence == "failed: ci-build.sh has the line ends of Windows, with which "
+    subprocess.run(mend, shell=True, cwd=stage.clone.tree, env={**os.environ, **IDENTITY}, check=True)
+    stage.clone.push()
+    stage.revision = stage.clone.git("rev-parse", "HEAD").strip()
+    stage.write_job()
+    result = stage.run()
+    assert (result.code, result.output) == (0, b"begun\n")
 
 
 def test_a_script_without_its_mode_is_run_by_what_it_names(stage: StageFixture) -> None:

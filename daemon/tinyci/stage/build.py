@@ -103,10 +103,17 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
     script, commit = tree / repo.script, checkout.head(tree)
     if not script.is_file():
         raise StageError(f"the revision has no {repo.script}: add the script, executable, to the repository")
+    first = _first_line(script)
+    if first.startswith(b"#!") and first.endswith(b"\r\n"):
+        raise StageError(
+            f"{repo.script} has the line ends of Windows, with which no interpreter is found: "
+            f"echo '{repo.script} text eol=lf' >>.gitattributes && git add .gitattributes && "
+            f"git add --renormalize {repo.script} && git commit -m 'Give {repo.script} the line ends of Unix'"
+        )
     interpreter: tuple[str, ...] = ()
     if not os.access(script, os.X_OK):
         # Some file systems have no modes, and git on them commits scripts without theirs.
-        interpreter = _interpreter(script)
+        interpreter = _interpreter(first)
         if not interpreter:
             advice = f"chmod +x {repo.script} && git commit -am 'Make {repo.script} executable'"
             raise StageError(f"{repo.script} is neither executable nor begins with #!: {advice}")
@@ -150,11 +157,14 @@ def _save_survivors(instance: str) -> None:
         status.report(Verdict.REMARK, str(error))
 
 
-def _interpreter(script: Path) -> tuple[str, ...]:
-    """Return the interpreter that a script names, with its argument, as the kernel takes them (execve(2)); empty when
-    it names none."""
+def _first_line(script: Path) -> bytes:
     with script.open("rb") as file:
-        line = file.readline(256)
+        return file.readline(256)
+
+
+def _interpreter(line: bytes) -> tuple[str, ...]:
+    """Return the interpreter that the first line of a script names, with its argument, as the kernel takes them
+    (execve(2)); empty when it names none."""
     words = line.removeprefix(b"#!").split(None, 1) if line.startswith(b"#!") else []
     return tuple(os.fsdecode(word.strip()) for word in words)
 
