@@ -110,6 +110,8 @@ class Shell:
         (home / "git-shell-commands").mkdir()
         for name in ("key", "no-interactive-login"):
             (home / "git-shell-commands" / name).symlink_to(FILES / name)
+        for name in ("git-lfs-authenticate", "git-lfs-transfer"):
+            (home / "git-shell-commands" / name).symlink_to(FILES / "no-lfs")
         for name in ("web", "api"):
             subprocess.run(["git", "init", "--quiet", "--bare", home / f"{name}.git"], check=True)
         (home / "way.git").symlink_to("api.git")
@@ -119,8 +121,15 @@ class Shell:
         environment = {**os.environ, "HOME": str(self.home), "SSH_ORIGINAL_COMMAND": wanted or ""}
         if wanted is None:
             del environment["SSH_ORIGINAL_COMMAND"]
-        command = ["git-shell", "-c", " ".join(["key", "ann", *words])]
-        return subprocess.run(command, env=environment, input="0000", capture_output=True, text=True, check=False)
+        return self._run(" ".join(["key", "ann", *words]), environment)
+
+    def run_plain(self, wanted: str) -> subprocess.CompletedProcess[str]:
+        """Run what the holder of a key without a command wants."""
+        return self._run(wanted, {**os.environ, "HOME": str(self.home)})
+
+    def _run(self, command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        shell = ["git-shell", "-c", command]
+        return subprocess.run(shell, env=environment, input="0000", capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -164,6 +173,19 @@ def test_nothing_else_comes_through(shell: Shell, wanted: str | None, words: tup
     assert result.returncode == 128
     assert result.stdout == ""
     assert result.stderr
+
+
+@pytest.mark.parametrize("words", [None, (), ("/srv/git/web.git",)])
+@pytest.mark.parametrize(
+    "wanted", ["git-lfs-authenticate '/srv/git/web.git' upload", "git-lfs-transfer web.git upload"]
+)
+def test_git_lfs_is_told_where_its_content_can_be(shell: Shell, wanted: str, words: tuple[str, ...] | None) -> None:
+    result = shell.run_plain(wanted) if words is None else shell.run(wanted, *words)
+    assert (result.returncode, result.stdout) == (128, "")
+    assert result.stderr.startswith("tinyci: this server takes no content of Git LFS, so nothing was pushed: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "git lfs migrate export" in result.stderr
+    assert ".lfsconfig" in result.stderr
 
 
 def test_the_hook_gets_the_name(shell: Shell, tmp_path: Path) -> None:
