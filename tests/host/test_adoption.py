@@ -31,7 +31,7 @@ def repository(server: TestHost) -> Iterator[None]:
 
 
 def adopt(server: TestHost) -> CommandResult:
-    return server.run(f"sh -s {REPOSITORY} $(id -g probe)", stdin=SCRIPT.read_text())
+    return server.run(f"sh -s {REPOSITORY} git", stdin=SCRIPT.read_text())
 
 
 @pytest.mark.usefixtures("repository")

@@ -45,7 +45,7 @@ def test_the_hooks_redis_user_may_only_enqueue(server: TestHost) -> None:
 
 
 def test_only_git_and_the_apps_user_read_a_repository(server: TestHost) -> None:
-    assert server.sh("stat -c '%U %G %a' /srv/git/probe.git") == "git probe 2750\n"
+    assert server.sh("stat -c '%U %G %a' /srv/git/probe.git") == "git git 2750\n"
     assert server.run("cat /srv/git/probe.git/HEAD", "probe").status == 0
     assert server.run("cat /srv/git/probe.git/HEAD", "probe-other").status != 0
     assert server.run("cat /srv/git/probe.git/HEAD", "nobody").status != 0

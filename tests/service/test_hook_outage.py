@@ -237,7 +237,8 @@ def test_without_redis_and_spool_the_push_is_done_and_the_loss_is_told(host: Hoo
     loss, advice = host.push()  # which would raise if the hook had failed
     assert loss.startswith("no job for web: Redis does not take it (")
     assert str(host.spool) in loss
-    assert (
-        advice == "the push itself is done: ask the admin to look at tinyci's Redis and its spool, and push again then."
+    assert advice == (
+        "the push itself is done: ask the admin to look at tinyci's Redis and its spool; then 'tinyci run web' on the "
+        "server makes its job."
     )
     assert host.clone.git("ls-remote", "origin", "main").split()[0] == revision

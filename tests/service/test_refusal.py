@@ -119,7 +119,7 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
     )
     assert process.stdout.startswith(f"failed {clone.bare}"), process
     assert "cannot be read by web: Permission denied" in process.stdout
-    assert "give that user's group read access" in process.stdout
+    assert process.stdout.endswith(f"; as root: setfacl -R -m u:web:rX,d:u:web:rX {clone.bare}\n")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from tinyci.model.stagecontract import STAGES
 def test_a_repository() -> None:
     directory = File("git", "web", 0o2750, True)
     assert verdict(repository.judge_there("/r", "web", [], directory)) == "ok"
-    assert "--group=web" in repository.judge_there("/r", "web", ["HEAD"], None).mend
+    assert "setfacl -R -m u:web:rX,d:u:web:rX /r" in repository.judge_there("/r", "web", ["HEAD"], None).mend
+    assert "setfacl" not in repository.judge_there("/r", "", ["HEAD"], None).mend
     broken_repository = repository.judge_there("/r", "web", ["HEAD"], directory)
     assert verdict(broken_repository, "HEAD") == "wrong" and not broken_repository.mend, (
         "what was in it, a person knows"
@@ -24,16 +25,12 @@ def test_a_repository() -> None:
 
 
 def test_a_repositorys_rights() -> None:
-    assert verdict(repository.judge_readable("/r", "web", "web", WELL)) == "ok"
+    assert verdict(repository.judge_readable("/r", "web", WELL)) == "ok"
     assert (
-        verdict(repository.judge_readable("/r", "web", "web", CommandResult(0, "/r/objects/a\n", "")), "objects/a")
-        == "wrong"
+        verdict(repository.judge_readable("/r", "web", CommandResult(0, "/r/objects/a\n", "")), "objects/a") == "wrong"
     )
-    assert (
-        verdict(repository.judge_readable("/r", "web", "web", CommandResult(1, "", "find: denied")), "denied")
-        == "wrong"
-    )
-    assert verdict(repository.judge_readable("/r", "web", "web", CommandResult(124, "", "late"))) == "unchecked"
+    assert verdict(repository.judge_readable("/r", "web", CommandResult(1, "", "find: denied")), "denied") == "wrong"
+    assert verdict(repository.judge_readable("/r", "web", CommandResult(124, "", "late"))) == "unchecked"
     assert verdict(repository.judge_private("/r", 0o2750)) == "ok"
     assert verdict(repository.judge_private("/r", 0o2755), "2755") == "wrong"
     assert verdict(repository.judge_private("/r", 0o2770)) == "wrong"

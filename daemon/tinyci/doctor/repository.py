@@ -16,16 +16,24 @@ _LOOK = 5.0
 """Seconds to walk through a repository."""
 
 
-def judge_there(path: str, group: str, missing: list[str], directory: File | None) -> Finding:
-    """`group`: may read it. `missing`: those of HEAD, config and objects that are not there."""
+def share(path: str, user: str) -> str:
+    """Return the command that lets a user read a repository, whoever else may."""
+    acl = f"command -v setfacl >/dev/null || {packages.install('acl')}"
+    return f"{acl}; setfacl -R -m u:{user}:rX,d:u:{user}:rX {shlex.quote(path)}"
+
+
+def judge_there(path: str, user: str, missing: list[str], directory: File | None) -> Finding:
+    """`user`: may read it, beside root. `missing`: those of HEAD, config and objects that are not there."""
     if directory is None:
         word = shlex.quote(path)
         make = (
             f"cd {word} && umask 027 && git init --quiet --bare && git config core.sharedRepository 0640 && "
             f"git config core.hooksPath {HOOKS} && git config receive.advertisePushOptions true"
         )
-        mend = f"install --directory --owner=git --group={group} --mode=2750 {word} && "
+        mend = f"install --directory --owner=git --group=git --mode=2750 {word} && "
         mend += f"runuser -u git -- sh -c {shlex.quote(make)}"
+        if user:
+            mend += f" && {{ {share(path, user)}; }}"
         return wrong(Problem.REPOSITORY_MISSING, f"{path} is missing: there is nothing to push to", mend)
     if missing:
         text = f"{path} is no bare git repository, {missing[0]} is not in it: have it back from a backup, or move what"
@@ -33,16 +41,14 @@ def judge_there(path: str, group: str, missing: list[str], directory: File | Non
     return ok("repository", f"{path} is a bare git repository")
 
 
-def judge_readable(path: str, user: str, group: str, result: CommandResult) -> Finding:
+def judge_readable(path: str, user: str, result: CommandResult) -> Finding:
     """`result`: of find, run as the user, for a file that it cannot read."""
     if result.status == TOO_LATE:
         return unchecked("repository-readable", f"{path} is too large to be looked through in {_LOOK:g} s")
     unreadable = result.out.strip() or (result.last if result.status else "")
     if unreadable:
-        word = shlex.quote(path)
-        share = f"chgrp -R {group} {word} && chmod -R g+rX {word} && find {word} -type d -exec chmod g+s {{}} +"
         text = f"{user} cannot read {path} ({unreadable}), and its builds check out from there"
-        return wrong(Problem.REPOSITORY_UNREADABLE, text, share)
+        return wrong(Problem.REPOSITORY_UNREADABLE, text, share(path, user))
     return ok("repository-readable", f"{user} can read {path}")
 
 
@@ -134,13 +140,15 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     owner = directory.owner if directory else "git"
     missing = [name for name in ("HEAD", "config", "objects") if not system.exists(f"{path}/{name}")]
     entry, owner_entry = user_entry(repo.user), user_entry(owner)
-    group = group_of(entry.pw_gid) if entry and not repo.is_root else "git"
-    findings = [judge_git(path, is_installed=has_git), judge_there(path, group, missing, directory)]
+    reader = repo.user if entry and not repo.is_root else ""
+    findings = [judge_git(path, is_installed=has_git), judge_there(path, reader, missing, directory)]
     if owner_entry is None:
         return findings
     if owner != "root":
         own_groups = (await system.run("id", "-Gn", owner)).out.split()
-        required_groups = ["tinyci-push", "tinyci-redis", *([group] if entry and not repo.is_root else [])]
+        required_groups = ["tinyci-push", "tinyci-redis"]
+        if directory and directory.group != group_of(owner_entry.pw_gid):  # else what is pushed is not of that group
+            required_groups.append(directory.group)
         findings.append(judge_groups(owner, [group for group in required_groups if group not in own_groups]))
         is_there = os.access(owner_entry.pw_shell, os.X_OK) or not has_git
         findings.append(judge_shell(owner, owner_entry.pw_shell, is_there=is_there))
@@ -149,7 +157,7 @@ async def look(system: System, repo: Repo) -> list[Finding]:
     if entry and not repo.is_root:
         find = ("find", path, "!", "-readable", "-print", "-quit")
         result = await system.run(*find, user=repo.user, limit=_LOOK)
-        findings.append(judge_readable(path, repo.user, group, result))
+        findings.append(judge_readable(path, repo.user, result))
     findings.append(judge_private(path, directory.mode))
     result = await system.run("find", path, "!", "-user", owner, "-print", "-quit", limit=_LOOK)
     findings.append(judge_owned(path, owner, result))

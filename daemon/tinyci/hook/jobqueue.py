@@ -74,9 +74,17 @@ class JobQueue:
             pusher.say(
                 f"no job for {fields['repo']}: Redis does not take it ({self._failure}), nor does the spool ({error})."
             )
-            pusher.say(
-                "the push itself is done: ask the admin to look at tinyci's Redis and its spool, and push again then."
-            )
+            repo = fields["repo"]
+            if groups := pusher.late_groups():
+                pusher.say(
+                    f"your SSH connection is older than groups of its user ({', '.join(groups)}): end it with "
+                    f"'ssh -O exit SERVER'. The push itself is done; 'tinyci run {repo}' on the server makes its job."
+                )
+            else:
+                pusher.say(
+                    "the push itself is done: ask the admin to look at tinyci's Redis and its spool; then "
+                    f"'tinyci run {repo}' on the server makes its job."
+                )
             return False
         return True
 

@@ -21,6 +21,20 @@ def name() -> str:
         return str(os.getuid())
 
 
+def late_groups() -> list[str]:
+    """Return the groups that the account has got since the connection began (getgrouplist(3)): they hold from the next
+    one on."""
+    import grp
+    import pwd
+
+    try:
+        account = pwd.getpwuid(os.getuid())
+        ids = {*os.getgrouplist(account.pw_name, account.pw_gid)} - {*os.getgroups(), os.getgid()}
+        return sorted(grp.getgrgid(gid).gr_name for gid in ids)
+    except KeyError:
+        return []
+
+
 def options() -> frozenset[str]:
     """Return the options of `git push -o` (githooks(5)), and tell the pusher of unknown ones."""
     options: list[str] = []

@@ -66,8 +66,8 @@ def _check_readable(repository: Path) -> None:
     except OSError as error:
         user = os.environ.get("USER", str(os.geteuid()))
         raise StageError(
-            f"{repository} cannot be read by {user}: {error.strerror} ({error.filename}); "
-            "give that user's group read access, as the role app does"
+            f"{repository} cannot be read by {user}: {error.strerror} ({error.filename}); as root: "
+            f"setfacl -R -m u:{user}:rX,d:u:{user}:rX {repository}"
         ) from None
     if not head:
         raise StageError(f"{repository}/HEAD is empty")
