@@ -54,6 +54,8 @@ class Neighbour:
     work: Work
     times: list[float] = field(default_factory=list)
     """Seconds of each deploy, from the push to the end of its job."""
+    stages: list[tuple[float, ...]] = field(default_factory=list)
+    """Seconds of each deploy's build, restart and verification."""
 
     def deploy(self) -> None:
         self.work.commit({"www/index.html": f"{time.monotonic_ns()}\n"})
@@ -61,10 +63,11 @@ class Neighbour:
         job = self.server.deploy(self.work, limit=300)
         assert job["state"] == "succeeded", job
         self.times.append(datetime.fromisoformat(job["finished"]).timestamp() - begin)
+        self.stages.append(tuple(float(job[f"{stage}_duration"]) for stage in ("build", "restart", "verify")))
 
     def deploy_for(self, seconds: float) -> None:
         """Deploy for that long, at least once."""
-        self.times = []
+        self.times, self.stages = [], []
         end = time.monotonic() + seconds
         while not self.times or time.monotonic() < end:
             self.deploy()
@@ -87,6 +90,9 @@ def deploy_together(neighbours: list[Neighbour], seconds: float) -> list[list[fl
         thread.join()
     if errors:
         raise errors[0]
+    for each in neighbours:
+        medians = [statistics.median(times) for times in zip(*each.stages, strict=True)]
+        print("build, restart, verification: " + ", ".join(f"{seconds:.1f} s" for seconds in medians))
     return [each.times for each in neighbours]
 
 
@@ -144,7 +150,8 @@ def attack(server: TestHost, work: Work) -> Iterator[list[str]]:
     stop = threading.Event()
 
     def push_on() -> None:
-        while not stop.wait(3):
+        # Not more often: it is this machine that pushes, and what that takes is not the attacker's.
+        while not stop.wait(10):
             work.commit({})
             jobs.extend(server.push(work).jobs)
 

@@ -30,7 +30,7 @@ from tinyci.runtime.pace import Pace
 _TURN = 0.005
 """Seconds of the processor that the messages of one connection take in one go."""
 _BURST = 0.25
-_SHARE = 0.25
+_SHARE = 0.1
 """A connection with more messages than fit into a turn may take so many seconds of the processor at once, and so much
 of it in the long run: whoever asks without end is not to keep the daemon from its deploys."""
 _SIGNATURES_MAX = 1000

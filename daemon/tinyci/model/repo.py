@@ -12,7 +12,7 @@ DIRECTORY = "/etc/tinyci/repos.d"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 # systemd.unit(5), "Description": valid characters, and the types that a deploy can restart.
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|socket|target|path|timer)", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|socket|target|slice|path|timer)", re.ASCII)
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
 
 _HTTP = re.compile(

@@ -102,3 +102,16 @@ def test_a_target_restarts_its_parts_or_is_refused(rootless: App) -> None:
         rootless.server.sh(rootless.systemctl("daemon-reload"))
         job = rootless.deploy("of a target and its parts\n")
         assert (job["state"], rootless.answer()) == ("succeeded", "of a target and its parts\n"), job
+
+
+def test_a_slice_restarts_its_members(rootless: App) -> None:
+    service = RUN.format(options=run_options(rootless), name=rootless.name, more="") + f"\nSlice={rootless.name}.slice"
+    with (
+        unit_of(rootless, service),
+        rootless.server.repo_file(rootless.name, settle='"2s"', units=f'["{rootless.name}.slice"]'),
+    ):
+        rootless.server.sh(rootless.systemctl(f"start {rootless.unit}"))
+        job = rootless.deploy("of a slice\n")
+        assert (job["state"], rootless.answer()) == ("succeeded", "of a slice\n"), job
+        bad = rootless.deploy("bad\n", command=FAILS)
+        assert (bad["state"], rootless.answer()) == ("rolled-back", "of a slice\n"), bad
