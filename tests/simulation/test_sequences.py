@@ -78,6 +78,26 @@ def test_a_rollback_that_waits_for_a_deploy_goes_back_from_that(server: Simulate
     assert (rollback["rollback_to"], rollback["state"]) == (before, State.SUCCEEDED)
 
 
+def test_a_rollback_from_a_deploy_that_has_gone_back_by_itself_changes_nothing(server: SimulatedServer) -> None:
+    for _ in range(2):
+        server.push("web")
+        server.wait_quiet()
+    newest = server.push("web")
+    server.sleep(1.0)
+    server.host.end_stages_well()
+    server.sleep(6.0)
+    assert [run.stage for run in server.host.running_stages()] == ["verify"]
+    server.roll_back("web")
+    server.sleep(1.0)
+    server.end_stage(0, "refused")
+    server.wait_quiet()
+    server.check_final_states()
+    assert state(server, newest) == State.ROLLED_BACK
+    (asked,) = (job_id for job_id, fields in server.redis.hashes.items() if fields.get("rollback_to"))
+    assert state(server, asked) == State.UNCHANGED
+    assert f"job {newest} has been rolled back since" in reason(server, asked)
+
+
 # -- never two at once -------------------------------------------------------------------------------------------
 
 

@@ -135,6 +135,10 @@ class Deploy:
     async def _choose_rollback(self) -> None:
         """Choose the job to go back to, by what runs now that the deploys before this one are over."""
         jobs = retention.in_push_order(await self._store.kept_jobs(), self._host.present())
+        undone = rollback.undone_job(jobs, self.repo.name)
+        if undone and (await self._store.job(undone.id)).get("finished", "") > self.job.created:
+            reason = f"job {undone.id} has been rolled back since this was asked for: what ran before it runs again"
+            raise StoppedError(Outcome(State.UNCHANGED, reason))
         previous = rollback.previous_job(jobs, self.repo.name)
         if previous is None:
             raise StoppedError(Outcome(State.REJECTED, rollback.missing_reason(self.repo.name)))

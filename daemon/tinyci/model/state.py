@@ -75,9 +75,14 @@ def _next(*states: State) -> frozenset[State]:
 _S, _K = State, Kind
 _STOPPED = (_S.FAILED, _S.CANCELLED, _S.TIMED_OUT, _S.REJECTED)
 TABLE: Mapping[State, Row] = {
-    # To `failed`: the build could not even begin (no gate, no manager), or no attempt is left.
+    # To `failed`: the build could not even begin (no gate, no manager), or no attempt is left. To `unchanged`: what was
+    # to be rolled back has gone back by itself.
     _S.QUEUED: Row(
-        _next(_S.BUILDING, _S.SUPERSEDED, _S.CANCELLED, _S.REJECTED, _S.FAILED), _K.LIVE, "○", "is", "queue"
+        _next(_S.BUILDING, _S.UNCHANGED, _S.SUPERSEDED, _S.CANCELLED, _S.REJECTED, _S.FAILED),
+        _K.LIVE,
+        "○",
+        "is",
+        "queue",
     ),
     # To itself: a build that a reboot cut off begins again. To `rejected`: the stage found no such revision.
     # To `succeeded`: a repo without units is deployed when it is built. To `unchanged`: a restart would change nothing.
