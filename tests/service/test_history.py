@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from checkoutfixture import CheckoutFixture
 from gitrepos import git
+from servers import TREE
 from tinyci.stage import history
 
 
@@ -202,6 +205,26 @@ def test_settings_of_git_that_the_user_has_decide_on_no_format(
     fixture.clone.push("v1")
     fixture.check_out(fixture.clone.git("rev-parse", "HEAD").strip())
     assert fixture.git("tag").split() == ["v1"]
+
+
+def test_the_same_revision_is_the_same_to_the_byte(fixture: CheckoutFixture) -> None:
+    """Else no layer that a COPY makes would be found in podman's cache again."""
+    fixture.push(**{f"d{number}__f": str(number) for number in range(20)})
+    for number in range(20):
+        fixture.clone.git("tag", "--annotate", "--message=x", f"v{number}")
+    revision = fixture.push(a="1")
+    fixture.clone.push("--tags")
+    program = "import sys, pathlib; from tinyci.stage import checkout\n"
+    program += "checkout.check_out(pathlib.Path(sys.argv[1]), *sys.argv[2:])"
+    contents = []
+    for seed in "123":
+        command = (sys.executable, "-c", program, str(fixture.workspace), str(fixture.clone.bare), revision)
+        environment = {**os.environ, "PYTHONPATH": str(TREE / "daemon"), "PYTHONHASHSEED": seed}
+        subprocess.run(command, env=environment, check=True)
+        files = (path for path in fixture.tree.rglob("*") if path.is_file() and not path.is_symlink())
+        contents.append({str(path): path.read_bytes() for path in files if "borrowed" not in path.parts})
+    assert contents[1] == contents[2]
+    assert contents[0].keys() == contents[1].keys()
 
 
 def test_what_a_script_clones_from_the_tree_is_whole(fixture: CheckoutFixture, tmp_path: Path) -> None:

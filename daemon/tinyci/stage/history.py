@@ -71,7 +71,8 @@ def _add(directory: Path, store: Path, refs: Sequence[Ref], commit: str) -> None
 def _pack(run: Sequence[str], objects: Iterable[str], packs: Path) -> None:
     # Without a search for deltas: those that the bare repository has found are taken over.
     pack = ("pack-objects", "--quiet", "--window=0", str(packs / "pack"))
-    git.run(*run, *pack, stdin="".join(f"{name}\n" for name in objects))
+    # In one order, so that the same history is the same file: podman finds what it has copied before.
+    git.run(*run, *pack, stdin="".join(f"{name}\n" for name in sorted(objects)))
 
 
 def _boundary(directory: Path) -> str:
