@@ -67,3 +67,7 @@ def test_an_apps_key_neither_pushes_elsewhere_nor_reads(server: TestHost) -> Non
     login = f"ssh -q -i {DIRECTORY}/bob -o IdentitiesOnly=yes -o StrictHostKeyChecking=no git@localhost"
     for command in ("", "id", "key root", "git-shell -c id"):
         assert "tinyci: " in server.run(f"{login} {command}").text
+    # What git-lfs asks for before it uploads.
+    lfs = server.run(f"{login} git-lfs-authenticate /srv/git/probe.git upload")
+    assert (lfs.status, lfs.out) == (128, "")
+    assert lfs.err.startswith("tinyci: this server takes no content of Git LFS, so nothing was pushed: ")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from gitrepos import Clone
+from gitrepos import Clone, git
 from hookhost import HookHost
 from servers import TREE, MessageBus, Redis
 from tinyci.model.job import Job
@@ -289,6 +289,30 @@ def test_without_options_nothing_is_imported_that_takes_long() -> None:
         check=False,
     )
     assert process.stderr.strip() == ""
+
+
+def test_a_push_from_a_shallow_clone_is_refused_by_git_and_makes_no_job(host: HookHost, tmp_path: Path) -> None:
+    for _ in range(2):
+        host.clone.commit()
+    host.push()
+    before = host.queued_ids()
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{host.clone.tree}", "shallow")
+    shallow = tmp_path / "shallow"
+    git(shallow, "commit", "--quiet", "--allow-empty", "--message=Shallow")
+    (tmp_path / "new.git").mkdir()
+    git(tmp_path / "new.git", "init", "--quiet", "--bare")
+    git(tmp_path / "new.git", "config", "core.hooksPath", str(tmp_path / "hooks"))
+    host.clone.bare = tmp_path / "new.git"
+    host.write_repo("web")
+    push = ("push", str(host.clone.bare), "HEAD:refs/heads/main")
+    with pytest.raises(subprocess.CalledProcessError) as info:
+        git(shallow, *push, TINYCI_ETC=str(host.etc))
+    assert b"shallow update not allowed" in info.value.output
+    assert host.queued_ids() == before
+    # Where an admin allows it, it is a push as any.
+    git(host.clone.bare, "config", "receive.shallowUpdate", "true")
+    git(shallow, *push, TINYCI_ETC=str(host.etc))
+    assert len(host.queued_ids()) == len(before) + 1
 
 
 # -- strange names -----------------------------------------------------------------------------------------------

@@ -96,6 +96,21 @@ def test_several_refs_in_one_push_are_several_jobs(server: TestHost, work: Clone
     server.push(work("probe"), ":refs/heads/release-1", ":refs/heads/release-2", ":refs/heads/other")
 
 
+def test_the_newest_of_several_tags_is_what_runs_in_the_end(server: TestHost, work: Clone) -> None:
+    clone = work("hello-quadlet")
+    tags = ["v1.9", "v1.10"]
+    for tag in tags:
+        clone.commit({"www/index.html": f"{tag}\n"})
+        clone.git("tag", tag)
+    with server.repo_file("hello-quadlet", refs='["refs/tags/*"]', settle='"200ms"'):
+        push = server.push(clone, *tags)
+        assert "hello-quadlet deploys these one after another, refs/tags/v1.10 last: that is what runs" in push.text
+        outcomes = server.wait_all(push.jobs)
+    assert [(job["ref"], job["state"]) for job in outcomes] == [(f"refs/tags/{tag}", "succeeded") for tag in tags]
+    assert server.get("http://127.0.0.1:8081/") == "v1.10\n"
+    server.push(clone, *(f":refs/tags/{tag}" for tag in tags))
+
+
 def test_repos_of_different_users_deploy_at_the_same_time(server: TestHost, work: Clone) -> None:
     """Each build waits for the other two: alone it would never end."""
     server.sh("rm -rf /tmp/meet; mkdir -m 1777 /tmp/meet")
