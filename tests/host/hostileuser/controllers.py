@@ -99,7 +99,8 @@ class Controllers:
         for directory, _, _ in os.walk(self._units):
             if unit := self._unit(Path(directory)):
                 groups.setdefault(unit, []).append(Path(directory))
-        self._read_limits({name for unit in groups for name in unit.parts} - self._limits.keys())
+        names = {name for unit in groups for name in unit.parts} - self._limits.keys()
+        self._read_limits({name for name in names if not name.startswith("session-")})  # each push makes one
         for unit, directories in groups.items():
             present = set(_processes(self.group("cpu", *unit.parts)))
             for pid in {pid for directory in directories for pid in _processes(directory)} - present:
