@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict
 from tinyci.runtime.files import write_whole
-from tinyci.stage import judgement, podman, units
+from tinyci.stage import judgement, podman, surroundings, units
 from tinyci.stage.imagerecord import ImageRecord
 from tinyci.stage.judgement import Next, Situation
 from tinyci.stage.ownership import UnitContainer, containers_of
@@ -98,6 +98,8 @@ class Images:
         judgement.refuse_stale(situation, names)
         if not is_new:
             self._refuse_strays(nexts, names, ids)
+            details = podman.details([each.container.id for each in containers if each.container.is_running])
+            is_new = any(surroundings.is_changed(detail, self._begin) for detail in details.values())
         self._record.note_builds(name for name, image in ids.items() if self._names_before.get(name) != image)
         self._record.save(self._file)
         self._mark(ids.values(), names)

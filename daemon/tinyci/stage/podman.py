@@ -208,10 +208,20 @@ def history(image: Mapping[str, Any]) -> list[str]:
     return [str(step.get("created_by") or "") for step in reversed(image.get("History") or [])]
 
 
+def secrets() -> dict[str, str]:
+    """Return the id of each secret by its name: one that was replaced has another."""
+    ids = _lines("secret", "ls", "--quiet")
+    return {each["Spec"]["Name"]: each["ID"] for each in _json("secret", "inspect", *ids)} if ids else {}
+
+
 def run_in(container: str, command: Sequence[str], timeout: float) -> tuple[int, str]:
     """Run a command in a container; return its exit status and what it printed."""
     process = _run("exec", container, *command, timeout=timeout)
     return process.returncode, process.stdout + process.stderr
+
+
+def _lines(*arguments: str) -> list[str]:
+    return _output(*arguments).split()
 
 
 def _json(*arguments: str) -> list[Any]:
