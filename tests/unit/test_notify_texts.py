@@ -51,6 +51,7 @@ def test_a_failure_says_what_why_and_how_it_ended() -> None:
     [
         (digest("succeeded", notice="recovery"), "recovered", "Succeeded after 12.3 s.", "default", "white_check_mark"),
         (digest("succeeded", notice="deploy"), "succeeded", "Succeeded after 12.3 s.", "low", "white_check_mark"),
+        (digest("unchanged", notice="deploy"), "unchanged", "Unchanged after 12.3 s.", "low", "heavy_equals_sign"),
         (digest("rolled-back"), "rolled-back", "Rolled-back after 12.3 s.", "high", "rotating_light"),
         (digest("cancelled", took=""), "cancelled", "Cancelled.", "low", "no_entry_sign"),
         (

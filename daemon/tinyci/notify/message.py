@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from tinyci.model.state import BAD, CONCLUSIVE, FINAL
+from tinyci.model.state import BAD, CONCLUSIVE, FINAL, State
 from tinyci.model.text import short_ref
 from tinyci.notify.digest import Digest
 from tinyci.notify.event import JobEvent
@@ -39,6 +39,8 @@ class Message(NamedTuple):
             kind, priority, tag = "failure", "high", "rotating_light"
         elif digest.is_recovery:
             kind, priority, tag = "success", "default", "white_check_mark"
+        elif last.state == State.UNCHANGED:
+            kind, priority, tag = "info", "low", "heavy_equals_sign"
         elif last.state in _GOOD:
             kind, priority, tag = "success", "low", "white_check_mark"
         else:

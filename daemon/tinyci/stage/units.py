@@ -18,6 +18,8 @@ _TIMEOUT = 30.0
 """Seconds that a manager may take for one answer."""
 _UNITS_MAX = 100
 """Units that are looked at for one repo, members of targets and pods included."""
+_STARTS = frozenset({"run", "start", "restart", "kube", "pod", "up"})
+"""Words of podman's, and of compose's, that leave a container running."""
 _FILE_MAX = 256 * 1024
 """Bytes of a file that a unit is made of."""
 
@@ -64,7 +66,7 @@ class Unit:
     @property
     def runs_podman(self) -> bool:
         """True if its main process is, or starts, containers; as far as its command lines tell."""
-        return any(command.verb not in ("", "pull", "network", "volume", "build", "image") for command in self.commands)
+        return any(command.verb in _STARTS for command in self.commands)
 
     @property
     def members(self) -> tuple[str, ...]:
