@@ -1,4 +1,4 @@
-"""Submodules from a server that the app's user has a key for."""
+"""Submodules that the app's user may not read yet."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,28 +28,49 @@ def library(server: TestHost) -> Iterator[str]:
         server.sh(f"rm -r {LIBRARY} ~probe/.ssh; mv {KEYS}.kept {KEYS}")
 
 
-def test_a_submodule_is_fetched_with_the_key_of_the_user(
-    server: TestHost, work: Callable[[str], Work], library: str
-) -> None:
+@pytest.fixture
+def clone(work: Callable[[str], Work], library: str) -> Iterator[Work]:
+    """The clone of probe, with that revision as a submodule."""
     clone = work("probe")
     clone.script("cat vendor/theirs/c")
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{library},vendor/theirs")
-    url = f"ssh://git@localhost{LIBRARY}"
+    yield clone
+    clone.git("rm", "-q", "--cached", "vendor/theirs", ".gitmodules")
+    (clone.path / ".gitmodules").unlink()
+    clone.commit({}, "None again")
+
+
+def commit(clone: Work, url: str) -> None:
+    """Commit the submodule as one of that URL."""
     (clone.path / ".gitmodules").write_text(f'[submodule "t"]\n\tpath = vendor/theirs\n\turl = {url}\n')
     clone.git("add", ".gitmodules")
-    clone.git("commit", "-qm", "Submodule")
-    try:
-        job = server.deploy(clone)
-        assert job["state"] == "failed", job
-        assert job["reason"].startswith(
-            "the submodules vendor/theirs cannot be checked out: Host key verification failed.; "
-        ), job["reason"]
-        assert "and to know its server (known_hosts)" in job["reason"]
-        server.sh("ssh-keyscan localhost 2>/dev/null >~probe/.ssh/known_hosts; chmod 644 ~probe/.ssh/known_hosts")
-        clone.git("commit", "-q", "--amend", "-m", "Again")
-        job = server.deploy(clone)
-        assert (job["state"], job["output"]) == ("succeeded", "theirs\n"), job
-    finally:
-        clone.git("rm", "-q", "--cached", "vendor/theirs", ".gitmodules")
-        (clone.path / ".gitmodules").unlink()
-        clone.commit({}, "None again")
+    clone.git("commit", "-q", "--allow-empty", "-m", "Submodule")
+
+
+def test_a_submodule_is_fetched_with_the_key_of_the_user(server: TestHost, clone: Work) -> None:
+    commit(clone, f"ssh://git@localhost{LIBRARY}")
+    job = server.deploy(clone)
+    assert job["state"] == "failed", job
+    assert job["reason"].startswith(
+        "the submodules vendor/theirs cannot be checked out: Host key verification failed.; "
+    ), job["reason"]
+    assert "and to know its server (known_hosts)" in job["reason"]
+    server.sh("ssh-keyscan localhost 2>/dev/null >~probe/.ssh/known_hosts; chmod 644 ~probe/.ssh/known_hosts")
+    commit(clone, f"git@localhost:{LIBRARY}")
+    job = server.deploy(clone)
+    assert (job["state"], job["output"]) == ("succeeded", "theirs\n"), job
+
+
+@pytest.mark.parametrize("url", ["../theirs.git", "../theirs", LIBRARY])
+def test_a_submodule_from_a_closed_repository_is_told_with_what_opens_it(
+    server: TestHost, clone: Work, url: str
+) -> None:
+    commit(clone, url)
+    job = server.deploy(clone)
+    assert job["state"] == "failed", job
+    sentence, mend = job["reason"].split("; as root: ")
+    assert sentence == f"{LIBRARY}, from which a submodule comes, cannot be read by probe"
+    server.sh(mend)
+    commit(clone, url)
+    job = server.deploy(clone)
+    assert (job["state"], job["output"]) == ("succeeded", "theirs\n"), job

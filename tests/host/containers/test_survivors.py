@@ -16,6 +16,9 @@ podman build --quiet --tag side:latest .
 """
 NETWORKS = {
     "default": f"podman run -d --replace --name side -p {PORT}:{PORT} side",
+    # Root has a bridge instead.
+    "slirp4netns": f"podman run -d --replace --name side -p {PORT}:{PORT} "
+    "--network $([ $(id -u) = 0 ] && echo bridge || echo slirp4netns) side",
     "host": "podman run -d --replace --name side --network host side",
     "named": "podman network exists side || podman network create side\n"
     f"podman run -d --replace --name side --network side -p {PORT}:{PORT} side",
