@@ -83,14 +83,14 @@ def _packed_refs(refs: Sequence[Ref]) -> bytes:
 
 def _borrow(directory: Path, objects: str) -> None:
     """Lend the work tree all objects in the directory `objects`, and in those that it borrows from itself."""
-    borrowed = directory / "borrowed"
-    (borrowed / "info").mkdir(parents=True)
+    loan = directory / "borrowed"
+    (loan / "info").mkdir(parents=True)
     for name in os.listdir(objects):
         if len(name) == 2 or name == "pack":
-            os.symlink(os.path.join(objects, name), borrowed / name)
+            os.symlink(os.path.join(objects, name), loan / name)
     for name in _SHARED_INFO:
-        if os.path.exists(shared := os.path.join(objects, "info", name)):
-            os.symlink(shared, borrowed / "info" / name)
+        if os.path.exists(source := os.path.join(objects, "info", name)):
+            os.symlink(source, loan / "info" / name)
     lines = ["../borrowed"]
     try:
         with open(os.path.join(objects, "info", "alternates"), encoding="utf-8", errors="surrogateescape") as file:

@@ -32,10 +32,10 @@ def check_out(run: Sequence[str], tree: Path, repository: str, paths: Sequence[s
         git.run(*run, *update, GIT_CONFIG_GLOBAL=str(settings), GIT_SSH_COMMAND="ssh -o BatchMode=yes")
     except GitError as error:
         user = os.environ.get("USER", str(os.geteuid()))
-        if closed := _closed_repository(error):
+        if path := _closed_repository(error):
             raise StageError(
-                f"{closed}, from which a submodule comes, cannot be read by {user}; as root: setfacl -R -m "
-                f"u:{user}:rX,d:u:{user}:rX {closed}"
+                f"{path}, from which a submodule comes, cannot be read by {user}; as root: setfacl -R -m "
+                f"u:{user}:rX,d:u:{user}:rX {path}"
             ) from None
         raise StageError(
             f"the submodules {', '.join(paths)[:200]} cannot be checked out: {error.cause}; a relative URL in "
@@ -48,8 +48,8 @@ def _closed_repository(error: GitError) -> str:
     """Return the repository on this host that the user may not read: git says that it does not exist."""
     paths = _PATH.findall("\n".join(error.lines))
     candidates = [candidate for path in paths for candidate in (path, f"{path}.git")]
-    closed = (path for path in candidates if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK))
-    return next(closed, "")
+    unreadable = (path for path in candidates if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK))
+    return next(unreadable, "")
 
 
 def _check_named(run: Sequence[str], tree: Path, paths: Sequence[str]) -> None:

@@ -46,21 +46,21 @@ def save(instance: str) -> list[str]:
     failure = "it starts processes all along"
     for attempt in range(_ATTEMPTS):
         processes = list(_processes(unit))
-        chosen = _of_podman(processes)
-        if not chosen:
+        helpers = _of_podman(processes)
+        if not helpers:
             return sorted(containers)
-        containers |= {process.container for process in processes if process.pid in chosen and process.container}
+        containers |= {process.container for process in processes if process.pid in helpers and process.container}
         # One that ends at this moment makes the call fail.
-        failure = _move(f"tinyci-containers-{instance}-{attempt}.scope", chosen) or failure
+        failure = _move(f"tinyci-containers-{instance}-{attempt}.scope", helpers) or failure
     raise SurvivorError(f"what the script has started with podman ends with the build: {failure}")
 
 
 def _of_podman(processes: Collection[_Process]) -> set[int]:
     """Return podman's processes and all that they have started."""
-    chosen = {process.pid for process in processes if process.name in _NAMES}
-    while more := {process.pid for process in processes if process.parent in chosen} - chosen:
-        chosen |= more
-    return chosen
+    helpers = {process.pid for process in processes if process.name in _NAMES}
+    while more := {process.pid for process in processes if process.parent in helpers} - helpers:
+        helpers |= more
+    return helpers
 
 
 def _processes(unit: str) -> Iterator[_Process]:
