@@ -202,12 +202,16 @@ async def test_lines_of_a_unit_are_those_of_its_new_start(fake_journal: FakeJour
     assert [line.text for line in await last_lines("web.service", 1001, 60.0, most=1, patience=0)] == ["fell again"]
 
 
+@pytest.mark.asyncio
+async def test_lines_of_a_unit_are_without_those_that_podman_prints_in_its_name(fake_journal: FakeJournal) -> None:
+    lines = [b"c" * 64, b"no disk\n", b"", b"conmon " + b"c" * 20 + b" <nwarn>: Failed to open cgroups file"]
+    fake_journal.store(lines, SYSLOG_IDENTIFIER="web")
+    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("no disk")]
+
+
 def test_the_last_words_of_a_unit_are_its_own_or_else_such_of_systemds_that_tell_more() -> None:
-    container, conmon = UnitLine("c" * 64), UnitLine(f"conmon {'c' * 20} <nwarn>: Failed to open cgroups file")
     failed = UnitLine("web.service: Failed with result 'exit-code'.", is_own=False)
     step = UnitLine("web.service: Failed at step EXEC spawning /none: No such file or directory", is_own=False)
-    assert last_words("web.service", [container, UnitLine("no disk"), step, conmon, failed]) == (
-        "; web.service printed last: no disk"
-    )
-    assert last_words("web.service", [container, step, failed]) == f"; systemd says: {step.text}"
-    assert last_words("web.service", [container, failed]) == ""
+    assert last_words("web.service", [UnitLine("no disk"), step, failed]) == "; web.service printed last: no disk"
+    assert last_words("web.service", [step, failed]) == f"; systemd says: {step.text}"
+    assert last_words("web.service", [failed]) == ""

@@ -21,8 +21,9 @@ _LOOK_AGAIN = 0.2
 # sd-messages(3): "Stopping ..." when a unit that ran is told to stop, "Stopped ..." when it has.
 _STOPPING = b"de5b426a63be47a7b6ac3eaac82e2f6f"
 _STOPPED = b"9d1aaa27d60140bd96365438aad20286"
-# Lines of podman's in the name of a unit: the id that `podman run --detach` prints, and complaints of conmon's.
-_OF_PODMAN = re.compile(r"[0-9a-f]{64}\s*|conmon [0-9a-f]{20} <.*", re.ASCII)
+# Lines in the name of a unit that tell nobody anything: empty ones, the id that `podman run --detach` prints, and
+# complaints of conmon's.
+_OF_PODMAN = re.compile(r"\s*([0-9a-f]{64}\s*|conmon [0-9a-f]{20} <.*)?", re.ASCII | re.DOTALL)
 # Lines of the manager's that tell more than the properties of the unit do.
 _OF_USE = re.compile(r"skipped\b.* condition|Failed at step|nable to locate|Failed to (?!start )")
 
@@ -58,8 +59,7 @@ async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: 
 
 def last_words(unit: str, lines: Sequence[UnitLine]) -> str:
     """Return the end of a sentence with what a unit printed last, or else with what its manager knows; or nothing."""
-    own = [line.text for line in lines if line.is_own and not _OF_PODMAN.fullmatch(line.text)]
-    if words := text.last_words(own):
+    if words := text.last_words([line.text for line in lines if line.is_own]):
         return f"; {unit} printed last: {words}"
     words = text.last_words([line.text for line in lines if not line.is_own and _OF_USE.search(line.text)])
     return f"; systemd says: {words}" if words else ""
@@ -107,6 +107,8 @@ def _read_back(reader: journal.Reader, since: float, most: int) -> list[UnitLine
         if message_id == _STOPPED:
             count_since_stop = len(lines)
         is_own = not (field(reader, "USER_UNIT") or field(reader, "UNIT"))
-        if len(lines) < most and not field(reader, "PODMAN_EVENT"):  # podman's own account of what it does
-            lines.append(UnitLine(decode(field(reader, "MESSAGE"))[:_LINE_MAX], is_own))
+        line = decode(field(reader, "MESSAGE")).rstrip("\r\n")[:_LINE_MAX]
+        is_podmans = field(reader, "PODMAN_EVENT") or _OF_PODMAN.fullmatch(line)  # its account of what it does
+        if len(lines) < most and not is_podmans:
+            lines.append(UnitLine(line, is_own))
     return lines[::-1]

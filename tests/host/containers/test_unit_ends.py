@@ -11,9 +11,7 @@ from unitfiles import unit_files
 
 Clone = Callable[[str], Work]
 
-# Each beside the app: a file, and the names of units in their order. MIGRATE ends with the status of $STATUS.
 QUADLET = """[Container]
-ContainerName=migrate
 Image=localhost/{image}:latest
 Pull=never
 Network=host
@@ -25,16 +23,13 @@ Type=oneshot
 BY_HAND = """[Service]
 Type=oneshot
 Environment=PODMAN_SYSTEMD_UNIT=%n
-ExecStart=/usr/bin/podman run --name migrate --replace localhost/{image}:latest /bin/busybox sh -c "exit {status}"
-ExecStopPost=-/usr/bin/podman rm -f migrate-of-nobody
+ExecStart=/usr/bin/podman run --name by-hand --replace localhost/{image}:latest /bin/busybox true
 """
 
 
-def oneshot(variant: str, image: str, status: int = 0) -> dict[str, str]:
-    if variant == "by hand":
-        return {"migrate.service": BY_HAND.format(image=image, status=status)}
-    more = "RemainAfterExit=yes" if variant == "remains" else ""
-    return {"migrate.container": QUADLET.format(image=image, status=status, more=more)}
+def oneshot(image: str, status: int = 0, more: str = "") -> str:
+    """A Quadlet of a container that ends with that status."""
+    return QUADLET.format(image=image, status=status, more=more)
 
 
 @contextmanager
@@ -46,12 +41,18 @@ def gone_after(app: App, container: str) -> Iterator[None]:
         app.podman(f"rm --force --ignore {container}")
 
 
-@pytest.mark.parametrize("variant", ["quadlet", "remains", "by hand"])
-def test_a_oneshot_that_ended_well_is_well(app: App, variant: str) -> None:
+def test_a_oneshot_that_ended_well_is_well(app: App) -> None:
+    """Of the one by hand there is a container yet, which has ended."""
+    files = {
+        "migration.container": oneshot(app.name),
+        "remaining.container": oneshot(app.name, more="RemainAfterExit=yes"),
+        "by-hand.service": BY_HAND.format(image=app.name),
+    }
+    units = ["migration.service", "remaining.service", "by-hand.service", app.unit]
     with (
-        gone_after(app, "migrate"),
-        unit_files(app.server, app.user, oneshot(variant, app.name)),
-        app.server.repo_file(app.name, settle='"1s"', units=f'["migrate.service", "{app.unit}"]'),
+        gone_after(app, "by-hand"),
+        unit_files(app.server, app.user, files),
+        app.server.repo_file(app.name, settle='"1s"', units=json.dumps(units)),
     ):
         app.deploy_good()
         job = app.deploy("migrated\n")
@@ -63,14 +64,15 @@ def test_a_oneshot_that_failed_fails_the_job_and_what_it_said_is_its_reason(app:
     with app.server.repo_file(app.name, settle='"1s"'):
         app.deploy_good()
     with (
-        unit_files(app.server, app.user, oneshot("quadlet", app.name, 4)),
-        app.server.repo_file(app.name, settle='"1s"', units=f'["migrate.service", "{app.unit}"]'),
+        unit_files(app.server, app.user, {"migration.container": oneshot(app.name, 4)}),
+        app.server.repo_file(app.name, settle='"1s"', units=f'["migration.service", "{app.unit}"]'),
     ):
         job = app.deploy("not migrated\n")
     assert job["state"] == "failed", job
     first, _ = job["reason"].split("; the rollback failed too: ")
     assert first == (
-        "migrate.service did not start: its main process exited with status 4; migrate.service printed last: migrating"
+        "migration.service did not start: its main process exited with status 4; "
+        "migration.service printed last: migrating"
     )
     assert app.answer() == "good\n"
 
@@ -88,38 +90,20 @@ def test_a_container_that_prepares_another_one_may_have_ended(app: App) -> None:
     assert app.answer() == "seeded\n"
 
 
-# Units without a container, deployed in that order; where the key begins with "only ", the first one alone.
+# Units without a container, deployed in this order.
 BY_DESIGN = {
-    "stops when nobody needs it": {
-        "aside.service": "[Unit]\nStopWhenUnneeded=yes\n[Service]\nExecStart=sleep infinity\n",
-    },
-    "ends when its socket is idle": {
-        "aside.socket": "[Socket]\nListenStream=%t/aside.sock\n",
-        "aside.service": "[Service]\nExecStart=sleep 0.3\n",
-    },
-    "is run by a timer": {
-        "aside.timer": "[Timer]\nOnActiveSec=1d\n",
-        "aside.service": "[Service]\nType=oneshot\nExecStart=true\n",
-    },
-    "ends soon after its start": {"aside.service": "[Service]\nType=oneshot\nExecStart=sleep 0.3\n"},
-    "is skipped": {"aside.service": "[Unit]\nConditionPathExists=/none\n[Service]\nType=oneshot\nExecStart=false\n"},
-    "only a timer": {
-        "aside.timer": "[Timer]\nOnActiveSec=1d\n",
-        "aside.service": "[Service]\nType=oneshot\nExecStart=false\n",
-    },
-    "only a socket": {
-        "aside.socket": "[Socket]\nListenStream=%t/aside.sock\n",
-        "aside.service": "[Service]\nExecStart=false\n",
-    },
-    "only a path": {
-        "aside.path": "[Path]\nPathExists=/none\n",
-        "aside.service": "[Service]\nExecStart=false\n",
-    },
-    "is a target": {"aside.target": "[Unit]\nDescription=Aside\n"},
-    "reloads for ever": {
-        "aside.service": "[Service]\nType=notify\nNotifyAccess=all\n"
-        "ExecStart=sh -c 'systemd-notify --ready; systemd-notify RELOADING=1; exec sleep infinity'\n",
-    },
+    "unneeded.service": "[Unit]\nStopWhenUnneeded=yes\n[Service]\nExecStart=sleep infinity\n",
+    "idle.socket": "[Socket]\nListenStream=%t/idle.sock\n",
+    "idle.service": "[Service]\nExecStart=sleep 0.3\n",
+    "now-and-then.timer": "[Timer]\nOnActiveSec=1d\n",
+    "now-and-then.service": "[Service]\nType=oneshot\nExecStart=true\n",
+    "brief.service": "[Service]\nType=oneshot\nExecStart=sleep 0.3\n",
+    "omission.service": "[Unit]\nConditionPathExists=/none\n[Service]\nType=oneshot\nExecStart=false\n",
+    "wait.path": "[Path]\nPathExists=/none\n",
+    "wait.service": "[Service]\nType=oneshot\nExecStart=true\n",
+    "group.target": "[Unit]\nDescription=A group of units\n",
+    "reload.service": "[Service]\nType=notify\nNotifyAccess=all\n"
+    "ExecStart=sh -c 'systemd-notify --ready; systemd-notify RELOADING=1; exec sleep infinity'\n",
 }
 FALLEN = {
     "a service that ends": (
@@ -141,15 +125,12 @@ FALLEN = {
 
 
 @pytest.mark.parametrize("repo", ["probe", "probe-root"])
-@pytest.mark.parametrize("design", BY_DESIGN)
-def test_a_unit_that_is_not_active_by_design_is_well(server: TestHost, work: Clone, repo: str, design: str) -> None:
+def test_units_that_are_not_active_by_design_are_well(server: TestHost, work: Clone, repo: str) -> None:
     user = "root" if repo == "probe-root" else repo
-    files = BY_DESIGN[design]
-    units = list(files)[: 1 if design.startswith("only ") else None]
     work(repo).script("true")
     with (
-        unit_files(server, user, files),
-        server.repo_file(repo, settle='"500ms"', restart_timeout='"8s"', units=json.dumps(units)),
+        unit_files(server, user, BY_DESIGN),
+        server.repo_file(repo, settle='"500ms"', restart_timeout='"8s"', units=json.dumps(list(BY_DESIGN))),
     ):
         job = server.deploy(work(repo))
     assert job["state"] == "succeeded", job
