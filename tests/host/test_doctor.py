@@ -71,6 +71,7 @@ def test_what_a_person_has_to_decide_is_told_without_a_guess(server: TestHost, n
 def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable[[str], Work]) -> None:
     """A repo's file alone: user, subordinate ids, manager, gate and repository come of mends."""
     name = "doctor-app"
+    deploy(server, work("probe"))
     server.sh(
         f"cat >/etc/tinyci/repos.d/{name}.toml; chmod 644 /etc/tinyci/repos.d/{name}.toml",
         stdin=f'repository = "/srv/git/{name}.git"\nuser = "{name}"\n',
@@ -85,7 +86,10 @@ def test_an_app_is_set_up_by_what_doctor_prints(server: TestHost, work: Callable
         assert not wrong(findings)
         for each in SET_UP:
             assert finding_on(problems, each).mend
-        deploy(server, work(name))
+        work(name).script("true")
+        # Over the connection that ssh keeps, and which is older than the app.
+        job = server.deploy(work(name))
+        assert job["state"] == "succeeded", job
     finally:
         server.run(
             f"uid=$(id -u {name}) && {{ systemctl disable -q --now tinyci-gate@$uid; loginctl disable-linger {name}\n"
