@@ -166,6 +166,19 @@ def test_a_pointer_of_git_lfs_is_refused_by_name(clone: Clone) -> None:
     assert sentence.startswith("www/big.bin is a pointer of Git LFS, one of 2, and the content is not here: ")
 
 
+def test_a_pointer_is_refused_by_name_also_where_the_user_has_git_lfs(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git lfs install` writes such settings, and the server has none of the content."""
+    (tmp_path / ".gitconfig").write_text('[filter "lfs"]\n\tprocess = false\n\tsmudge = false\n\trequired = true\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    clone.write(".gitattributes", "*.bin filter=lfs\n")
+    clone.write("big.bin", POINTER)
+    clone.commit()
+    clone.push()
+    assert str(refusal(clone, head(clone))).startswith("big.bin is a pointer of Git LFS, and the content is not here: ")
+
+
 @pytest.mark.parametrize(
     "files", [{".lfsconfig": "[lfs]\nurl = https://lfs.example.org\n"}, {".gitattributes": "*.x text\n"}]
 )

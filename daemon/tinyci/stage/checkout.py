@@ -18,6 +18,9 @@ from tinyci.stage.git import GitError
 from tinyci.stage.gitdirectory import Ref
 from tinyci.stage.status import StageError
 
+_WITHOUT_LFS = ("-c", "filter.lfs.process=", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false")
+"""Where the user has git-lfs, it would ask the bare repository for what that has not got, and fail for that."""
+
 
 def check_out(workspace: Path, repository: str, revision: str) -> Path:
     """Make the work tree in `workspace` exactly that revision, and return its path. Raises StageError, or OSError for
@@ -118,7 +121,7 @@ def _update(workspace: Path, repository: str, revision: str, refs: Sequence[Ref]
     entries = git.run(*run, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(history.add, directory, workspace / "history", refs, commit)
-        git.run(*run, "read-tree", "--reset", "-u", commit)
+        git.run(*run, *_WITHOUT_LFS, "read-tree", "--reset", "-u", commit)
         git.run(*run, "clean", "-ffdxq")
         future.result()
     if paths := [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]:
