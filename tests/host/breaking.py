@@ -82,6 +82,13 @@ def drop_in(unit: str, text: str, then: str = "", where: str = "system") -> tupl
     return f"{write}\n{reload}\n{then}", f"[ ! -e {directory} ] || {{ {clear}; }}\n{reload}\n{then}"
 
 
+def sshd(line: str, name: str, back: str = ":") -> tuple[str, str]:
+    """Give sshd a setting. `name`: of the file, as that of the mend."""
+    directory, reload = "/etc/ssh/sshd_config.d", "systemctl reload ssh"
+    file = f"{directory}/90-doctor-{name}.conf"
+    return f"echo {line!r} >{file}\n{reload}", f"rm -f {file} {directory}/10-tinyci-{name}.conf\n{back}\n{reload}"
+
+
 def small(path: str, options: str) -> tuple[str, str]:
     """Mount a file system at that path that is too small until a person makes room."""
     mount = f"[ -d {path} ] || runuser -u {USER} -- mkdir -p {path}\nmount -t tmpfs -o {options} tmpfs {path}"

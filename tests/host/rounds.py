@@ -32,6 +32,7 @@ from breaking import (
     append,
     drop_in,
     file,
+    sshd,
 )
 from losses import LOSSES
 from outages import OUTAGES
@@ -111,6 +112,11 @@ ROUNDS: Mapping[str, Round] = {
                 "usermod -s /usr/sbin/nologin git",
                 "usermod -s /usr/bin/git-shell git",
             ),
+            Breakage("push-ssh/refuses", "lets in root alone", *sshd("AllowUsers root", "allowusers")),
+            Breakage(
+                "push-ssh/keys-elsewhere", "where there are none", *sshd("AuthorizedKeysFile /etc/ssh/keys/%u", "keys")
+            ),
+            Breakage("push-ssh/locked", "whose account is locked", *sshd("UsePAM no", "pam", "usermod -p ! git")),
             Breakage("hook/foreign", "not tinyci's hook", *file(f"{REPOSITORY}/config", "sed -i /hooksPath/d")),
             Breakage(
                 "hook-runs/not-executable",

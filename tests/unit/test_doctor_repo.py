@@ -6,6 +6,7 @@ from tinyci.doctor import (
     files,
     packages,
     repository,
+    ssh,
     units,
 )
 from tinyci.doctor.system import CommandResult, File
@@ -47,6 +48,40 @@ def test_who_pushes() -> None:
     assert verdict(repository.judge_shell("git", "/usr/sbin/nologin", is_there=True)) == "wrong"
     assert repository.judge_shell("git", "/usr/bin/git-shell", is_there=False).mend == packages.again("git")
     assert not repository.judge_shell("git", "/bin/fish", is_there=False).mend
+
+
+SSHD = "UsePAM yes\npubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n"
+KEYS = ["/srv/git/.ssh/authorized_keys"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys", "problems"),
+    [
+        (SSHD, KEYS, []),
+        (SSHD + "allowusers root\nallowusers gi?@10.0.0.0/8\nallowgroups tinyci-push\n", KEYS, []),
+        (SSHD + "AllowUsers root\n", KEYS, ["push-ssh/refuses"]),
+        (SSHD + "allowgroups wheel\ndenygroups git*\n", KEYS, ["push-ssh/refuses"] * 2),
+        (SSHD + "denyusers git\n", KEYS, ["push-ssh/refuses"]),
+        ("pubkeyauthentication no\n", [], ["push-ssh/refuses"]),
+        ("usepam no\n", [], ["push-ssh/locked"]),
+        ("authorizedkeysfile /etc/ssh/keys/%u\n", [], ["push-ssh/keys-elsewhere"]),
+        ("authorizedkeysfile none\nauthorizedkeyscommand /usr/bin/keys\n", [], []),
+    ],
+)
+def test_sshd_lets_in_who_pushes(settings: str, keys: list[str], problems: list[str]) -> None:
+    groups = ["git", "tinyci-push"]
+    findings = ssh.judge("git", "/srv/git", groups, ssh.parse_settings(settings), keys, is_locked=True)
+    assert [finding.problem for finding in findings if finding.problem] == problems
+    assert bool(problems) is not any(finding.verdict == "ok" for finding in findings)
+
+
+def test_where_sshd_looks_for_keys() -> None:
+    files = [".ssh/authorized_keys", "/etc/ssh/keys/%u", "%h/keys", "none"]
+    assert ssh.paths(files, "git", "/srv/git") == [
+        "/srv/git/.ssh/authorized_keys",
+        "/etc/ssh/keys/git",
+        "/srv/git/keys",
+    ]
 
 
 def test_the_hook() -> None:

@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 
-from tinyci.doctor import files, packages
+from tinyci.doctor import files, packages, ssh
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import TOO_LATE, CommandResult, File, System, group_of, user_entry
@@ -152,6 +152,7 @@ async def look(system: System, repo: Repo) -> list[Finding]:
         findings.append(judge_groups(owner, [group for group in required_groups if group not in own_groups]))
         is_there = os.access(owner_entry.pw_shell, os.X_OK) or not has_git
         findings.append(judge_shell(owner, owner_entry.pw_shell, is_there=is_there))
+        findings += await ssh.look(system, owner)
     if directory is None or missing or not has_git:
         return findings
     if entry and not repo.is_root:
