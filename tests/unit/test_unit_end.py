@@ -36,6 +36,10 @@ def exited(status: int, **more: Any) -> Unit:
             "web.service fell 0.4 s after its restart: its main process crashed with SIGSEGV",
         ),
         (
+            unit(ActiveState="failed", Result="timeout", TimeoutStartUSec=90 * SECOND),
+            "web.service fell after its restart: it ran too long (RuntimeMaxSec=), or did not end when told to",
+        ),
+        (
             unit(ActiveState="failed", Result="oom-kill", ExecMainCode=2, ExecMainStatus=9),
             "web.service fell after its restart: it ran out of memory",
         ),

@@ -37,6 +37,8 @@ def fall(unit: Unit) -> str:
         return f"{unit.name} fell after its restart, and systemd has started it {times} since" + (
             f": {cause}" if cause else ""
         )
+    if unit.active_state == "failed" and unit.result == "timeout":  # it was up: its start was in time
+        return f"{unit.name} fell after its restart: it ran too long (RuntimeMaxSec=), or did not end when told to"
     if unit.active_state == "failed" or (unit.active_state == "activating" and cause_of(unit)):  # Restart= comes next
         return f"{unit.name} fell{_after(unit, ' its restart')}: {cause_of(unit) or unit.result}"
     if unit.is_condition_unmet:
@@ -68,7 +70,7 @@ def start_failure(unit: Unit, result: str) -> str:
 def cause_of(unit: Unit) -> str:
     """Say why a unit is down, as a clause; empty when systemd does not tell."""
     if unit.result == "timeout":
-        return _timeout_cause(unit)
+        return _limit(unit)
     if unit.result in _CAUSES:
         return _CAUSES[unit.result]
     if unit.exit_code == _EXITED and unit.exit_status in _EXEC_STATUSES:
@@ -83,11 +85,9 @@ def cause_of(unit: Unit) -> str:
     return "" if unit.result in ("", "success") else unit.result
 
 
-def _timeout_cause(unit: Unit) -> str:
-    if unit.has_start_timed_out or not unit.end_time:
-        limit = f"={timespan.show(unit.start_limit)}" if 0 < unit.start_limit < _FOREVER else "="
-        return f"it was not ready in time (TimeoutStartSec{limit})"
-    return "it did not end in time when it was stopped (TimeoutStopSec=)"
+def _limit(unit: Unit) -> str:
+    limit = f"={timespan.show(unit.start_limit)}" if 0 < unit.start_limit < _FOREVER else "="
+    return f"it was not ready in time (TimeoutStartSec{limit})"
 
 
 def _after(unit: Unit, what: str) -> str:
