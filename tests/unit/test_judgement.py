@@ -74,11 +74,21 @@ def test_a_container_of_another_unit_is_none_of_it(stranger: Container) -> None:
     assert containers_of([RUN, unit("shop.service", "podman-compose -p shop up")], [stranger]) == []
 
 
+def test_what_a_unit_does_not_start_any_more_and_has_ended_is_none_of_it() -> None:
+    seed = container("seed", "0", label="web.service", state="exited", exit_code=1)
+    assert containers_of([RUN], [seed]) == []
+    assert containers_of([WRAPPER], [seed]) == [UnitContainer(seed, WRAPPER)], "nobody can know what it starts"
+    seeded = replace(RUN, other_commands=tuple(commands(["podman", "run", "--name", "seed", "web"])))
+    assert containers_of([seeded], [seed]) == [UnitContainer(seed, seeded)]
+
+
 def test_the_containers_of_a_pod_are_those_of_its_unit() -> None:
     pod = unit("web-pod.service", "podman pod start web-pod")
     infra = container("infra", "0", label="web-pod.service", pod="p", is_infra=True)
     own, inner = container("own", "1", pod="p", label="own.service"), container("inner", "1", pod="p")
     assert [each.container.name for each in containers_of([pod], [infra, own, inner])] == ["own", "inner"]
+    dead = inner._replace(state="exited")
+    assert [each.is_well for each in containers_of([pod], [infra, dead])] == [False]
 
 
 # -- what it runs next ---------------------------------------------------------------------------------------------

@@ -29,6 +29,14 @@ class UnitContainer:
         return self.container.name in names or self.container.name not in side_names
 
     @property
+    def is_leftover(self) -> bool:
+        """True for one that ended, and that the unit does not start any more: its label tells of the past."""
+        commands = [command for command in self.unit.commands if command.container and command.verb != "pod"]
+        names = {command.container for command in commands}
+        side_names = {command.container for command in self.unit.other_commands if command.makes_container}
+        return not self.container.is_running and bool(names) and self.container.name not in names | side_names
+
+    @property
     def is_well(self) -> bool:
         """True if it runs, or has done what it was there for."""
         if self.container.is_running or self.container.is_past_init:
@@ -51,11 +59,12 @@ def containers_of(
             unit_by_id[container.id] = unit
     unit_of_pod = {each.pod: unit_by_id[each.id] for each in containers if each.is_infra and each.id in unit_by_id}
     # A container that runs in a unit of its own within a pod stays that unit's.
-    return [
+    mine = [
         UnitContainer(each, unit_by_id.get(each.id) or unit_of_pod[each.pod])
         for each in containers
         if not each.is_infra and (each.id in unit_by_id or each.pod in unit_of_pod)
     ]
+    return [each for each in mine if not each.is_leftover]
 
 
 def _unit_of(container: Container, units: Sequence[Unit], pods: Mapping[str, set[str]]) -> Unit | None:
