@@ -284,7 +284,8 @@ async def test_who_waits_for_a_job_exits_by_it(
     assert await following.stdout.readline() == b"one\n", "it comes while the job goes on"
     end = {"state": state, "reason": "because", "started": "2026-01-02T03:04:05Z", "finished": "2026-01-02T03:05:06Z"}
     tinyci.change(ID, end)
-    verb = state if state in ("failed", "succeeded", "timed-out") else f"was {state}"
+    helper = {"failed": "", "succeeded": "", "timed-out": "", "unchanged": "is "}.get(state, "was ")
+    verb = f"{helper}{state}"
     sentence = f"job 0d313b1e of web {verb} after 1 min 1 s: because.\n".encode()
     assert await following.communicate() == (b"", b"tinyci: " + sentence)
     assert await waiting.communicate() == (sentence, b"")
