@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--followers", type=int, default=50, help="how many follow one job (a load: 500)")
     parser.addoption("--kept", type=int, default=1000, help="how many jobs are kept meanwhile (a load: 10000)")
     parser.addoption("--hostile-minutes", type=float, default=0.5, help="how long a user attacks (a soak: 10)")
+    parser.addoption("--rootful", action="store_true", help="try each way to run a container as root as well (a soak)")
     parser.addoption("--seed", type=int, default=None, help="of the kill loops; printed by each run")
 
 
