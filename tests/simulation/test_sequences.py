@@ -224,6 +224,22 @@ def test_nothing_begins_beside_the_restart_of_a_job_whose_repo_was_given_away_an
     server.check_deployed(newer)
 
 
+def test_a_begin_whose_build_was_never_started_is_none_that_was_cut_off(server: SimulatedServer) -> None:
+    """The daemon is killed between the write and the start, again and again."""
+    job_id = server.push("web")
+    for attempt in range(1, 6):
+        turns = 0
+        while server.redis.hashes.get(job_id, {}).get("attempt") != str(attempt):
+            server.loop.turn()
+            turns += 1
+            if turns % 500 == 0:
+                server.sleep(0.1)
+        assert not [run for run in server.host.runs if run.job == job_id]
+        server.restart()
+    server.wait_quiet()
+    server.check_deployed(job_id)
+
+
 # -- true ends ---------------------------------------------------------------------------------------------------
 
 

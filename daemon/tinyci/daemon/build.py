@@ -105,9 +105,11 @@ class Build:
         """Begin the first attempt, or one after a reboot or the end of the user's manager cut one off."""
         if not unit.is_loaded:
             raise missing_template_error(self._repo.user, unit.name)
-        attempt, begin = self._record.job.attempt + 1, self._stopwatch.start()
-        if attempt > ATTEMPTS:
-            reason = f"the build was cut off {ATTEMPTS} times, by a reboot or the end of its manager"
+        job = self._record.job
+        attempt, begin = job.attempt + 1, self._stopwatch.start()
+        # A daemon that was killed before it had started the unit has cut nothing off.
+        if attempt > ATTEMPTS and job.invocation_id:
+            reason = f"the build was begun {job.attempt} times, and cut off by a reboot or the end of its manager"
             raise StoppedError(Outcome(State.FAILED, reason))
         fields = {
             "attempt": str(attempt),
@@ -115,7 +117,7 @@ class Build:
             "unit": unit.name,
             "user": self._repo.user,
             "log_from": str(await self._store.line_count(self._record.job.id)),
-            **({"started": begin} if attempt == 1 else {}),
+            **({"started": begin} if attempt == 1 else {"invocation_id": ""}),
         }
         self._output = Output(self._store, self._limits)
         await self._record.enter(State.BUILDING, fields)

@@ -45,6 +45,8 @@ class Job:
     """Moment of the push (model/moment.py); empty for none."""
     state: State = State.QUEUED
     attempt: int = 0
+    invocation_id: str = ""
+    """Of the build's unit in this attempt; empty while it was not seen to run."""
     build_started: str = ""
     log_from: int = 0
     restarting: str = ""

@@ -43,7 +43,8 @@ class Side(NamedTuple):
         return self.server.get(f"http://127.0.0.1:{PORT}/").strip()
 
     def containers(self) -> list[str]:
-        return self.server.as_manager(self.user, "podman ps --format '{{.Names}}'").split()
+        """Return the names of those that scripts have started: root has containers of apps as well."""
+        return self.server.as_manager(self.user, "podman ps --filter name=^side --format '{{.Names}}'").split()
 
 
 @pytest.fixture(params=["probe", "probe-root"])
