@@ -82,6 +82,14 @@ def test_what_a_unit_does_not_start_any_more_and_has_ended_is_none_of_it() -> No
     assert containers_of([seeded], [seed]) == [UnitContainer(seed, seeded)]
 
 
+def test_a_container_in_a_slice_is_that_of_its_unit() -> None:
+    group = f"{GROUP}/web.slice"
+    web = replace(WRAPPER, control_group=f"{group}/web.service", is_member=True)
+    whole = Unit("web.slice", frozenset({"web.slice"}), control_group=group, links={"RequiredBy": ("web.service",)})
+    found = container("x", "1", monitor=7, control_group=f"{group}/web.service")
+    assert containers_of([whole, web], [found]) == [UnitContainer(found, web)]
+
+
 def test_the_containers_of_a_pod_are_those_of_its_unit() -> None:
     pod = unit("web-pod.service", "podman pod start web-pod")
     infra = container("infra", "0", label="web-pod.service", pod="p", is_infra=True)

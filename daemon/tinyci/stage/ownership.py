@@ -79,7 +79,7 @@ def _has_label(container: Container, unit: Unit) -> bool:
 
 
 def _is_watched(container: Container, unit: Unit) -> bool:
-    if not container.monitor:
+    if not container.monitor or unit.name.endswith(".slice"):  # it has the groups of all that is in it
         return False
     if container.monitor == unit.main_pid:
         return True

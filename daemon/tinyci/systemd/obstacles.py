@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
@@ -123,8 +122,10 @@ async def _meet(manager: Manager, repo: Repo, unit: Unit, name: str) -> None:
     if requirement.active_state != "failed":
         return
     cause = cause_of(requirement)
-    with suppress(ManagerError):  # polkit lets the daemon start listed units alone
+    try:
         await manager.wait_for_job(name, await manager.start(name))
+    except ManagerError:  # polkit lets the daemon start listed units alone; systemd will, with the restart
+        return
     requirement = await manager.unit(name)
     if requirement.active_state == "failed":
         failure = requirement_failure(unit.name, requirement, cause)

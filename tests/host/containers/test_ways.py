@@ -86,6 +86,7 @@ def test_an_image_that_the_unit_builds_itself_is_deployed(rootless: App) -> None
 def test_a_target_restarts_its_parts_or_is_refused(rootless: App) -> None:
     service = RUN.format(options=run_options(rootless), name=rootless.name, more="")
     target = f"{unit_directory(rootless)}/{rootless.name}.target"
+    rootless.deploy("before\n")
     with (
         unit_of(rootless, service),
         rootless.server.repo_file(rootless.name, settle='"1s"', units=f'["{rootless.name}.target"]'),
@@ -105,6 +106,7 @@ def test_a_target_restarts_its_parts_or_is_refused(rootless: App) -> None:
 
 
 def test_a_slice_restarts_its_members(rootless: App) -> None:
+    rootless.deploy("before a slice\n")
     service = RUN.format(options=run_options(rootless), name=rootless.name, more="") + f"\nSlice={rootless.name}.slice"
     with (
         unit_of(rootless, service),
