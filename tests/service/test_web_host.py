@@ -33,6 +33,7 @@ OTHER += [
 
 @pytest.fixture(scope="module")
 def named_web(session_redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    session_redis.data.flushall()  # whatever the test before has left there
     with running(tmp_path_factory.mktemp("named"), session_redis, url="https://ci.example.org/builds/") as web:
         web.get_until("/healthz", 200)
         yield web
