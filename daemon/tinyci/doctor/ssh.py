@@ -1,4 +1,4 @@
-"""Whether sshd lets the user in as whom people push. Source: sshd_config(5), sshd(8) (-T), shadow(5)."""
+"""The login of the user as whom people push, as sshd sees it. Source: sshd_config(5), sshd(8) (-T), shadow(5)."""
 
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase

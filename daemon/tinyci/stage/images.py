@@ -196,7 +196,10 @@ class Images:
         paths = [path for path, text in texts.items() if units.text(path) != text]
         for path in paths:
             print(f"tinyci: {path} is as it was before", flush=True)
-            write_whole(Path(path), texts[path])
+            target = Path(os.path.realpath(path))
+            mode = target.stat().st_mode if target.exists() else 0o644
+            write_whole(target, texts[path])
+            target.chmod(mode & 0o777)
         if paths:
             units.reload()
 
@@ -213,7 +216,7 @@ class Images:
         return mine
 
     def record_success(self, job: str, containers: Iterable[Container]) -> None:
-        """Keep the images of the containers, as check() has repo_units all, unless the job was rolled back to them, and
+        """Keep the images of the containers, as check() has found all, unless the job was rolled back to them, and
         remove names that are not needed any more."""
         images = {container.image_name: container.image for container in containers}
         self._record.definition = units.fingerprint(self._units)

@@ -53,6 +53,8 @@ class Unit:
     working_directory: str = ""
     files: tuple[str, ...] = ()
     """Files that it is made of, absolute paths: its source, fragment and drop-ins, environment, what it plays."""
+    environment_files: tuple[str, ...] = ()
+    """Those of `files` that EnvironmentFile= names."""
     needs_reload: bool = False
     user: str = ""
     """User=, in the system's manager."""
@@ -93,7 +95,7 @@ def read_reloaded(names: Sequence[str]) -> list[Unit]:
     """Return the units of those names as read() does, after the manager has read what changed on disk. Raises
     StageError."""
     entries = read(names)
-    if any(unit.needs_reload or unit.load_state == "not-entries" for unit in entries):
+    if any(unit.needs_reload or unit.load_state == "not-found" for unit in entries):
         reload()
         entries = read(names)
     return entries
@@ -133,11 +135,13 @@ def fingerprint(units: Sequence[Unit]) -> str:
 def texts(units: Sequence[Unit]) -> dict[str, str]:
     """Return the text of each file of the units that this user keeps: neither in /run nor in /usr, and writable."""
     entries = {}
-    for path in sorted({path for unit in units for path in unit.files}):
-        if path.startswith(("/run/", "/usr/", "/tmp/")) or not os.access(path, os.W_OK):
+    environments = {path for unit in units for path in unit.environment_files}  # they may hold secrets
+    for path in sorted({path for unit in units for path in unit.files} - environments):
+        content = _content(path)
+        if content is None or path.startswith(("/run/", "/usr/")) or not os.access(path, os.W_OK):
             continue
         try:
-            entries[path] = (_content(path) or b"").decode()
+            entries[path] = content.decode()
         except UnicodeDecodeError:  # no text: none that a person or script wrote
             continue
     return entries
@@ -169,7 +173,8 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
     source, fragment = str(values.get("SourcePath", "")), str(values.get("FragmentPath", ""))
     sources = [source, *map(str, Path(f"{source}.d").glob("*.conf"))] if source else []
     files = [*sources, fragment, *values.get("DropInPaths", ())]
-    files += [path for path, _ in values.get("EnvironmentFiles", ())]
+    environment_files = tuple(path for path, _ in values.get("EnvironmentFiles", ()))
+    files += environment_files
     files += [command.file for command in calls if command.file]
     links = ("Requires", "Wants", "ConsistsOf", "RequiredBy", "BoundBy", "TriggeredBy")
     return Unit(
@@ -187,6 +192,7 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
         other_commands=tuple(command for words in others for command in commands(words)),
         working_directory=str(values.get("WorkingDirectory", "")).lstrip("!-"),
         files=tuple(path for path in files if path.startswith("/")),
+        environment_files=environment_files,
         needs_reload=bool(values.get("NeedDaemonReload", False)) or any(_is_newer(path, fragment) for path in sources),
         user=str(values.get("User", "")),
         links={key: tuple(map(str, values.get(key, ()))) for key in links},

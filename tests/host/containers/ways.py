@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 from app import App
 
-HOMES = {"root": "/root"}
-
 
 def home(app: App) -> str:
     return app.server.sh(f"getent passwd {app.user} | cut -d : -f 6").strip()
