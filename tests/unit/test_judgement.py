@@ -147,7 +147,7 @@ def test_a_program_in_no_container_may_always_be_new() -> None:
 def situation(units: list[Unit], containers: list[Container], names: dict[str, str]) -> Situation:
     mine = containers_of(units, containers)
     nexts = next_images(units, names, mine, {})
-    return Situation(units, nexts, {name: names[name] for name in nexts.names}, mine)
+    return Situation(units, {name: names[name] for name in nexts.names}, mine)
 
 
 def test_a_unit_that_starts_an_old_container_again_is_refused() -> None:

@@ -94,7 +94,7 @@ class Images:
         containers = self._containers_before
         if not is_new or not judgement.is_known(repo_units, containers):  # what is asked twice costs twice
             repo_units, containers = self._look(repo_units)
-        situation = Situation(repo_units, nexts, ids, containers)
+        situation = Situation(repo_units, ids, containers)
         judgement.refuse_stale(situation, names)
         if not is_new:
             self._refuse_strays(nexts, names, ids)

@@ -90,7 +90,6 @@ class Situation:
     """All that runs when a build has ended, and all that is to run next."""
 
     units: Sequence[Unit]
-    nexts: Next
     ids: Mapping[str, str]
     """The image of each name that is to run."""
     containers: Sequence[UnitContainer]

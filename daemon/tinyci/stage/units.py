@@ -38,9 +38,6 @@ class Unit:
     type: str = ""
     """`oneshot`, `notify`, …; empty for what is no service."""
     active_state: str = ""
-    result: str = ""
-    remains: bool = False
-    """RemainAfterExit=."""
     main_pid: int = 0
     control_group: str = ""
     """Absolute path in the hierarchy of cgroup v2; empty while nothing runs."""
@@ -56,8 +53,6 @@ class Unit:
     environment_files: tuple[str, ...] = ()
     """Those of `files` that EnvironmentFile= names."""
     needs_reload: bool = False
-    user: str = ""
-    """User=, in the system's manager."""
     links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of other units, by the property that names them."""
 
@@ -176,15 +171,13 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
     environment_files = tuple(path for path, _ in values.get("EnvironmentFiles", ()))
     files += environment_files
     files += [command.file for command in calls if command.file]
-    links = ("Requires", "Wants", "ConsistsOf", "RequiredBy", "BoundBy", "TriggeredBy")
+    links = ("Requires", "Wants", "ConsistsOf", "RequiredBy", "BoundBy")
     return Unit(
         name=name,
         names=frozenset({name, *values.get("Names", ())}),
         load_state=str(values.get("LoadState", "")),
         type=str(values.get("Type", "")),
         active_state=str(values.get("ActiveState", "")),
-        result=str(values.get("Result", "")),
-        remains=bool(values.get("RemainAfterExit", False)),
         main_pid=int(values.get("MainPID", 0)),
         control_group=str(values.get("ControlGroup", "")),
         exec_start=exec_start,
@@ -194,7 +187,6 @@ def _parse(name: str, values: Mapping[str, Any]) -> Unit:
         files=tuple(path for path in files if path.startswith("/")),
         environment_files=environment_files,
         needs_reload=bool(values.get("NeedDaemonReload", False)) or any(_is_newer(path, fragment) for path in sources),
-        user=str(values.get("User", "")),
         links={key: tuple(map(str, values.get(key, ()))) for key in links},
     )
 
