@@ -13,6 +13,7 @@ from tinyci.daemon.requests import RequestHandler
 from tinyci.model.repos import Repos
 from tinyci.model.settings import Settings
 from tinyci.model.stagecontract import tip_line
+from tinyci.runtime.pace import Pace
 from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.manager import Manager, ManagerGoneError
 from tinyci.systemd.managers import Managers
@@ -148,6 +149,7 @@ class FakeBuildOutput:
 
     def __init__(self, host: HostModel, invocation: str) -> None:
         (self._run,) = (run for run in host.runs if run.invocation == invocation)
+        self.pace = Pace(1, 1)
 
     async def follow(self, unit_end: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
         first_lines = [tip_line(self._run.tip, self._run.revision)] if self._run.tip else []

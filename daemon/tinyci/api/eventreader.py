@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tinyci.api import longpoll
@@ -43,7 +43,6 @@ class EventReader:
 
     def __init__(self, source: JobSource) -> None:
         self._source = source
-        self._places = asyncio.Semaphore(longpoll.AT_ONCE)
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -57,7 +56,7 @@ class EventReader:
         start = await self._start(after)
         while True:
             news = self._news  # before the look, so that nothing falls between
-            entries = longpoll.fitting(await self._entries(start.entry, longpoll.COUNT), _size)
+            entries = longpoll.fitting(await self._source.events(start.entry, longpoll.COUNT), _size)
             if entries or start.has_gap or not wait or deadline.is_over:
                 position = entries[-1][0] if entries else start.position
                 return Events(position, start.has_gap, [{**fields, "position": entry} for entry, fields in entries])
@@ -72,23 +71,19 @@ class EventReader:
                 "or an empty string"
             )
         if newest:
-            entries = await self._entries("-", newest, newest=True)
+            entries = await self._source.events("-", newest, newest=True)
             return _Start(entries[0][0] if entries else "-", _OLDEST)
         if after == _OLDEST:
             return _Start("-", _OLDEST)
-        last = await self._entries("-", 1, newest=True)
+        last = await self._source.events("-", 1, newest=True)
         if after == _NOW:
             position = last[0][0] if last else _OLDEST
             return _Start(f"({position}", position)
         if not last or order(last[0][0]) < order(after):
             # The position is of another stream than this one.
             return _Start("-", _OLDEST, has_gap=True)
-        first = await self._entries("-", 1)
+        first = await self._source.events("-", 1)
         return _Start(f"({after}", after, has_gap=bool(first) and order(after) < order(first[0][0]))
-
-    async def _entries(self, start: str, count: int, *, newest: bool = False) -> Sequence[EventEntry]:
-        async with self._places:
-            return await self._source.events(start, count, newest=newest)
 
 
 def _size(entry: EventEntry) -> int:

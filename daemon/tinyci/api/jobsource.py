@@ -1,10 +1,10 @@
 """Jobs, their output and their events as callers read them from Redis: in time, or refused."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from tinyci.api.longpoll import AT_ONCE
+from tinyci.api.longpoll import Places
 from tinyci.api.requests import RequestError
 from tinyci.store.writer import StoreError
 
@@ -25,6 +25,9 @@ class JobStore(Protocol):
     async def job(self, job_id: str) -> Mapping[str, str]:
         """Read the hash of a job, empty if there is none."""
 
+    async def is_new(self, job_id: str) -> bool:
+        """Return True if the hook has added a job that is not accepted yet."""
+
     async def lines(self, job_id: str, after: int, count: int) -> Sequence[LogLine]:
         """Read at most `count` lines of a job's log that come after a number."""
 
@@ -37,20 +40,27 @@ class JobSource:
     """A store that answers in time: all methods raise RequestError if Redis does not. A key of another type reads as
     empty."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, pause: Callable[[], float] = lambda: 0) -> None:
+        """`pause`: seconds until callers may cost something again."""
         self._store = store
-        # A command in flight has a connection of its own, and anybody may ask for any number of jobs.
-        self._places = asyncio.Semaphore(AT_ONCE)
+        # Those who wait for output or events, with much to read, hold up nobody who asks for a job.
+        self._job_places, self._line_places, self._event_places = (Places(pause) for _ in range(3))
 
     async def job(self, job_id: str) -> Mapping[str, str]:
-        async with self._places:
+        async with self._job_places.place():
             return await _in_time(self._store.job(job_id)) or {}
 
+    async def is_new(self, job_id: str) -> bool:
+        async with self._job_places.place():
+            return bool(await _in_time(self._store.is_new(job_id)))
+
     async def lines(self, job_id: str, after: int, count: int) -> Sequence[LogLine]:
-        return await _in_time(self._store.lines(job_id, after, count)) or []
+        async with self._line_places.place():
+            return await _in_time(self._store.lines(job_id, after, count)) or []
 
     async def events(self, start: str, count: int, *, newest: bool = False) -> Sequence[EventEntry]:
-        return await _in_time(self._store.events(start, count, newest=newest)) or []
+        async with self._event_places.place():
+            return await _in_time(self._store.events(start, count, newest=newest)) or []
 
 
 async def _in_time(answer: Awaitable[T]) -> T | None:

@@ -4,24 +4,41 @@ A reader calls again and again with the position of the last answer, so a slow o
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 PATIENCE = 20.0
 """Seconds until a call without news is answered, below every client's time limit."""
 COUNT = 500
 """Lines or events of one answer, at most."""
-AT_ONCE = 4
-"""Questions to Redis at the same time, however many callers read."""
 _BYTES = 256 * 1024
 """Size of one answer: the bus, and the library's writer, carry that without delay for others."""
 
 T = TypeVar("T")
+AT_ONCE = 4
+"""Questions to Redis at the same time, however many callers read."""
 
 
 class PositionError(ValueError):
     """The position of a call is none that an answer has had."""
+
+
+class Places:
+    """Places for questions to Redis: each has a connection of its own, and anybody may ask for any number of things."""
+
+    def __init__(self, pause: Callable[[], float]) -> None:
+        """`pause`: seconds until callers may cost something again."""
+        self._pause = pause
+        self._semaphore = asyncio.Semaphore(AT_ONCE)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place, and until callers may cost something: most of the cost comes with the answer."""
+        async with self._semaphore:
+            if pause := self._pause():
+                await asyncio.sleep(pause)
+            yield
 
 
 class Deadline:

@@ -31,14 +31,14 @@ class ObjectServer:
     """The manager and the jobs, exported on one connection after another."""
 
     def __init__(self, requests: Requests, store: JobStore, examiner: Examiner | None = None) -> None:
+        self._bus: Bus | None = None
         self._requests = requests
-        source = JobSource(store)
+        source = JobSource(store, self._pause)
         self._output = OutputReader(source)
         self._events = EventReader(source)
         self._authority = Authority()
         self._jobs = JobRegistry(source, requests, self._create)
         self._manager = ManagerObject(self._jobs, requests, self._authority, self._events, examiner)
-        self._bus: Bus | None = None
 
     async def connect(self) -> None:
         """Export everything and own the name. Raises BusGoneError or BusError."""
@@ -107,6 +107,10 @@ class ObjectServer:
     def event_added(self) -> None:
         """Answer the callers that wait for events: there is one more."""
         self._events.wake()
+
+    def _pause(self) -> float:
+        """Return the seconds until callers may cost something again."""
+        return self._bus.pause() if self._bus else 0
 
     def _create(self, job_id: str, fields: Mapping[str, str]) -> JobObject:
         return JobObject(job_id, fields, self._requests, self._authority, self._output)

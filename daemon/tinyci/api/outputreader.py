@@ -37,7 +37,6 @@ class OutputReader:
 
     def __init__(self, source: JobSource) -> None:
         self._source = source
-        self._places = asyncio.Semaphore(longpoll.AT_ONCE)
         self._news: dict[str, _News] = {}
         """By id of the job; only of jobs that a caller waits for."""
 
@@ -61,8 +60,7 @@ class OutputReader:
                 await deadline.wait_for(news)
 
     async def _lines(self, job_id: str, fields: Mapping[str, str], after: int, state: str) -> Sequence[LogLine]:
-        async with self._places:
-            lines = await self._source.lines(job_id, after, longpoll.COUNT)
+        lines = await self._source.lines(job_id, after, longpoll.COUNT)
         if not lines and not after and is_final(state):  # its log is gone, or there never was one
             lines = list(enumerate(fields.get("output", "").splitlines(), 1))
         return longpoll.fitting(lines, lambda line: longpoll.size_of_text(line[1]))

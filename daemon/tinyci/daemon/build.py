@@ -174,7 +174,8 @@ class Build:
         lines = self._host.build_output(first_line(invocation_id), last_line(invocation_id), uid_of(self._repo.user))
         job = self._record.job
         try:
-            await self._output.record(lines, end, job.id, job.log_from, self._read_tip)
+            record = self._output.record(lines, end, job.id, job.log_from, self._read_tip)
+            await lines.pace.spent_on(record)
         except OSError as error:  # the build goes on without it
             self._output.add_note(f"the journal cannot be read: {error}")
 

@@ -278,6 +278,10 @@ class Bus:
     def unexport(self, path: str) -> None:
         self._connection.unexport(path)
 
+    def pause(self) -> float:
+        """Return the seconds until those at the other end may cost something again; 0 if they may now."""
+        return self._connection.pace.pause()
+
     def admit_callers(self, cost_of: Callable[[str, str], Cost]) -> None:
         """Answer calls of others from now on, few of each caller at once; let caller() work. To be called before the
         first export(). `cost_of(interface, member)`: the cost of a method."""
@@ -295,7 +299,7 @@ class Bus:
         def admit(message: Message) -> None:
             nonlocal admitted
             admitted = message
-            with connection.on_account():
+            with connection.pace.spending():
                 connection._on_message(message)
 
         def refuse(message: Message, sentence: str) -> None:
@@ -307,7 +311,7 @@ class Bus:
             refuse,
             self.user_of,
             lambda message: cost_of(str(message.interface), str(message.member)),
-            connection.pace.pause,
+            self.pause,
         )
         self._turnstile = turnstile
         connection.on_answer = turnstile.leave

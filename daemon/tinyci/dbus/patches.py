@@ -9,8 +9,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from dbus_next import Message, MessageFlag
@@ -60,7 +61,7 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
     buf: memoryview | None
 
     def buffer_message(self, msg: Message, future: "asyncio.Future[None] | None" = None) -> None:
-        with self.bus.on_account():
+        with self.bus.pace.spending():
             super().buffer_message(msg, future)
 
     def schedule_write(self, msg: Message | None = None, future: "asyncio.Future[None] | None" = None) -> None:
@@ -177,7 +178,6 @@ class Connection(MessageBus):  # type: ignore[misc]
         self.on_answer: Callable[[Message], object] = lambda call: None
         """Called when a call of somebody else has its answer."""
         self.pace = Pace(_BURST, _SHARE)
-        self._is_on_account = False
         self._next_turn: asyncio.Handle | None = None
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)
@@ -208,7 +208,7 @@ class Connection(MessageBus):  # type: ignore[misc]
         self._cancel_turn()
         end = time.thread_time() + _TURN
         try:
-            with self.on_account():
+            with self.pace.spending():
                 while time.thread_time() < end:
                     if not self._unmarshaller.unmarshall():
                         return
@@ -224,19 +224,6 @@ class Connection(MessageBus):  # type: ignore[misc]
         else:
             self._next_turn = self._loop.call_soon(self._message_reader)
 
-    @contextmanager
-    def on_account(self) -> Iterator[None]:
-        """Take what the block costs off the account of those who are at the other end; a block within counts once."""
-        if self._is_on_account:
-            yield
-            return
-        self._is_on_account, begin = True, time.thread_time()
-        try:
-            yield
-        finally:
-            self._is_on_account = False
-            self.pace.spend(time.thread_time() - begin)
-
     def _resume(self) -> None:
         if not self.is_shut:
             self._loop.add_reader(self._fd, self._message_reader)
@@ -250,6 +237,18 @@ class Connection(MessageBus):  # type: ignore[misc]
     def _finalize(self, err: BaseException | None = None) -> None:
         if not self.is_shut:
             super()._finalize(err)
+
+    def _make_method_handler(self, interface: ServiceInterface, method: Any) -> Any:
+        """Take the work of a method off the account, also that after it has waited for others."""
+        if not asyncio.iscoroutinefunction(function := method.fn):
+            return super()._make_method_handler(interface, method)
+
+        async def run(*arguments: Any) -> Any:
+            return await self.pace.spent_on(function(*arguments))
+
+        method = copy(method)
+        method.fn = run
+        return super()._make_method_handler(interface, method)
 
     def _send_reply(self, msg: Message) -> Reply:
         return Reply(self, msg)

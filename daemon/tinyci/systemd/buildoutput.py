@@ -84,6 +84,9 @@ class BuildOutput:
         self._last = last
         self._uid = uid
         self._joiner = LineJoiner(longest)
+        self.pace = Pace(_BURST, _SHARE)
+        """The account of all that the lines cost while the build runs; what their reader does with them is for him to
+        take off."""
 
     async def follow(self, unit_end: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
         """Yield lists of lines as they come, without the first and the last line. Raises JournalError.
@@ -132,22 +135,20 @@ class BuildOutput:
             reader.add_match(f"_STREAM_ID={stream}")
             reader.seek_head()
             end.renew()
-            pace = Pace(_BURST, _SHARE)
             while True:
                 news.clear()
                 reader.process()
                 rest = _Rest.STORED
                 while rest is _Rest.STORED:
-                    begin = time.thread_time()
-                    count, lines, rest = self._read(reader, end)
-                    pace.spend(time.thread_time() - begin)
+                    with self.pace.spending():
+                        count, lines, rest = self._read(reader, end)
                     if lines:
                         yield lines
                     if rest is _Rest.NONE:
                         return
                     if count:
                         end.renew()
-                    if rest is _Rest.STORED and not unit_end.is_set() and (pause := pace.pause()):
+                    if rest is _Rest.STORED and not unit_end.is_set() and (pause := self.pace.pause()):
                         await first_of(unit_end.wait(), timeout=pause)
                     else:
                         await asyncio.sleep(0)
