@@ -28,6 +28,8 @@ class FakeRequests:
         """Raised by all requests."""
         self.hashes: dict[str, dict[str, str]] = {}
         """Of jobs that are not on the bus, by id."""
+        self.new_ids: set[str] = set()
+        """Of jobs that the hook has added, and that are not accepted yet."""
         self.logs: dict[str, list[str]] = {}
         self.stream: list[EventEntry] = []
 
@@ -55,6 +57,10 @@ class FakeRequests:
     async def job(self, job_id: str) -> dict[str, str]:
         await asyncio.sleep(0)
         return self.hashes.get(job_id, {})
+
+    async def is_new(self, job_id: str) -> bool:
+        await asyncio.sleep(0)
+        return job_id in self.new_ids
 
     async def lines(self, job_id: str, after: int, count: int) -> list[LogLine]:
         await asyncio.sleep(0)

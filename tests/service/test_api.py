@@ -69,6 +69,16 @@ async def test_a_job_that_is_not_there_is_an_error_with_its_name(tinyci: ObjectS
     assert ID in str(failure.value)
 
 
+async def test_a_job_that_was_just_pushed_is_awaited(
+    tinyci: ObjectServer, client: BusClient, requests: FakeRequests
+) -> None:
+    requests.new_ids.add(ID)
+    answers = [asyncio.create_task(client.call(*MANAGER, "GetJob", "s", ID)) for _ in range(2)]
+    await client.call(*MANAGER, "ListJobs")  # answered after those were read
+    tinyci.add(ID, FIELDS)
+    assert await asyncio.gather(*answers) == [[JOB_PATH], [JOB_PATH]]
+
+
 async def test_the_manager_tells_version_counts_and_repos(tinyci: ObjectServer, client: BusClient) -> None:
     states = ["queued", "queued", "building", "restarting", "verifying", "failed", "succeeded"]
     for state in states:

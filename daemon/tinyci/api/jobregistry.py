@@ -1,7 +1,9 @@
 """The jobs on the bus: the live ones, those that ended last, and those that callers asked for."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.jobsource import JobSource
@@ -12,6 +14,8 @@ from tinyci.model.state import State, is_final
 
 EXPORTED = 100
 """Ended jobs that stay on the bus, and as many that were asked for; the library's cost of a signal grows with them."""
+_ACCEPTANCE = 20.0
+"""Seconds that the daemon may take to accept a job that was added."""
 
 
 class JobRegistry:
@@ -28,6 +32,8 @@ class JobRegistry:
         """Live and recently ended jobs, oldest first."""
         self._older: OrderedDict[str, JobObject] = OrderedDict()
         """Kept jobs that were asked for, none of which is in _recent."""
+        self._arrivals: dict[str, list[asyncio.Event]] = {}
+        """By id of a job that is not there yet: those who wait for it."""
 
     def __iter__(self) -> Iterator[JobObject]:
         """Iterate over the live and the recently ended jobs, oldest first."""
@@ -49,6 +55,8 @@ class JobRegistry:
         people mean by the repo's name."""
         self._drop(self._older, job_id)
         self._recent[job_id] = self._export(job_id, fields)
+        for arrival in self._arrivals.get(job_id, ()):
+            arrival.set()
         newest_ids = {job.repo: job.id for job in self}
         ended_jobs = [job for job in self if is_final(job.state)]
         for job in ended_jobs[: max(0, len(ended_jobs) - EXPORTED)]:
@@ -56,21 +64,39 @@ class JobRegistry:
                 self._drop(self._recent, job.id)
 
     async def find(self, job_id: str) -> JobObject:
-        """Return a kept job, which is on the bus from now on, if only for a while. Raises RequestError."""
+        """Return a kept job, which is on the bus from now on, if only for a while. One that was added, and that the
+        daemon has not accepted yet, is awaited. Raises RequestError."""
         if job := self._find_exported(job_id):
             return job
         missing = RequestError("NoSuchJob", f"no job that is kept has the id {job_id[:64]!r}")
         if not is_id(job_id):
             raise missing
-        fields = await self._source.job(job_id)
+        with self._arrival(job_id) as arrival:
+            fields = await self._source.job(job_id)
+            if not fields.get("state") and (fields or await self._source.is_new(job_id)):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_ACCEPTANCE):
+                        await arrival.wait()
         if job := self._find_exported(job_id):  # meanwhile
             return job
-        if not fields.get("state"):  # a job that is not accepted yet will be on the bus in a moment
+        if not fields.get("state"):
             raise missing
         while len(self._older) >= EXPORTED:
             self._drop(self._older, next(iter(self._older)))
         job = self._older[job_id] = self._export(job_id, fields)
         return job
+
+    @contextmanager
+    def _arrival(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when that job is added."""
+        event = asyncio.Event()
+        self._arrivals.setdefault(job_id, []).append(event)
+        try:
+            yield event
+        finally:
+            self._arrivals[job_id].remove(event)
+            if not self._arrivals[job_id]:
+                del self._arrivals[job_id]
 
     def _find_exported(self, job_id: str) -> JobObject | None:
         return self._recent.get(job_id) or self._older.get(job_id)

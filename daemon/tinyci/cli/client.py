@@ -149,8 +149,8 @@ class Client:
             raise CommandError(UNKNOWN, f"there is no repo '{safe(name)}': the repos are {', '.join(repos) or 'none'}")
 
     async def path(self, job_id: str) -> str:
-        """Return the object of a job, by its whole id. Raises CommandError."""
-        return str((await self.call(PATH, MANAGER, "GetJob", "s", job_id))[0])
+        """Return the object of a job, by its whole id; a job that was just pushed is awaited. Raises CommandError."""
+        return str((await self.call(PATH, MANAGER, "GetJob", "s", job_id, timeout=LONG_POLL))[0])
 
     async def listed_job(self, path: str) -> ListedJob:
         """Return a job by its object. Raises CommandError."""

@@ -142,6 +142,10 @@ class StoreWriter:
             if int(cursor) == 0 or len(ids) > _NEW_COUNT:
                 return ids
 
+    async def is_new(self, job_id: str) -> bool:
+        """True if the hook has added a job that was not admitted yet."""
+        return bool(await self._retry(lambda: self._execute("EXISTS", of_new(job_id))))
+
     async def forget_new(self, job_id: str) -> None:
         """Remove what the hook's account wrote for a job that there is already."""
         await self._retry(lambda: self._execute("UNLINK", of_new(job_id)))
