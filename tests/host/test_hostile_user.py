@@ -64,7 +64,7 @@ class Neighbour:
         # One question, and not some at each event of the host: these tests run on the machine that they measure.
         waiting = self.server.run(f"tinyci wait {job_id}", limit=300)
         job = self.server.job(job_id)
-        if job["state"] not in FINAL:  # the attack may be upon the daemon's answers as well
+        if job.get("state") not in FINAL:  # the attack may be upon the daemon's answers as well
             print(f"tinyci wait ended with status {waiting.status}: {waiting.err.strip()}")
             job = self.server.wait(job_id, limit=300)
         assert job["state"] == "succeeded", job

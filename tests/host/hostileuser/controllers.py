@@ -24,7 +24,7 @@ _UNLIMITED = 2**62
 _SHARES, _CLIENT_SHARES = 1024, 4096
 """Of the outer machine: as much as one process has, so that an attack holds up nothing else there, such as tests on
 another host; and more for who pushes, which takes little."""
-_INTERVAL = 0.25
+_INTERVAL = 1.0
 _DEFAULT_WEIGHT = 100
 _OUTSIDE = "outside.slice"
 """The group of what tests run in the host, which is of no unit."""
