@@ -21,6 +21,7 @@ from tinyci.dbus.names import Action
 from tinyci.model.repo import is_unit_name
 from tinyci.model.stagecontract import Status, Verdict
 from tinyci.systemd import manager as manager_module
+from tinyci.systemd import unit as unit_module
 from tinyci.systemd.manager import Manager, ManagerError, ManagerGoneError
 from tinyci.systemd.stageunit import failure_reason, verdict_sentence
 from tinyci.systemd.unit import Unit
@@ -52,7 +53,7 @@ class Host:
             if self._manager:
                 await self._manager.close()
             before, self.peer.answer = self.peer.answer, lambda call: [Message.new_method_return(call)]
-            self._manager = await Manager.on_bus(await Bus.connect(self.peer.address, 0))
+            self._manager = await Manager.on_bus(await Bus.connect(self.peer.address, 0, unit_module.PROPERTIES))
             self.peer.answer = before
         return self._manager
 

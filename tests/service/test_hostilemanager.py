@@ -13,10 +13,11 @@ from dbus_next.aio import MessageBus as Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import MessageBus
-from tinyci.dbus import patches
+from tinyci.dbus import messagereader
 from tinyci.dbus.bus import Bus
 from tinyci.systemd import manager as manager_module
 from tinyci.systemd import managers as managers_module
+from tinyci.systemd import unit as unit_module
 from tinyci.systemd.manager import Manager, ManagerError, ManagerGoneError
 from tinyci.systemd.managers import Managers
 
@@ -100,7 +101,7 @@ async def fake(message_bus: MessageBus) -> AsyncIterator[FakeManager]:
 
 @pytest_asyncio.fixture
 async def manager(message_bus: MessageBus, fake: FakeManager) -> AsyncIterator[Manager]:
-    manager = await Manager.on_bus(await Bus.connect(message_bus.address))
+    manager = await Manager.on_bus(await Bus.connect(message_bus.address, None, unit_module.PROPERTIES))
     yield manager
     await manager.close()
 
@@ -241,7 +242,7 @@ async def test_a_connection_that_nobody_uses_is_closed(
     connections: list[Manager] = []
 
     async def connect_manager(user: str) -> Manager:
-        connections.append(await Manager.on_bus(await Bus.connect(message_bus.address)))
+        connections.append(await Manager.on_bus(await Bus.connect(message_bus.address, None, unit_module.PROPERTIES)))
         return connections[-1]
 
     managers = Managers(connect=connect_manager)
@@ -291,7 +292,7 @@ async def test_whatever_a_manager_says_only_its_own_errors_come_of_it(
 async def test_a_message_that_is_too_long_is_not_read(
     fake: FakeManager, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patches, "_MESSAGE_MAX", 100_000)
+    monkeypatch.setattr(messagereader, "_MESSAGE_MAX", 100_000)
     fake.answer = lambda call: Message.new_method_return(call, "s", ["x" * 200_000])
     with pytest.raises(ManagerGoneError, match=r"a message of more than 100000 bytes|connection was lost"):
         await manager.unit("web.service")

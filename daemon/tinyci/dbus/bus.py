@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from tinyci import catalog
 from tinyci.dbus import names, patches
 from tinyci.dbus.errors import BusError, BusGoneError
 from tinyci.dbus.turnstile import Cost, Turnstile
-from tinyci.runtime.waiting import first_of
 
 __all__ = [
     "Bus",
@@ -65,13 +64,19 @@ class Bus:
         self._watcher = asyncio.ensure_future(self._watch())
         self._rules: Counter[str] = Counter()
         """Match rules of matching(), with the number of their contexts."""
+        self._calls: set[asyncio.Future[Message | None] | None] = set()
+        """Answers that are awaited."""
 
     @classmethod
-    async def connect(cls, address: str = SYSTEM_BUS, uid: int | None = None) -> "Bus":
+    async def connect(
+        cls, address: str = SYSTEM_BUS, uid: int | None = None, properties: Collection[str] | None = None
+    ) -> "Bus":
         """Connect, authenticate and say Hello, as `uid` behind a gate.
 
-        `address` is a `unix:path=` address. Raises BusGoneError, also when it takes longer than TIMEOUT.
+        `address` is a `unix:path=` address. Of properties that others send, those named `properties` are read, or all.
+        Raises BusGoneError, also when it takes longer than TIMEOUT.
         """
+        wanted = None if properties is None else frozenset(name.encode() for name in properties)
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)
         connection, bus = None, None
@@ -79,7 +84,7 @@ class Bus:
             async with asyncio.timeout(TIMEOUT):
                 await asyncio.get_running_loop().sock_connect(sock, address.removeprefix("unix:path="))
                 authenticator = patches.UidAuthenticator(os.getuid() if uid is None else uid)
-                connection = patches.Connection(sock, authenticator)
+                connection = patches.Connection(sock, authenticator, wanted)
                 await connection.connect()
             if not str(connection.unique_name).startswith(":"):
                 raise ValueError("its answer to Hello is no name")
@@ -99,8 +104,7 @@ class Bus:
         # However the connection ends, wait_closed() must return.
         with suppress(Exception):
             await self._connection.wait_for_disconnect()
-        self._end.set()
-        patches.close(self._connection)
+        self._note_end()
 
     async def wait_closed(self) -> None:
         """Return when the connection is lost or closed."""
@@ -119,7 +123,14 @@ class Bus:
         self._watcher.cancel()
         with suppress(asyncio.CancelledError):
             await self._watcher
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Let nobody wait any longer: the library notices no reply that never comes because the connection went."""
         self._end.set()
+        for reply in self._calls:
+            if reply and not reply.done():
+                reply.set_result(None)
         patches.close(self._connection)
 
     async def call(
@@ -150,17 +161,17 @@ class Bus:
             body=list(body),
             flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE,
         )
-        # The library does not notice a reply that never comes because the connection went: race it with the end.
-        reply = asyncio.ensure_future(self._connection.call(message))
-        first = await first_of(reply, self.wait_closed(), timeout=timeout)
-        if first is None:
-            raise BusGoneError(f"{member} was not answered within {timeout:g} s")
-        if first is not reply:
-            raise BusGoneError(f"the connection was lost during {member}")
+        reply: asyncio.Future[Message | None] | None = None
         try:
-            answer = reply.result()
+            async with asyncio.timeout(timeout):
+                self._calls.add(reply := self._connection.ask(message))
+                answer = await reply
+        except TimeoutError:
+            raise BusGoneError(f"{member} was not answered within {timeout:g} s") from None
         except Exception as error:  # garbage from the peer ends the connection, in many forms
             raise BusGoneError(f"the connection was lost during {member}: {error or type(error).__name__}") from None
+        finally:
+            self._calls.discard(reply)
         if answer is None:
             raise BusGoneError(f"the connection was lost during {member}")
         if answer.message_type is MessageType.ERROR:

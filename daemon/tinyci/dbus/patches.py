@@ -15,17 +15,17 @@ from copy import copy
 from typing import Any
 
 from dbus_next import Message, MessageFlag
-from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio.message_bus import MessageBus, _MessageWriter
 from dbus_next.auth import AuthExternal, _AuthResponse
 from dbus_next.constants import BusType
-from dbus_next.errors import AuthError, DBusError, InvalidMessageError
+from dbus_next.errors import AuthError, DBusError
 from dbus_next.introspection import Node
 from dbus_next.service import ServiceInterface
 from dbus_next.signature import SignatureTree
 
 from tinyci import catalog
 from tinyci.dbus import names
+from tinyci.dbus.messagereader import MessageReader
 from tinyci.runtime.pace import Pace
 
 _TURN = 0.005
@@ -35,8 +35,6 @@ _SHARE = 0.1
 """A connection with more messages than fit into a turn may take so many seconds of the processor at once, and so much
 of it in the long run: whoever asks without end is not to keep the daemon from its deploys."""
 _SIGNATURES_MAX = 1000
-_MESSAGE_MAX = 4 * 1024 * 1024
-"""Bytes of a message that is read; the largest that a peer rightly sends is below 2 MiB."""
 _ERROR_MAX = 1000
 """Characters of an error that are sent to a caller."""
 
@@ -56,9 +54,12 @@ SignatureTree._cache = SignatureCache()
 
 
 class PatientWriter(_MessageWriter):  # type: ignore[misc]
-    """A writer that waits for a full socket buffer to drain: the library takes EAGAIN for the end of the connection."""
+    """A writer that writes at once, and waits for a full socket buffer to drain: the library takes EAGAIN for the end
+    of the connection."""
 
     buf: memoryview | None
+    is_waiting = False
+    """True while the loop tells when there is room."""
 
     def buffer_message(self, msg: Message, future: "asyncio.Future[None] | None" = None) -> None:
         with self.bus.pace.spending():
@@ -70,15 +71,20 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
                 future.set_exception(ConnectionError("the connection is closed"))
                 future.exception()  # nobody has to look
             return
-        super().schedule_write(msg, future)
+        if msg is not None:
+            self.buffer_message(msg, future)
+        if self.bus.unique_name and not self.is_waiting:  # nothing is sent before Hello
+            self.write_callback()
 
     def write_callback(self) -> None:
         sock = self.sock
         try:
             while True:
                 if self.buf is None:
-                    if self.messages.qsize() == 0:
-                        self.loop.remove_writer(self.fd)
+                    if self.messages.empty():
+                        if self.is_waiting:
+                            self.loop.remove_writer(self.fd)
+                            self.is_waiting = False
                         return
                     buf, fds, future = self.messages.get_nowait()
                     self.unix_fds, self.buf, self.offset, self.fut = fds, memoryview(buf), 0, future
@@ -88,22 +94,11 @@ class PatientWriter(_MessageWriter):  # type: ignore[misc]
                     if self.fut and not self.fut.done():
                         self.fut.set_result(None)
         except (BlockingIOError, InterruptedError):
-            return  # the loop calls again when there is room
+            if not self.is_waiting:
+                self.loop.add_writer(self.fd, self.write_callback)
+                self.is_waiting = True
         except OSError as error:
             self.bus._finalize(error)
-
-
-class BoundedUnmarshaller(Unmarshaller):  # type: ignore[misc]
-    """A reader of one message that refuses a long one before it reads it.
-
-    The library believes every length: that of the message, which may be 4 GiB, and that of an array, which may go on
-    beyond its message.
-    """
-
-    def read(self, n: int, **options: bool) -> int:
-        if self.offset + n > _MESSAGE_MAX:
-            raise InvalidMessageError(f"a message of more than {_MESSAGE_MAX} bytes")
-        return int(super().read(n, **options))
 
 
 class UidAuthenticator(AuthExternal):  # type: ignore[misc]
@@ -172,8 +167,10 @@ class Connection(MessageBus):  # type: ignore[misc]
 
     _unmarshaller: Any
 
-    def __init__(self, sock: socket.socket, auth: AuthExternal) -> None:
+    def __init__(self, sock: socket.socket, auth: AuthExternal, wanted: frozenset[bytes] | None = None) -> None:
+        """`wanted`: the names of properties that are read, of all that the peers send; None for all."""
         self._connected_socket = sock
+        self._wanted = wanted
         self.is_shut = False
         self.on_answer: Callable[[Message], object] = lambda call: None
         """Called when a call of somebody else has its answer."""
@@ -182,13 +179,32 @@ class Connection(MessageBus):  # type: ignore[misc]
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)
 
+    def ask(self, call: Message) -> "asyncio.Future[Message | None]":
+        """Send a call, and return its answer to be; it is None if the connection ends before.
+
+        The library's own way examines the signature of a function for each call, and runs a task.
+        """
+        answer: asyncio.Future[Message | None] = self._loop.create_future()
+
+        def take(reply: Message | None, error: Exception | None) -> None:
+            if answer.done():
+                return
+            if error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(reply)
+
+        self.send(call)
+        self._method_return_handlers[call.serial] = take
+        return answer
+
     def _setup_socket(self) -> None:
         self._sock = self._connected_socket
         self._stream = self._sock.makefile("rwb")
         self._fd = self._sock.fileno()
 
-    def _create_unmarshaller(self) -> BoundedUnmarshaller:
-        return BoundedUnmarshaller(self._stream)
+    def _create_unmarshaller(self) -> MessageReader:
+        return MessageReader(self._stream, self._wanted)
 
     async def _auth_readline(self) -> str:
         line = b""

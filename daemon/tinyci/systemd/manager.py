@@ -17,7 +17,7 @@ from tinyci.runtime.username import name_of
 from tinyci.runtime.waiting import first_of
 from tinyci.systemd import replies
 from tinyci.systemd.replies import NonsenseError
-from tinyci.systemd.unit import Unit
+from tinyci.systemd.unit import PROPERTIES, Unit
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
 _UNIT = f"{_NAME}.Unit"
@@ -85,7 +85,7 @@ class Manager:
     @classmethod
     async def _connect(cls, address: str, uid: int | None, title: str) -> "Manager":
         try:
-            bus = await Bus.connect(address, uid)
+            bus = await Bus.connect(address, uid, PROPERTIES)
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
         return await cls.on_bus(bus, title)

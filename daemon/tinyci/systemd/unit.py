@@ -13,6 +13,31 @@ UP = ("active", "reloading", "refreshing")
 _DEPENDENTS = ("RequiredBy", "BoundBy", "ConsistsOf")
 _REQUIREMENTS = ("Requires", "Requisite", "BindsTo")
 _GOOD = ("", "success")
+UNIT_CHANGES = frozenset(
+    (
+        *("ActiveState", "SubState", "Job", "InvocationID", "InactiveExitTimestampMonotonic"),
+        *("ConditionResult", "ConditionTimestampMonotonic"),
+    )
+)
+SERVICE_CHANGES = frozenset(
+    (
+        *("Result", "NRestarts", "StatusText", "ExecMainCode", "ExecMainStatus"),
+        *("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic"),
+    )
+)
+"""Properties that change while a unit runs, of its interfaces Unit and Service: each change is signalled, with the
+values of all of the interface's. Others change when the manager reads the unit's files again."""
+PROPERTIES = frozenset(
+    (
+        *UNIT_CHANGES,
+        *SERVICE_CHANGES,
+        *_DEPENDENTS,
+        *_REQUIREMENTS,
+        *("LoadState", "TriggeredBy", "StopWhenUnneeded", "NeedDaemonReload"),
+        *("Type", "User", "ExecStart", "TimeoutStartUSec"),
+    )
+)
+"""All properties that a Unit is made from."""
 
 
 @dataclass(frozen=True)
