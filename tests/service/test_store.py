@@ -283,6 +283,23 @@ async def test_an_event_is_small_however_large_the_hash_is(redis: Redis, store: 
     assert (event["repo"][:3], event["repo"][-1]) == ("ééé", "…")
 
 
+async def test_a_change_is_one_round_trip(redis: Redis, store: StoreWriter) -> None:
+    await store.update("x", {"state": "queued"})
+    before = redis.data.info("commandstats")
+    await store.update("x", {"state": "building", "attempt": "1"})
+    after = redis.data.info("commandstats")
+    calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
+    by_script = ("cmdstat_hget", "cmdstat_hset", "cmdstat_type", "cmdstat_zadd", "cmdstat_xadd", "cmdstat_info")
+    assert {name: count for name, count in calls.items() if count and name not in by_script} == {"cmdstat_evalsha": 1}
+
+
+async def test_a_redis_that_has_forgotten_its_scripts_learns_them_anew(redis: Redis, store: StoreWriter) -> None:
+    await store.update("x", {"state": "queued"})
+    redis.data.script_flush()
+    assert await store.update("x", {"state": "building"})
+    assert [event["state"] for _, event in redis.data.xrange("tinyci:events")] == ["queued", "building"]
+
+
 async def test_that_a_job_is_queued_is_told_once(redis: Redis, store: StoreWriter, other: StoreWriter) -> None:
     """However often it is accepted: after a restart, by a sweep, or because an acknowledgement was lost."""
     push(redis, "x")

@@ -7,7 +7,7 @@ import pytest
 from tinyci.model import fields
 from tinyci.model.fields import FIELDS, SIGNATURES, Field, Type
 from tinyci.model.job import Job
-from tinyci.store import writer
+from tinyci.store import scripts, writer
 
 BY_FIELD = {field.name: field for field in FIELDS}
 
@@ -42,4 +42,4 @@ def test_every_type_has_a_signature() -> None:
 
 
 def test_what_the_index_and_events_repeat_are_fields() -> None:
-    assert {*writer._KEPT_FIELDS, *writer._REPEATED_FIELDS} <= set(BY_FIELD)
+    assert {*writer._KEPT_FIELDS, *scripts.REPEATED_FIELDS} <= set(BY_FIELD)

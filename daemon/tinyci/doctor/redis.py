@@ -28,7 +28,8 @@ CREDENTIALS = "/etc/tinyci/credentials"
 
 # As the role redis writes them (tests/unit/test_doctor.py holds them together).
 RULES = {
-    "daemon": "resetchannels ~tinyci:* -@all +@read +@write +@transaction +@connection -@dangerous +info",
+    "daemon": "resetchannels ~tinyci:* -@all +@read +@write +@transaction +@connection -@dangerous"
+    " +info +eval +evalsha",
     "hook": "resetchannels -@all +auth +hello +ping +multi +exec +discard"
     " (%W~tinyci:new:????????-????-????-????-???????????? +hset) (%W~tinyci:queue +lpush)",
     "notify": "resetchannels -@all +@connection -@dangerous"

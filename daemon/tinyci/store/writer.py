@@ -15,18 +15,15 @@ from tinyci.model import timestamp
 from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.job import fields_of_hook
 from tinyci.model.retention import KeptJob
-from tinyci.model.state import FINAL
 from tinyci.runtime.backoff import Backoff
 from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, ANY_ID, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log, of_new
 from tinyci.store.listener import StoreListener
+from tinyci.store.scripts import UPDATE
 
-_EVENTS_MAX = 10_000
 _EVENT_TEXT_MAX = 512
 """Characters of each field of an event."""
-_REPEATED_FIELDS = ("repo", "ref", "revision", "pusher", "user")
-"""Fields of the hash that its events repeat."""
 _KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image", "rollback_to", "retry_of")
 """Fields of the hash that a KeptJob has."""
 _BATCH = 500
@@ -223,27 +220,13 @@ class StoreWriter:
 
         Returns False, and writes nothing, when the job has ended: a final state is written once. Raises StoreError.
         """
+        keys = (of_job(job_id), JOBS, EVENTS)
+        arguments: list[str | float] = [2 * len(fields), *_flat(fields)]
+        if "state" in fields:
+            arguments += [job_id, time.time(), *_flat(_event(job_id, fields))]
 
         async def attempt() -> bool:
-            async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(of_job(job_id))
-                command = ("HMGET", of_job(job_id), "state", *_REPEATED_FIELDS, *fields)
-                old_state, *values = await pipe.execute_command(*command)
-                about, old_values = values[: len(_REPEATED_FIELDS)], values[len(_REPEATED_FIELDS) :]
-                if old_values == list(fields.values()):
-                    return True  # written by a try whose acknowledgement was lost
-                if old_state in FINAL:
-                    return False
-                await _check_types(pipe, {JOBS: "zset", EVENTS: "stream"})
-                pipe.multi()
-                pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
-                if "state" in fields:
-                    # A shell script that made the job did not index it.
-                    pipe.execute_command("ZADD", JOBS, "NX", time.time(), job_id)
-                    event = _event(job_id, dict(zip(_REPEATED_FIELDS, about, strict=True)), fields)
-                    pipe.execute_command("XADD", EVENTS, "MAXLEN", "~", _EVENTS_MAX, "*", *_flat(event))
-                await pipe.execute()
-                return True
+            return bool(await UPDATE.run(self._client, keys, *arguments))
 
         was_written = await self._retry(attempt, is_for_one_job=True)
         if "state" in fields:
@@ -371,13 +354,11 @@ def _flat(fields: Mapping[str, str]) -> list[str]:
     return [text for pair in fields.items() for text in pair]
 
 
-def _event(job_id: str, old: Mapping[str, str | None], fields: Mapping[str, str]) -> dict[str, str]:
-    """The entry of `tinyci:events` for a change: enough to tell people of it, and short, although the hash may be a
-    shell script's and of any size."""
-    about = {name: fields.get(name) or old[name] or "" for name in _REPEATED_FIELDS}
-    about = {name: text for name, text in about.items() if text or name in ("repo", "ref")}
+def _event(job_id: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """The own fields of an entry of `tinyci:events` for a change. With those of the hash it is enough to tell people of
+    it, and short, although the hash may be a shell script's and of any size."""
     change = {name: fields[name] for name in ("state", "success", "reason", "attempt") if name in fields}
-    event = {"job": job_id, **about, "at": timestamp.now(), **change}
+    event = {"job": job_id, "at": timestamp.now(), **change}
     return {
         name: text if len(text) <= _EVENT_TEXT_MAX else f"{text[: _EVENT_TEXT_MAX - 1]}…"
         for name, text in event.items()
