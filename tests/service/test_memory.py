@@ -45,7 +45,7 @@ CHANGES = {
     **{
         "add": b"EXEC",
         "admit": b"EXEC",
-        "update": b"EXEC",
+        "update": b"EVALSHA",
         "forget_new": b"UNLINK",
         "add_lines": b"XADD",
         "release": b"LREM",

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinyci.model import schedule
 from tinyci.model.job import Job
+from tinyci.model.queue import Queue
 
 REPOS = ("alpha", "beta", "gamma", "delta")
 
@@ -31,9 +32,16 @@ QUEUES = st.lists(
 USERS = {"alpha": "ann", "beta": "ann", "gamma": "bob", "delta": "bob"}
 
 
+def queue_of(jobs: list[Job]) -> Queue:
+    queue = Queue()
+    for each in jobs:
+        queue.add(each)
+    return queue
+
+
 def runnable(queue: list[Job], busy: Collection[str], parallel: int) -> list[Job]:
     return schedule.runnable_jobs(
-        queue, {repo: USERS[repo] for repo in busy}, parallel, lambda repo: USERS.get(repo, "")
+        queue_of(queue).heads(), {repo: USERS[repo] for repo in busy}, parallel, lambda repo: USERS.get(repo, "")
     )
 
 
@@ -103,7 +111,7 @@ def test_every_job_gets_its_turn_in_push_order_of_its_repo(queue: list[Job], par
 
 @given(QUEUES)
 def test_a_superseded_job_always_has_a_newer_one_of_its_ref(queue: list[Job]) -> None:
-    pairs = schedule.superseded_jobs(queue)
+    pairs = queue_of(queue).superseded_jobs()
     old_jobs = [old for old, _ in pairs]
     for old, newer in pairs:
         assert (old.repo, old.ref) == (newer.repo, newer.ref)
@@ -117,14 +125,14 @@ def test_a_superseded_job_always_has_a_newer_one_of_its_ref(queue: list[Job]) ->
 
 def test_a_retry_or_a_rollback_is_no_newer_push() -> None:
     queue = [job(0, "alpha"), job(1, "alpha", retry_of=OTHER), job(2, "alpha", rollback_to=OTHER)]
-    assert schedule.superseded_jobs(queue) == []
+    assert queue_of(queue).superseded_jobs() == []
     queue.append(job(3, "alpha"))
-    assert schedule.superseded_jobs(queue) == [(queue[0], queue[3])]
+    assert queue_of(queue).superseded_jobs() == [(queue[0], queue[3])]
 
 
 def test_another_ref_or_repo_supersedes_nothing() -> None:
     queue = [job(0, "alpha"), job(1, "alpha", "refs/heads/next"), job(2, "beta"), job(3, "alpha")]
-    assert schedule.superseded_jobs(queue) == [(queue[0], queue[3])]
+    assert queue_of(queue).superseded_jobs() == [(queue[0], queue[3])]
 
 
 @pytest.mark.parametrize(

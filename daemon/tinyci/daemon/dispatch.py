@@ -138,7 +138,7 @@ class Dispatch:
     def _superseded_jobs(self) -> list[JobEnd]:
         """Take jobs out of the queue that a newer push makes needless; their ends."""
         ends = []
-        for job, newer in schedule.superseded_jobs(self._table.queue):
+        for job, newer in self._table.queue.superseded_jobs():
             self._table.dequeue_to_end(job)
             push = f"what {job.ref} is at then" if newer.revision == TIP else f"a newer push of {job.ref}"
             ends.append(JobEnd(job, State.SUPERSEDED, f"job {newer.id} deploys {push}"))
@@ -151,12 +151,12 @@ class Dispatch:
         ends = []
         busy_repos = {deploy.repo.name: deploy.repo.user for deploy in self._table.deploys.values()}
         parallel = self.settings.parallel
-        jobs = schedule.runnable_jobs(self._table.queue, busy_repos, parallel, self.repos.user_of)
+        jobs = schedule.runnable_jobs(self._table.queue.heads(), busy_repos, parallel, self.repos.user_of)
         building_users = {deploy.repo.user for deploy in self._table.deploys.values() if deploy.touches_images}
         for job in schedule.apart(jobs, building_users, self.repos.images_user_of):
             repo = self.repos.by_name.get(job.repo)
             if repo and repo.deploys(job.ref):
-                self._table.dequeue(job)
+                self._table.queue.remove(job)
                 self._start_deploy(job, repo)
                 continue
             self._table.dequeue_to_end(job)
@@ -320,11 +320,9 @@ class Dispatch:
         it."""
         if end := self._ends.pop(job_id, None):
             return end.job
-        for job in self._table.queue:
-            if job.id == job_id:
-                self._table.dequeue_to_end(job)
-                return job
-        return None
+        if job := self._table.queue.get(job_id):
+            self._table.dequeue_to_end(job)
+        return job
 
     async def kept_jobs(self) -> list[KeptJob]:
         """Return every kept job, in push order."""

@@ -188,9 +188,9 @@ class Intake:
         job = replace(job, created=changes["created"], moment=changes["moment"])
         self._listener.job_changed(job.id, job.repo, {**fields, **changes})
         if not fields.get("spooled"):
-            self._table.enqueue(job)
+            self._table.queue.add(job)
         elif self._table.is_outdated(job, self._host.present()):
             reason = f"a newer push of {job.ref} began before it"
             await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
         else:
-            self._table.enqueue_spooled(job, self._host.present())
+            self._table.queue.add_spooled(job, self._host.present())

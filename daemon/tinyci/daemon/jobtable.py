@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tinyci.daemon.deploy import Deploy
 from tinyci.model.job import Job
 from tinyci.model.moment import Now, Push, is_older
+from tinyci.model.queue import Queue
 
 
 class Leftover(NamedTuple):
@@ -21,10 +22,7 @@ class JobTable:
     """Accepted jobs. Every id here is in `tinyci:accepted`, or is being put there or taken out."""
 
     def __init__(self) -> None:
-        self.queue: list[Job] = []
-        """In push order, none begun. Changed by enqueue(), enqueue_spooled() and dequeue() alone."""
-        self._queued_ids: set[str] = set()
-        """Of exactly the jobs in `queue`: a sweep asks for each of them."""
+        self.queue = Queue()
         self.deploys: dict[str, Deploy] = {}
         """By job id; at most one of a repo."""
         self.leftovers: dict[str, Leftover] = {}
@@ -41,32 +39,12 @@ class JobTable:
         """By repo and ref: the newest push that has begun."""
 
     def has(self, job_id: str) -> bool:
-        return any(
-            job_id in ids for ids in (self._queued_ids, self.deploys, self.leftovers, self.ending, self.accepting)
-        )
-
-    def enqueue(self, job: Job) -> None:
-        """Put a job behind all others."""
-        self.queue.append(job)
-        self._queued_ids.add(job.id)
-
-    def enqueue_spooled(self, job: Job, now: Now) -> None:
-        """Put a job from the spool where its time belongs among the jobs of its repo, which overtook it. Only spooled
-        jobs are placed by their time: the others come in push order."""
-        places = [place for place, other in enumerate(self.queue) if other.repo == job.repo]
-        # Behind the last older one, and not before the first newer one: the times need not be in order.
-        last_older = max((place for place in places if not is_older(job, self.queue[place], now)), default=-1)
-        newer_places = (place for place in places if place > last_older)
-        self.queue.insert(next(newer_places, len(self.queue)), job)
-        self._queued_ids.add(job.id)
-
-    def dequeue(self, job: Job) -> None:
-        self.queue.remove(job)
-        self._queued_ids.discard(job.id)
+        places = (self.deploys, self.leftovers, self.ending, self.accepting)
+        return self.queue.get(job_id) is not None or any(job_id in ids for ids in places)
 
     def dequeue_to_end(self, job: Job) -> None:
         """Take a job out of the queue that ends without a deploy: Closing.end() is the next that happens to it."""
-        self.dequeue(job)
+        self.queue.remove(job)
         self.ending.add(job.id)
 
     def add_leftover(self, job: Job, user: str) -> None:

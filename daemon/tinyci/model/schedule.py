@@ -5,27 +5,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from tinyci.model.job import Job
 
 
-def superseded_jobs(queue: Sequence[Job]) -> list[tuple[Job, Job]]:
-    """Jobs that a newer queued one of the same repo and ref makes needless, each with the newest one.
-
-    `queue` is in push order and holds only jobs that have not begun. Retries and rollbacks neither are superseded nor
-    supersede: they are of another revision than the newest.
-    """
-    pushes = [job for job in queue if job.deploys_tip]
-    newest = {(job.repo, job.ref): job for job in pushes}
-    return [(job, newest[job.repo, job.ref]) for job in pushes if newest[job.repo, job.ref] is not job]
-
-
 def runnable_jobs(
-    queue: Sequence[Job], busy_repos: Mapping[str, str], parallel: int, user_of: Callable[[str], str]
+    heads: Sequence[Job], busy_repos: Mapping[str, str], parallel: int, user_of: Callable[[str], str]
 ) -> list[Job]:
     """The queued jobs that may begin, in push order: one at a time per repo, `parallel` repos at once, and besides one
     of each user, so that nobody's builds hold up those of others.
 
-    `busy_repos`: the users of the repos that deploy now, by the names of these. `user_of()`: the user of a repo.
+    `heads`: the first queued job of each repo. `busy_repos`: the users of the repos that deploy now, by the names of
+    these. `user_of()`: the user of a repo.
     """
     repos, users, jobs = set(busy_repos), set(busy_repos.values()), []
-    for job in queue:
+    for job in heads:
         if job.repo in repos:
             continue
         user = user_of(job.repo)
