@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
 HOST = str(HERE / "host")
 
-_REDIS = (
+REDIS = (
     "redis-cli -s /run/redis-tinyci/redis.sock --no-auth-warning --user daemon "
     '--pass "$(cat /etc/tinyci/credentials/redis-daemon)"'
 )
@@ -130,14 +130,14 @@ class TestHost:
     # -- Redis -------------------------------------------------------------------------------------------------
 
     def redis(self, command: str) -> list[str]:
-        return self.sh(f"{_REDIS} {command}").splitlines()
+        return self.sh(f"{REDIS} {command}").splitlines()
 
     def redis_all(self, commands: list[str]) -> list[str]:
         """Return the answers, of one line each, to many commands."""
-        return self.sh(_REDIS, stdin="\n".join(commands) + "\n").splitlines()
+        return self.sh(REDIS, stdin="\n".join(commands) + "\n").splitlines()
 
     def redis_json(self, command: str) -> object:
-        return json.loads(self.sh(f"{_REDIS} --json {command}"))
+        return json.loads(self.sh(f"{REDIS} --json {command}"))
 
     def job(self, job_id: str) -> dict[str, str]:
         fields = self.redis_json(f"hgetall tinyci:job:{job_id}")

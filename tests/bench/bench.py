@@ -1,0 +1,110 @@
+"""Measures tinyci beside what it replaces, on a booted host: prints a table, and can put it into README.md."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchhost import HOST, BenchHost
+from cputime import cpu
+from idle import idle
+from load import drain, lines, queue
+from measurement import HEADING, Row, table
+from pushes import first_line, hook, http, timeline
+from scale import repos, scale
+
+HERE = Path(__file__).resolve().parent
+README = HERE / "README.md"
+MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
+ROWS: dict[str, Callable[[BenchHost], Iterator[Row]]] = {
+    "idle": idle,
+    "first-line": first_line,
+    "hook": hook,
+    "http": http,
+    "drain": drain,
+    "repos": repos,
+    "scale": scale,
+    "lines": lines,
+    "queue": queue,
+}
+TABLES: dict[str, Callable[[BenchHost], str]] = {"timeline": timeline, "cpu": cpu}
+
+
+def main() -> None:
+    options = parser().parse_args()
+    names = options.rows or [*ROWS, *TABLES]
+    if unknown := set(names) - {*ROWS, *TABLES}:
+        sys.exit(f"tests/bench/run: there is no row {', '.join(sorted(unknown))}; see --help")
+    name = options.host or f"bench-{os.getpid()}"
+    try:
+        if not options.host:
+            inventory = str(HERE / "inventory" / "hosts.yml")
+            subprocess.run([HOST, "up", name, "--inventory", inventory], check=True, stdout=sys.stderr)
+        with tempfile.TemporaryDirectory() as directory:
+            host = BenchHost(name, Path(directory), options.count)
+            host.set_up()
+            text = measure(host, names)
+    finally:
+        if not options.host:
+            subprocess.run([HOST, "down", name], check=True, stdout=sys.stderr)
+    print(text, end="")
+    if options.write:
+        README.write_text(with_table(README.read_text(), text))
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", choices=[[], *ROWS, *TABLES], help=", ".join([*ROWS, *TABLES])
+    )
+    parser.add_argument("--host", help="one that is up, with the inventory of tests/bench; by default a new one")
+    parser.add_argument("--count", type=int, default=25, help="measurements of which the median is taken")
+    parser.add_argument("--write", action="store_true", help="put the tables into tests/bench/README.md")
+    return parser
+
+
+def measure(host: BenchHost, names: list[str]) -> str:
+    """Return the tables of these rows, in Markdown, with the place where they are from."""
+    rows: list[Row] = []
+    tables: list[str] = []
+    for name in names:
+        begin = time.monotonic()
+        if name in ROWS:
+            rows += ROWS[name](host)
+        else:
+            tables.append(TABLES[name](host))
+        print(f"bench: {name} ({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
+    texts = [table(HEADING, (row.cells() for row in rows))] if rows else []
+    return "\n".join([place(host), *texts, *tables])
+
+
+def place(host: BenchHost) -> str:
+    """Return a sentence on when and where it was measured."""
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    versions = host.sh("nproc; . /etc/os-release; echo $PRETTY_NAME; uname -r").splitlines()
+    cores, system, kernel = versions
+    day = datetime.now(UTC).date()
+    return f"{day}, {commit}: {system} with Linux {kernel}, {cores} cores; median of {host.count} (range).\n"
+
+
+def with_table(text: str, measurement: str) -> str:
+    """Return the text of README.md with other tables between its marks."""
+    begin, end = (re.escape(mark) for mark in MARKS)
+    result, count = re.subn(
+        f"({begin}).*({end})", lambda marks: marks[1] + measurement + marks[2], text, flags=re.DOTALL
+    )
+    if count != 1:
+        raise ValueError(f"{README} has no place for the table")
+    return result
+
+
+if __name__ == "__main__":
+    main()
