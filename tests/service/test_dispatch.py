@@ -89,7 +89,7 @@ async def test_a_job_that_waits_to_be_cleared_away_holds_up_no_other(
     first = add(redis, "tinyci:accepted", state="succeeded", user="web", attempt="1")
     await running()
     assert await managers.asked.get() == "web"
-    others = [add(redis, "tinyci:queue") for _ in range(3)]
+    others = [add(redis, "tinyci:queue", ref=f"refs/heads/{number}") for number in range(3)]
     assert [(await ended(redis, each))["state"] for each in others] == ["rejected"] * 3
     await accepted(redis, [first])
     managers.let_go.set()

@@ -32,7 +32,9 @@ questions = st.one_of(
         st.just("add_lines"), ids, st.integers(1, 4), st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=3)
     ),
     st.tuples(st.sampled_from(["job", "release", "line_count", "forget_new"]), ids),
-    st.tuples(st.just("admit"), ids, st.just(2_000_000_000.0)),
+    st.tuples(st.just("admit"), st.lists(ids, max_size=3, unique=True), st.just(2_000_000_000.0)),
+    st.tuples(st.just("update_all"), st.dictionaries(ids, fields, min_size=1, max_size=3)),
+    st.tuples(st.just("take_more"), st.integers(1, 3)),
     st.tuples(st.just("live_ids"), st.lists(ids, max_size=3)),
     st.tuples(st.just("forget"), st.lists(ids, min_size=1, max_size=3)),
     st.tuples(st.just("set_paused"), st.booleans()),
@@ -43,9 +45,10 @@ losses = st.sampled_from([False, False, False, False, True])  # a connection tha
 # What of a question is lost with the connection: the answer to the command that changes something.
 CHANGES = {
     **{
-        "add": b"EXEC",
-        "admit": b"EXEC",
+        "add": b"EVALSHA",
+        "admit": b"EVALSHA",
         "update": b"EVALSHA",
+        "update_all": b"EVALSHA",
         "forget_new": b"UNLINK",
         "add_lines": b"XADD",
         "release": b"LREM",

@@ -113,7 +113,8 @@ def test_the_hook_adds_a_job_of_its_fields_and_changes_none(
     for key, fields in ((of_new(job_id), new), (of_job(job_id), old)):
         if fields:
             redis.data.hset(key, mapping=fields)
-    admitted = daemon.run(daemon.store.admit(job_id, 1_800_000_000.0))
+    admitted = daemon.run(daemon.store.admit([job_id], 1_800_000_000.0))[job_id]
+    assert not isinstance(admitted, StoreError)
     assert redis.data.hgetall(of_job(job_id)) == admitted
     if old:
         assert admitted == old
@@ -226,14 +227,14 @@ def test_a_key_of_another_type_is_an_error_of_its_own_job(redis: Redis, daemon: 
         daemon.store.lines(JOB, 0, 5),
         daemon.store.line_count(JOB),
         daemon.store.add_lines(JOB, 1, ["x"]),
-        daemon.store.admit(JOB, 1.0),
     ):
         with pytest.raises(StoreError):
             daemon.run(question)
+    assert isinstance(daemon.run(daemon.store.admit([JOB], 1.0))[JOB], StoreError)
     assert redis.data.get(of_job(JOB)) == content
     other = str(uuid.uuid4())
     redis.data.hset(of_new(other), mapping=GOOD)
-    assert daemon.run(daemon.store.admit(other, 1.0)) == GOOD
+    assert daemon.run(daemon.store.admit([other], 1.0)) == {other: GOOD}
     if key not in (JOBS, EVENTS, QUEUE, ACCEPTED):
         redis.data.set(key, content)
         assert daemon.run(daemon.store.job(other)) == GOOD

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from tinyci.model.job import fields_of_hook
+from tinyci.model.job import ID_MAX, fields_of_hook
 from tinyci.model.retention import KeptJob
 from tinyci.model.state import FINAL
 from tinyci.model.timestamp import seconds
@@ -104,6 +104,17 @@ class FakeStore:
             except TimeoutError:
                 return None
 
+    async def take_more(self, most: int) -> tuple[list[str], list[int]]:
+        redis = self._redis
+
+        def command() -> tuple[list[str], list[int]]:
+            texts, redis.queue = redis.queue[:most], redis.queue[most:]
+            ids = [text for text in texts if len(text) <= ID_MAX]
+            redis.accepted += ids
+            return ids, [len(text) for text in texts if len(text) > ID_MAX]
+
+        return await self._do(command)
+
     async def accepted_ids(self) -> list[str]:
         return await self._do(lambda: list(self._redis.accepted))
 
@@ -111,8 +122,8 @@ class FakeStore:
         waiting = await self._do(lambda: set(job_ids) & set(self._redis.queue)) if job_ids else set()
         return waiting | set(await self.accepted_ids())
 
-    async def admit(self, job_id: str, now: float) -> dict[str, str]:
-        def command() -> dict[str, str]:
+    async def admit(self, job_ids: Sequence[str], now: float) -> dict[str, dict[str, str]]:
+        def command(job_id: str) -> dict[str, str]:
             if fields := self._redis.hashes.get(job_id):
                 return dict(fields)
             fields = fields_of_hook(self._redis.new.pop(job_id, {}), now)
@@ -121,7 +132,7 @@ class FakeStore:
                 self._redis.index[job_id] = seconds(fields.get("created", "")) or now
             return dict(fields)
 
-        return await self._do(command)
+        return await self._do(lambda: {job_id: command(job_id) for job_id in job_ids})
 
     async def new_ids(self) -> set[str]:
         return await self._do(lambda: set(self._redis.new))
@@ -185,7 +196,10 @@ class FakeStore:
         await self._do(command)
 
     async def update(self, job_id: str, fields: Mapping[str, str]) -> bool:
-        def command() -> bool:
+        return (await self.update_all({job_id: fields}))[job_id]
+
+    async def update_all(self, changes: Mapping[str, Mapping[str, str]]) -> dict[str, bool]:
+        def command(job_id: str, fields: Mapping[str, str]) -> bool:
             old = self._redis.hashes.get(job_id, {})
             if all(old.get(name) == value for name, value in fields.items()):
                 return True
@@ -198,7 +212,7 @@ class FakeStore:
                 self._redis.events.append((job_id, fields["state"]))
             return True
 
-        return await self._do(command)
+        return await self._do(lambda: {job_id: command(job_id, fields) for job_id, fields in changes.items()})
 
     async def log_sizes(self, job_ids: Sequence[str]) -> list[int]:
         def command() -> list[int]:

@@ -291,12 +291,13 @@ class Dispatch:
     async def _end_lost_new(self, job_ids: Sequence[str]) -> None:
         """See to jobs that the hook added and that are in no list, since somebody removed their ids there."""
         for job_id in job_ids:
-            with suppress(StoreError):
-                job_fields = await self._store.admit(job_id, self._host.time())
-                if "state" in job_fields:
-                    await self._store.forget_new(job_id)
-                else:
-                    await self._closing.end(job_id, job_fields.get("repo", ""), State.FAILED, _LOST_REASON)
+            job_fields = (await self._store.admit([job_id], self._host.time()))[job_id]
+            if isinstance(job_fields, StoreError):
+                continue
+            if "state" in job_fields:
+                await self._store.forget_new(job_id)
+            else:
+                await self._closing.end(job_id, job_fields.get("repo", ""), State.FAILED, _LOST_REASON)
 
     # -- requests -----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ next sweep finds it there.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -25,6 +25,8 @@ from tinyci.store.writer import StoreError, StoreWriter
 
 SWEEP = 30.0
 """Seconds between two looks for accepted ids that are not in the table."""
+_BATCH = 500
+"""Number of jobs that are taken in at once."""
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,12 @@ class Intake:
         loop = asyncio.get_running_loop()
         last_sweep = loop.time()
         while True:
-            job_id = await self._take()
+            job_ids = await self._take()
             if self._is_stale or loop.time() > last_sweep + SWEEP or self._spool_names():
-                await self.sweep()  # finds job_id too
+                await self.sweep()  # finds them too
                 last_sweep = loop.time()
-            elif job_id:
-                await self._accept(job_id)
+            elif job_ids:
+                await self._accept(job_ids)
                 self._table.needs_schedule.set()
 
     async def sweep(self) -> None:
@@ -82,8 +84,7 @@ class Intake:
                     await self._take()
                 for spool_file in spool.read(self._host.spool, self._stuck_names):
                     await self._import_spooled(spool_file)
-            for job_id in await self._store.accepted_ids():
-                await self._accept(job_id)
+            await self._accept(await self._store.accepted_ids())
         finally:
             self.is_sweeping = False
             self._table.needs_schedule.set()
@@ -96,7 +97,7 @@ class Intake:
         self._table.accepting.add(job_id)
         try:
             await self._store.add(job_id, fields, datetime.fromisoformat(now).timestamp())
-            await self._enter(job_id, fields)
+            await self._enter({job_id: fields})
         finally:
             self._table.accepting.discard(job_id)
         self._table.needs_schedule.set()
@@ -123,71 +124,87 @@ class Intake:
             path = visible(str(spool_file.path))
             log.error("%s cannot be moved (%s): it is left there, remove it", path, error.strerror, extra=about)
 
-    async def _take(self) -> str | None:
-        """Take the id that waits longest, if one comes soon. Anything longer is dropped at once: many of them would be
+    async def _take(self) -> list[str]:
+        """Take the ids that wait longest, if one comes soon. Anything longer is dropped at once: many of them would be
         more than there is memory for."""
         job_id = await self._store.take()
-        if job_id and len(job_id) > ID_MAX:
-            about = fields(message_id=catalog.WRONG_HASH)
-            log.error(
-                "the queue held a text of %d characters, which is no job id; it is dropped", len(job_id), extra=about
-            )
+        if job_id is None:
+            return []
+        if is_long := len(job_id) > ID_MAX:
             await self._store.release(job_id)
-            return None
-        return job_id
+        ids, lengths = await self._store.take_more(_BATCH - 1)
+        for length in [len(job_id)] * is_long + lengths:
+            about = fields(message_id=catalog.WRONG_HASH)
+            log.error("the queue held a text of %d characters, which is no job id; it is dropped", length, extra=about)
+        return ids if is_long else [job_id, *ids]
 
     def _spool_names(self) -> list[str]:
         return spool.names(self._host.spool, self._stuck_names)
 
-    async def _accept(self, job_id: str) -> None:
-        """Put the job of an id into the table, unless it is there. An id whose key holds no job is dropped."""
-        if self._table.has(job_id):
-            return
-        try:
-            job_fields = await self._store.admit(job_id, self._host.time())
-        except StoreError as error:
-            await self._closing.drop(job_id, error)
-            return
-        if self._table.has(job_id):  # added while Redis answered
-            return
-        self._table.accepting.add(job_id)
-        try:
-            await self._enter(job_id, job_fields)
-        finally:
-            self._table.accepting.discard(job_id)
+    async def _accept(self, job_ids: Sequence[str]) -> None:
+        """Put the jobs of ids into the table that are not there. An id whose key holds no job is dropped."""
+        for start in range(0, len(job_ids), _BATCH):
+            part = [job_id for job_id in dict.fromkeys(job_ids[start : start + _BATCH]) if not self._table.has(job_id)]
+            if not part:
+                continue
+            hashes = await self._store.admit(part, self._host.time())
+            entries: dict[str, Mapping[str, str]] = {}
+            for job_id, job_fields in hashes.items():
+                if isinstance(job_fields, StoreError):
+                    await self._closing.drop(job_id, job_fields)
+                elif not self._table.has(job_id):  # else it was added while Redis answered
+                    entries[job_id] = job_fields
+            self._table.accepting.update(entries)
+            try:
+                await self._enter(entries)
+            finally:
+                self._table.accepting.difference_update(entries)
 
-    async def _enter(self, job_id: str, fields: Mapping[str, str]) -> None:
-        """Queue a job, resume it, or have its leftovers cleared away."""
-        try:
-            job = Job.parse(job_id, fields)
-        except JobError as error:
-            self._listener.job_changed(job_id, fields.get("repo", ""), {**fields, "state": State.QUEUED})
-            await self._closing.end(job_id, fields.get("repo", ""), State.REJECTED, str(error))
-            return
-        user = fields.get("user", "")
-        if job.state.is_final:
-            self._table.add_leftover(job, user)
-        elif job.state is State.QUEUED:
-            await self._enqueue(job, fields)
-        else:
-            self._listener.job_changed(job.id, job.repo, {**fields, "state": job.state})
-            self._resume(job, user)
+    async def _enter(self, hashes: Mapping[str, Mapping[str, str]]) -> None:
+        """Queue jobs, resume them, or have their leftovers cleared away."""
+        queued_jobs: list[Job] = []
+        for job_id, job_fields in hashes.items():
+            try:
+                job = Job.parse(job_id, job_fields)
+            except JobError as error:
+                repo = job_fields.get("repo", "")
+                self._listener.job_changed(job_id, repo, {**job_fields, "state": State.QUEUED})
+                await self._closing.end(job_id, repo, State.REJECTED, str(error))
+                continue
+            user = job_fields.get("user", "")
+            if job.state.is_final:
+                self._table.add_leftover(job, user)
+            elif job.state is State.QUEUED:
+                queued_jobs.append(job)
+            else:
+                self._listener.job_changed(job.id, job.repo, {**job_fields, "state": job.state})
+                self._resume(job, user)
+        if queued_jobs:
+            await self._enqueue(queued_jobs, hashes)
 
-    async def _enqueue(self, job: Job, fields: Mapping[str, str]) -> None:
-        """Queue a job, and write its state unless Redis has it."""
-        # A shell script that made the job wrote no time.
-        changes = {"state": State.QUEUED, "created": job.created or self._host.now(), "moment": job.moment}
-        if not fields.get("spooled") and not self._host.present().moment_of_past(job.moment):
-            changes["moment"] = str(self._host.moment())
-        try:
-            if not await self._store.update(job.id, changes):
-                return  # it has ended meanwhile: the next sweep looks at it anew
-        except StoreError as error:
-            await self._closing.drop(job.id, error)
-            return
-        job = replace(job, created=changes["created"], moment=changes["moment"])
-        self._listener.job_changed(job.id, job.repo, {**fields, **changes})
-        if not fields.get("spooled"):
+    async def _enqueue(self, jobs: Sequence[Job], hashes: Mapping[str, Mapping[str, str]]) -> None:
+        """Queue jobs, and write their state unless Redis has it."""
+        changes: dict[str, dict[str, str]] = {}
+        for job in jobs:
+            # A shell script that made the job wrote no time.
+            changes[job.id] = {"state": State.QUEUED, "created": job.created or self._host.now(), "moment": job.moment}
+            is_spooled = hashes[job.id].get("spooled")
+            if not is_spooled and not self._host.present().moment_of_past(job.moment):
+                changes[job.id]["moment"] = str(self._host.moment())
+        results = await self._store.update_all(changes)
+        for job in jobs:
+            result, change = results[job.id], changes[job.id]
+            if isinstance(result, StoreError):
+                await self._closing.drop(job.id, result)
+            elif result:  # else it has ended meanwhile: the next sweep looks at it anew
+                job = replace(job, created=change["created"], moment=change["moment"])
+                job_fields = hashes[job.id]
+                self._listener.job_changed(job.id, job.repo, {**job_fields, **change})
+                await self._line_up(job, is_spooled=bool(job_fields.get("spooled")))
+
+    async def _line_up(self, job: Job, *, is_spooled: bool) -> None:
+        """Put a job into its place in the queue; or end it, if it comes too late out of the spool."""
+        if not is_spooled:
             self._table.queue.add(job)
         elif self._table.is_outdated(job, self._host.present()):
             reason = f"a newer push of {job.ref} began before it"

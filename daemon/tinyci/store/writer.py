@@ -9,18 +9,18 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from tinyci.model import timestamp
 from tinyci.model.fields import HOOK_FIELDS
-from tinyci.model.job import fields_of_hook
+from tinyci.model.job import ID_MAX, fields_of_hook
 from tinyci.model.retention import KeptJob
 from tinyci.runtime.backoff import Backoff
 from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, ANY_ID, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log, of_new
 from tinyci.store.listener import StoreListener
-from tinyci.store.scripts import UPDATE
+from tinyci.store.scripts import ADD, ADMIT, LOOK, TAKE, UPDATE, Call
 
 _EVENT_TEXT_MAX = 512
 """Characters of each field of an event."""
@@ -28,8 +28,6 @@ _KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image", "rollback_
 """Fields of the hash that a KeptJob has."""
 _BATCH = 500
 _NEW_COUNT = 10_000
-_NEW_MAX = 1 << 16
-"""Bytes of memory that the hash of a new job may take."""
 _BLOCK = 5.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
 _TIMEOUT = 10.0
@@ -40,10 +38,6 @@ T = TypeVar("T")
 
 class StoreError(Exception):
     """A key of a job has another type; waiting would not mend it."""
-
-
-class _MisplacedKeyError(Exception):
-    """A shared key has the wrong type. Retried like an outage until someone repairs it."""
 
 
 class StoreWriter:
@@ -71,6 +65,12 @@ class StoreWriter:
             return await detached(command)
 
         return await self._retry(attempt)
+
+    async def take_more(self, most: int) -> tuple[list[str], list[int]]:
+        """Move up to so many ids that wait to `tinyci:accepted`, those that wait longest first. Returns them, and the
+        lengths of texts that are too long for an id and were dropped."""
+        ids, lengths = await self._retry(lambda: TAKE.run(self._client, (QUEUE, ACCEPTED), most, ID_MAX))
+        return list(ids), list(lengths)
 
     async def accepted_ids(self) -> list[str]:
         """Ids that were taken and not released, in push order."""
@@ -100,33 +100,38 @@ class StoreWriter:
         """The hash of a job, empty when there is none. Raises StoreError."""
         return dict(await self._retry(lambda: self._execute("HGETALL", of_job(job_id)), is_for_one_job=True))
 
-    async def admit(self, job_id: str, now: float) -> dict[str, str]:
-        """Return the hash of a job whose id is in a list, empty when there is none; make it of the hash that the hook
-        added. No account but the daemon's can change it any more. `now`: seconds since the epoch. Raises StoreError."""
+    async def admit(self, job_ids: Sequence[str], now: float) -> dict[str, dict[str, str] | StoreError]:
+        """Return the hashes of jobs whose ids are in a list, by id, empty where there is none; make them of the hashes
+        that the hook added. No account but the daemon's can change them any more. `now`: seconds since the epoch.
+        In place of the hash of a job that has none of the right type there is the error."""
 
-        async def attempt() -> dict[str, str]:
-            async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(of_job(job_id), of_new(job_id))
-                if fields := await pipe.execute_command("HGETALL", of_job(job_id)):
-                    return dict(fields)
-                size = await pipe.execute_command("MEMORY", "USAGE", of_new(job_id), "SAMPLES", 0)
-                if size is None:
-                    return {}
-                if size > _NEW_MAX:
-                    await self._execute("UNLINK", of_new(job_id))
-                    raise StoreError(f"its hash took {size} bytes, where the hook's takes some hundred")
-                values = await pipe.execute_command("HMGET", of_new(job_id), *HOOK_FIELDS)
-                fields = fields_of_hook(dict(zip(HOOK_FIELDS, values, strict=True)), now)
-                await _check_types(pipe, {JOBS: "zset"})
-                pipe.multi()
-                pipe.execute_command("UNLINK", of_new(job_id))
-                if fields:
-                    pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
-                    pipe.execute_command("ZADD", JOBS, timestamp.seconds(fields.get("created", "")) or now, job_id)
-                await pipe.execute()
-                return fields
+        async def attempt() -> dict[str, dict[str, str] | StoreError]:
+            results: dict[str, dict[str, str] | StoreError] = {}
+            new: dict[str, dict[str, str]] = {}
+            replies = await LOOK.run_all(self._client, [((of_job(each), of_new(each)), ()) for each in job_ids])
+            for job_id, reply in zip(job_ids, _checked(replies), strict=True):
+                match reply:
+                    case StoreError():
+                        results[job_id] = reply
+                    case [0, pairs]:
+                        results[job_id] = _unflat(pairs)
+                    case [1, values]:
+                        new[job_id] = fields_of_hook(dict(zip(HOOK_FIELDS, values, strict=True)), now)
+                    case [_, size]:
+                        await self._execute("UNLINK", of_new(job_id))
+                        text = f"its hash took {size} bytes, where the hook's takes some hundred"
+                        results[job_id] = StoreError(text)
+            calls: list[Call] = []
+            for job_id, fields in new.items():
+                score = timestamp.seconds(fields.get("created", "")) or now
+                calls.append(((of_job(job_id), of_new(job_id), JOBS), (job_id, score, *_flat(fields))))
+            if calls:
+                replies = _checked(await ADMIT.run_all(self._client, calls))
+                for job_id, reply in zip(new, replies, strict=True):
+                    results[job_id] = reply if isinstance(reply, StoreError) else _unflat(reply)
+            return results
 
-        return await self._retry(attempt, is_for_one_job=True)
+        return await self._retry(attempt)
 
     async def new_ids(self) -> set[str]:
         """Ids of jobs that the hook added and that were not admitted; some of them when there are very many."""
@@ -154,26 +159,12 @@ class StoreWriter:
     async def add(self, job_id: str, fields: Mapping[str, str], created: float) -> bool:
         """Add a job as the hook does, but straight to `tinyci:accepted`. `created`: seconds since the epoch.
 
-        Returns False, and adds nothing, when Redis has the job already. Raises StoreError. A hash alone is not a job:
-        Redis made it before it noticed that the queue was no list, so that nothing leads to it.
+        Returns False, and adds nothing, when Redis has the job already. Raises StoreError.
         """
+        keys = (of_job(job_id), of_new(job_id), JOBS, QUEUE, ACCEPTED)
 
         async def attempt() -> bool:
-            async with self._client.pipeline(transaction=True) as pipe:
-                await pipe.watch(of_job(job_id), of_new(job_id), QUEUE, ACCEPTED)
-                await _check_types(pipe, {JOBS: "zset", QUEUE: "list", ACCEPTED: "list"})
-                if await pipe.execute_command("EXISTS", of_job(job_id), of_new(job_id)):
-                    has_state = await pipe.execute_command("HEXISTS", of_job(job_id), "state")
-                    positions = [await pipe.execute_command("LPOS", key, job_id) for key in (QUEUE, ACCEPTED)]
-                    if has_state or positions != [None, None]:
-                        return False
-                pipe.multi()
-                pipe.execute_command("UNLINK", of_new(job_id))
-                pipe.execute_command("HSET", of_job(job_id), *_flat(fields))
-                pipe.execute_command("ZADD", JOBS, created, job_id)
-                pipe.execute_command("LPUSH", ACCEPTED, job_id)
-                await pipe.execute()
-                return True
+            return bool(await ADD.run(self._client, keys, job_id, created, *_flat(fields)))
 
         return await self._retry(attempt, is_for_one_job=True)
 
@@ -220,18 +211,31 @@ class StoreWriter:
 
         Returns False, and writes nothing, when the job has ended: a final state is written once. Raises StoreError.
         """
-        keys = (of_job(job_id), JOBS, EVENTS)
-        arguments: list[str | float] = [2 * len(fields), *_flat(fields)]
-        if "state" in fields:
-            arguments += [job_id, time.time(), *_flat(_event(job_id, fields))]
+        result = (await self.update_all({job_id: fields}))[job_id]
+        if isinstance(result, StoreError):
+            raise result
+        return result
 
-        async def attempt() -> bool:
-            return bool(await UPDATE.run(self._client, keys, *arguments))
+    async def update_all(self, changes: Mapping[str, Mapping[str, str]]) -> dict[str, bool | StoreError]:
+        """Write fields of several jobs, by id, as update() does. Returns what it returns or raises, by id."""
+        calls: list[Call] = []
+        for job_id, fields in changes.items():
+            arguments: list[str | float] = [2 * len(fields), *_flat(fields)]
+            if "state" in fields:
+                arguments += [job_id, time.time(), *_flat(_event(job_id, fields))]
+            calls.append(((of_job(job_id), JOBS, EVENTS), arguments))
 
-        was_written = await self._retry(attempt, is_for_one_job=True)
-        if "state" in fields:
+        async def attempt() -> dict[str, bool | StoreError]:
+            replies = _checked(await UPDATE.run_all(self._client, calls))
+            return {
+                job_id: reply if isinstance(reply, StoreError) else bool(reply)
+                for job_id, reply in zip(changes, replies, strict=True)
+            }
+
+        results = await self._retry(attempt)
+        if any("state" in fields for fields in changes.values()):
             self._listener.event_added()
-        return was_written
+        return results
 
     async def events(self, start: str, count: int, *, newest: bool) -> list[tuple[str, dict[str, str]]]:
         """At most `count` entries of `tinyci:events`, oldest first: the first or the newest ones from an id on, which
@@ -318,11 +322,9 @@ class StoreWriter:
                 raise asyncio.CancelledError
             try:
                 result = await operation()
-            except WatchError:
-                continue  # somebody wrote the hash between our look and our write: look again
-            except (RedisError, OSError, TimeoutError, _MisplacedKeyError) as error:
+            except (RedisError, OSError, TimeoutError) as error:
                 if is_for_one_job and isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
-                    raise StoreError(f"Redis has a key of another type where a job belongs: {error}") from None
+                    raise _wrong_type_error(error) from None
                 if isinstance(error, OutOfMemoryError):
                     self._listener.redis_full()
                 if not self._is_away:
@@ -339,15 +341,25 @@ class StoreWriter:
             return result
 
 
-async def _check_types(pipe: Any, types: Mapping[str, str]) -> None:
-    """Check types before a transaction: Redis carries out the rest of one in which a command met a key of another type.
+def _checked(replies: Sequence[Any]) -> list[Any]:
+    """Return replies, with StoreError for a key of a job that has another type. Raises any other error that is one."""
+    results = []
+    for reply in replies:
+        if isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply):
+            results.append(_wrong_type_error(reply))
+        elif isinstance(reply, Exception):
+            raise reply
+        else:
+            results.append(reply)
+    return results
 
-    Raises _MisplacedKeyError.
-    """
-    for key, type_name in types.items():
-        actual = await pipe.execute_command("TYPE", key)
-        if actual not in (type_name, "none"):
-            raise _MisplacedKeyError(f"{key} is a {actual} where a {type_name} belongs")
+
+def _wrong_type_error(error: ResponseError) -> StoreError:
+    return StoreError(f"Redis has a key of another type where a job belongs: {error}")
+
+
+def _unflat(pairs: Sequence[str]) -> dict[str, str]:
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:
