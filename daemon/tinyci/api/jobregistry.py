@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from tinyci.api.jobobject import JobObject, path_of
 from tinyci.api.jobsource import JobSource
@@ -30,6 +31,10 @@ class JobRegistry:
         self._bus: Bus | None = None
         self._recent: OrderedDict[str, JobObject] = OrderedDict()
         """Live and recently ended jobs, oldest first."""
+        self._ended: OrderedDict[str, JobObject] = OrderedDict()
+        """Those of them that have ended."""
+        self._newest_ids: dict[str, str] = {}
+        """By repo: its newest job of them."""
         self._older: OrderedDict[str, JobObject] = OrderedDict()
         """Kept jobs that were asked for, none of which is in _recent."""
         self._arrivals: dict[str, list[asyncio.Event]] = {}
@@ -54,14 +59,20 @@ class JobRegistry:
         """Add a job, and drop the oldest ended ones beyond EXPORTED, but not the newest of a repo: it is the one that
         people mean by the repo's name."""
         self._drop(self._older, job_id)
-        self._recent[job_id] = self._export(job_id, fields)
+        job = self._recent[job_id] = self._export(job_id, fields)
+        self._newest_ids[job.repo] = job_id
+        self.note_end(job)
         for arrival in self._arrivals.get(job_id, ()):
             arrival.set()
-        newest_ids = {job.repo: job.id for job in self}
-        ended_jobs = [job for job in self if is_final(job.state)]
-        for job in ended_jobs[: max(0, len(ended_jobs) - EXPORTED)]:
-            if newest_ids[job.repo] != job.id or job.repo not in self._requests.repos:
-                self._drop(self._recent, job.id)
+        for ended in list(islice(self._ended.values(), max(0, len(self._ended) - EXPORTED))):
+            if self._newest_ids[ended.repo] != ended.id or ended.repo not in self._requests.repos:
+                del self._ended[ended.id]
+                self._drop(self._recent, ended.id)
+
+    def note_end(self, job: JobObject) -> None:
+        """Take note of a job that may have ended."""
+        if is_final(job.state):
+            self._ended[job.id] = job
 
     async def find(self, job_id: str) -> JobObject:
         """Return a kept job, which is on the bus from now on, if only for a while. One that was added, and that the

@@ -97,6 +97,7 @@ class ObjectServer:
         if job is None:
             return
         job.change(fields)
+        self._jobs.note_end(job)
         if is_final(fields.get("state", "")):
             self._manager.JobRemoved(job_id, path_of(job_id), fields["state"])
 

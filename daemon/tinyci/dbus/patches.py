@@ -176,6 +176,8 @@ class Connection(MessageBus):  # type: ignore[misc]
         """Called when a call of somebody else has its answer."""
         self.pace = Pace(_BURST, _SHARE)
         self._next_turn: asyncio.Handle | None = None
+        self._paths: dict[ServiceInterface, str] = {}
+        """By interface that is exported: its object."""
         super().__init__(bus_address="unix:path=/", bus_type=BusType.SYSTEM, auth=auth)
         self._writer = PatientWriter(self)
 
@@ -284,6 +286,25 @@ class Connection(MessageBus):  # type: ignore[misc]
     def _default_get_managed_objects_handler(self, msg: Message, send_reply: Reply) -> None:
         """Refuse: with the output of every job the answer is megabytes, made and written in one blocking go."""
         raise DBusError(names.UNKNOWN_METHOD, "no ObjectManager is offered; ask for ListJobs")
+
+    def export(self, path: str, interface: ServiceInterface) -> None:
+        super().export(path, interface)
+        self._paths[interface] = path
+
+    def unexport(self, path: str, interface: ServiceInterface | str | None = None) -> None:
+        for each in self._path_exports.get(path, ()):
+            self._paths.pop(each, None)
+        super().unexport(path, interface)
+
+    def _has_interface(self, interface: ServiceInterface) -> bool:
+        return interface in self._paths
+
+    def _interface_signal_notify(
+        self, interface: ServiceInterface, name: str, member: str, signature: str, body: list[Any], *_: object
+    ) -> None:
+        """Send a signal of an object. The library looks through all objects for the path of this one."""
+        path = self._paths[interface]
+        self.send(Message.new_signal(path=path, interface=name, member=member, signature=signature, body=body))
 
     def _emit_interface_added(self, path: str, interface: ServiceInterface) -> None:
         """Send nothing: the library would broadcast all properties, from the wrong path. We send JobNew, JobRemoved."""
