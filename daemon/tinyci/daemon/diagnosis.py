@@ -13,9 +13,9 @@ from tinyci.api.checks import Check
 from tinyci.api.requests import RequestError
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
+from tinyci.model.places import SPOOL
 from tinyci.model.repo import Repo
 from tinyci.model.repos import Repos
-from tinyci.model.settings import SPOOL
 from tinyci.model.stagecontract import PROBES
 from tinyci.model.toml import ConfigError
 from tinyci.runtime.service import load_settings

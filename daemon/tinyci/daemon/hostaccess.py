@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinyci.model.job import Job
 from tinyci.model.moment import Moment, Now
-from tinyci.model.settings import SPOOL
+from tinyci.model.places import SPOOL
 from tinyci.model.stagecontract import JOB_FILES, dump_job
 from tinyci.model.timestamp import stamp
 from tinyci.runtime import clock

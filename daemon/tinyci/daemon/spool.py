@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.job import ID_MAX
-from tinyci.model.settings import SPOOL
+from tinyci.model.places import SPOOL
 from tinyci.model.text import visible
 from tinyci.runtime.files import read_small
 

@@ -7,7 +7,7 @@ from tinyci.doctor import redis
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import System
-from tinyci.model.settings import SPOOL
+from tinyci.model.places import SPOOL
 
 _MIB = 1024 * 1024
 _FILES = 1000

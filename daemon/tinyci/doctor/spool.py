@@ -9,7 +9,7 @@ from tinyci.doctor import files
 from tinyci.doctor.finding import Finding, ok, unchecked, wrong
 from tinyci.doctor.problems import Problem
 from tinyci.doctor.system import File, System
-from tinyci.model.settings import SPOOL
+from tinyci.model.places import SPOOL
 
 RIGHTS = "1730 tinyci:tinyci-push"
 LATE = 60.0

@@ -5,7 +5,8 @@ import time
 
 from tinyci.hook import pusher
 from tinyci.hook.resp import RespConnection, RespError
-from tinyci.model import settings, timestamp, toml
+from tinyci.model import places, timestamp, toml
+from tinyci.model.toml import TomlTable
 from tinyci.runtime import clock
 from tinyci.store import keys
 
@@ -47,7 +48,7 @@ class JobQueue:
             "previous": previous,
             "pusher": pusher.name(),
             "created": timestamp.stamp(now / 1_000_000),
-            "moment": str(clock.moment()),
+            "moment": clock.moment_text(),
         }
         if self._try_redis(job_id, fields):
             self.started.append((job_id, repo, ref))
@@ -109,7 +110,7 @@ class JobQueue:
     def _log_in(self) -> None:
         file = os.path.join(self._etc, "tinyci.toml")
         text = toml.read(file) if os.path.exists(file) else ""
-        path = settings.parse(file, text, cpus=1).redis_socket
+        path = places.redis_socket(TomlTable.load(file, text).table("redis"))
         with open(os.path.join(self._etc, "credentials", "redis-hook"), encoding="utf-8") as credential:
             password = credential.read().strip()
         self._connection.connect(path)
@@ -121,7 +122,7 @@ class JobQueue:
         """Write a file that the daemon takes in when Redis is back. Names sort in push order. Raises OSError."""
         import json  # only on this path
 
-        directory = os.environ.get("TINYCI_SPOOL", settings.SPOOL)
+        directory = os.environ.get("TINYCI_SPOOL", places.SPOOL)
         self._count += 1
         path = os.path.join(directory, f"{now:016}-{self._count:04}-{job_id}.json")
         fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

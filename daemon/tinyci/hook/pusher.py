@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import suppress
 
 OPTIONS = ("follow", "skip")
 _NAME_MAX = 300
@@ -53,6 +52,8 @@ def say(sentence: str) -> None:
         from tinyci.model.text import visible
 
         sentence = visible(sentence)
-    with suppress(OSError):
+    try:
         sys.stdout.buffer.write(os.fsencode(sentence) + b"\n")
         sys.stdout.buffer.flush()
+    except OSError:
+        return

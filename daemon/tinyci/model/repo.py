@@ -1,37 +1,18 @@
 """A repo: one file in `/etc/tinyci/repos.d/`, checked."""
 
-import os.path
-import re
-from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tinyci.model.toml import ConfigError, TomlTable
+from tinyci.model import repofile
+from tinyci.model.repofile import NOTICES as NOTICES
+from tinyci.model.repofile import RESTARTS as RESTARTS
+from tinyci.model.repofile import is_http as is_http
+from tinyci.model.repofile import is_name as is_name
+from tinyci.model.repofile import is_unit as is_unit
+from tinyci.model.repofile import is_unit_name as is_unit_name
 
 DIRECTORY = "/etc/tinyci/repos.d"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
-# systemd.unit(5), "Description": valid characters, and the types that a deploy can restart.
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\-]*)?\.(?:service|socket|target|slice|path|timer)", re.ASCII)
-_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
 
-_HTTP = re.compile(
-    r"https?://(?:[^\s/?#@\[\]]*@)?(?:[^\s/?#@:\[\]]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?(?:[/?#][!-~]*)?",
-    re.ASCII,
-)
-# RFC 9110, "Field Names", "Status Codes".
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}:[ -~]{1,1000}", re.ASCII)
-_STATUS = re.compile(r"[1-5](?:xx|[0-9]{2})", re.ASCII)
-
-NOTICES = ("failure", "recovery", "deploy", "never")
-"""Reasons to notify: a failed deploy, the first success after one, every deploy that ended; never."""
-
-
-RESTARTS = ("changed", "always")
-"""When a deploy restarts its units: if it makes them run something new, or always."""
-
-
-# The hook imports this file on every push, hence no dataclasses (9 ms), no pathlib (8 ms) and no urllib (5 ms).
 class Repo(NamedTuple):
     """The source of a repo, its user, and the units that its deploy restarts. Times in seconds."""
 
@@ -79,8 +60,7 @@ class Repo(NamedTuple):
     @property
     def only_ref(self) -> str:
         """The one ref that it deploys; empty when it deploys several, or a pattern's."""
-        ref = self.refs[0] if len(self.refs) == 1 else ""
-        return "" if set(ref) & set("*?[") else ref
+        return repofile.only_ref(self.refs)
 
     @property
     def health_header_values(self) -> dict[str, str]:
@@ -93,80 +73,11 @@ class Repo(NamedTuple):
         return str(status) in self.health_status or f"{status // 100}xx" in self.health_status
 
     def deploys(self, ref: str) -> bool:
-        return any(fnmatchcase(ref, pattern) for pattern in self.refs)
-
-
-def is_name(name: str) -> bool:
-    """True if a repo may have this name: it becomes a file name, a key and a D-Bus argument."""
-    return _NAME.fullmatch(name) is not None
+        return repofile.matches(self.refs, ref)
 
 
 def parse(file: str, text: str) -> Repo:
     """Return the repo of a file, named as the file without `.toml`. Raises ConfigError."""
-    name = os.path.basename(file).removesuffix(".toml")
-    if not is_name(name):
-        raise ConfigError(f"{file}: expected a file name of letters, digits, '.', '_' and '-', at most 64 long")
-    table = TomlTable.load(file, text)
-    repo = Repo(
-        name=name,
-        repository=table.text("repository", "the absolute path of a bare repository", _is_clean_absolute),
-        user=table.text("user", 'the name of a user, "root" for the system manager', _USER.fullmatch),
-        refs=table.texts(
-            "refs",
-            'a list of full ref names or patterns, such as ["refs/heads/main"]',
-            lambda ref: ref.startswith("refs/"),
-            ("refs/heads/main", "refs/heads/master"),
-        ),
-        units=table.texts("units", 'a list of unit names, such as ["web.service"]', is_unit, ()),
-        script=table.text("script", "a path inside the repository", _is_inside, "ci-build.sh"),
-        timeout=table.span("timeout", "30min", least=1.0),
-        restart_timeout=table.span("restart_timeout", "5min", least=1.0),
-        settle=table.span("settle", "5s"),
-        verify_timeout=table.span("verify_timeout", "2min", least=1.0),
-        health=table.text("health", "an http:// or https:// URL", is_http, ""),
-        health_headers=table.texts(
-            "health_headers", 'a list of headers, such as ["Host: web.example.org"]', _HEADER.fullmatch, ()
-        ),
-        health_status=table.texts(
-            "health_status", 'a list of statuses, such as ["2xx", "401"]', _STATUS.fullmatch, ("2xx",)
-        ),
-        keep_images=table.number("keep_images", 1, 3),
-        restart=table.text("restart", f"a word out of {', '.join(RESTARTS)}", RESTARTS.__contains__, RESTARTS[0]),
-        notify=table.texts("notify", f"a list of words out of {', '.join(NOTICES)}", NOTICES.__contains__, ()),
-    )
-    table.reject_unknown_keys()
-    return repo
-
-
-def is_unit(unit: str) -> bool:
-    return len(unit) <= 255 and _UNIT.fullmatch(unit) is not None
-
-
-def is_unit_name(text: str) -> bool:
-    """True if a unit may have this name, of whatever type it is."""
-    return _UNIT_NAME.fullmatch(text) is not None
-
-
-def is_http(url: str) -> bool:
-    """True for a URL that can be taken apart: RFC 3986, with a host, and a port that there can be."""
-    match = _HTTP.fullmatch(url)
-    return match is not None and 0 < int(match["port"] or 1) < 65536 and (not match["ipv6"] or _is_ipv6(match["ipv6"]))
-
-
-def _is_ipv6(text: str) -> bool:
-    import ipaddress  # the hook needs it for few repos, if for any
-
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_clean_absolute(path: str) -> bool:
-    return path.startswith("/") and ".." not in path.split("/") and "\n" not in path and "\0" not in path
-
-
-def _is_inside(path: str) -> bool:
-    parts = path.split("/")
-    return bool(path) and not path.startswith("/") and ".." not in parts and "\0" not in path
+    name = repofile.name_of(file)
+    values: dict[str, Any] = repofile.values(file, text)
+    return Repo(name, **values)

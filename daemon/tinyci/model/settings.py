@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-from tinyci.model.repo import NOTICES, is_http
+from tinyci.model import places
+from tinyci.model.repofile import NOTICES, is_http
 from tinyci.model.toml import TomlTable
 
 FILE = "/etc/tinyci/tinyci.toml"
 _MIB = 1024 * 1024
-SPOOL = "/var/spool/tinyci"
 
 
 class Settings(NamedTuple):
@@ -41,12 +41,7 @@ def parse(file: str, text: str, cpus: int, memory: int = 0) -> Settings:
     default_notices: tuple[str, ...] = Settings._field_defaults["notify_on"]
     url = web.text("url", "an http:// or https:// URL", is_http, "")
     settings = Settings(
-        redis_socket=redis.text(
-            "socket",
-            "the absolute path of a Unix socket",
-            lambda path: path.startswith("/"),
-            "/run/redis-tinyci/redis.sock",
-        ),
+        redis_socket=places.redis_socket(redis),
         parallel=table.number("parallel", 1, cpus),
         log_max=limits.number("log", 1024, 64 * 1024 * 1024),
         output_max=limits.number("output", 1024, 64 * 1024),

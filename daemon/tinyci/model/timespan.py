@@ -1,8 +1,6 @@
 """Time spans as systemd writes them: `5s`, `30min`, `1h 30min`, a bare number is seconds (systemd.time(7))."""
 
-import math
-import re
-
+_INFINITY = float("inf")
 _SECONDS = {
     **dict.fromkeys(("us", "usec", "µs", "μs"), 1e-6),
     **dict.fromkeys(("ms", "msec"), 1e-3),
@@ -12,21 +10,35 @@ _SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
     **dict.fromkeys(("w", "week", "weeks"), 604800.0),
 }
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zµμ]*)\s*", re.ASCII)
+_DIGITS = "0123456789"
+_UNITS = "abcdefghijklmnopqrstuvwxyz\u00b5\u03bc"
+_BLANKS = " \t\n\r\f\v"
 
 
 def parse(text: str) -> float:
     """Return the seconds of a time span. Raises ValueError for other texts, also for months, years and `infinity`."""
-    total, position = 0.0, 0
-    while position < len(text) or not text:
-        part = _PART.match(text, position)
-        if not part or part[2] not in _SECONDS:
+    total, rest = 0.0, text.strip(_BLANKS)
+    while True:
+        number, rest = _split(rest, _DIGITS)
+        fraction, after = _split(rest[1:], _DIGITS) if rest.startswith(".") else ("", rest)
+        if fraction:
+            number, rest = f"{number}.{fraction}", after
+        unit, rest = _split(rest.lstrip(_BLANKS), _UNITS)
+        if not number[:1].isdigit() or unit not in _SECONDS:
             raise ValueError(f"not a time span: {text!r}")
-        total += float(part[1]) * _SECONDS[part[2]]
-        position = part.end()
-    if not math.isfinite(total):
+        total += float(number) * _SECONDS[unit]
+        rest = rest.lstrip(_BLANKS)
+        if not rest:
+            break
+    if total == _INFINITY:
         raise ValueError("a time span must have an end")
     return total
+
+
+def _split(text: str, characters: str) -> tuple[str, str]:
+    """Split a text behind the characters that it begins with."""
+    rest = text.lstrip(characters)
+    return text[: len(text) - len(rest)], rest
 
 
 def show(seconds: float) -> str:

@@ -1,12 +1,12 @@
 """A table of a TOML file with checked keys; its errors name the file, the key and the expected value."""
 
-import tomllib
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from __future__ import annotations
 
-from tinyci.model import timespan
+from tinyci.model import plaindata, timespan
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # of typing, which takes as long to import as half of the hook
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 _NUMBER_MAX = 2**53
 """Beyond it, nothing can be counted, and Redis takes no number."""
@@ -32,15 +32,20 @@ def read(file: str) -> str:
 class TomlTable:
     """Typed getters over one TOML table, which raise ConfigError; after the last one comes reject_unknown_keys()."""
 
-    def __init__(self, file: str, values: dict[str, Any], prefix: str = "") -> None:
+    def __init__(self, file: str, values: dict[str, object], prefix: str = "") -> None:
         self._file = file
         self._values = values
         self._prefix = prefix
         self._used_keys: set[str] = set()
 
     @classmethod
-    def load(cls, file: str, text: str) -> "TomlTable":
+    def load(cls, file: str, text: str) -> TomlTable:
         """Parse the text of a file. Raises ConfigError."""
+        values = plaindata.toml_table(text)
+        if values is not None:
+            return cls(file, values)
+        import tomllib  # as long as all of the hook takes
+
         try:
             return cls(file, tomllib.loads(text))
         except RecursionError:
@@ -48,7 +53,7 @@ class TomlTable:
         except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
             raise ConfigError(f"{file}: not TOML: {error}") from None
 
-    def table(self, key: str) -> "TomlTable":
+    def table(self, key: str) -> TomlTable:
         """Return the sub-table of that name, empty when it does not exist."""
         value = self._value(key, {})
         if not isinstance(value, dict):
@@ -101,12 +106,12 @@ class TomlTable:
         actual = f"found {_shown(self._values[key])}" if key in self._values else "it is missing"
         return ConfigError(f"{self._file}: {self._prefix}{key}: expected {expected}, but {actual}")
 
-    def _value(self, key: str, default: Any) -> Any:
+    def _value(self, key: str, default: object) -> object:
         self._used_keys.add(key)
         return self._values.get(key, default)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # a hexadecimal number of thousands of digits, which Python does not convert
