@@ -139,7 +139,7 @@ class DaemonProcess(Listener):
         return FakeBuildOutput(self.host, first.split()[-1])  # type: ignore[return-value]
 
 
-async def _no_lines(unit: str, uid: int, since: float) -> list[UnitLine]:
+async def _no_lines(unit: str, uid: int, main_pid: int, since: float) -> list[UnitLine]:
     """Read the journal of a unit that printed nothing."""
     return []
 

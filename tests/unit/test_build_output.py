@@ -146,7 +146,7 @@ async def test_a_journal_that_cannot_be_read_is_told_when_the_build_has_ended(fa
     fake_journal.error = OSError(errno.EMFILE, "Too many open files")
     with pytest.raises(JournalError, match="the journal cannot be read: Too many open files"):
         await follow(ended())
-    lines = await last_lines("web.service", 1001, 60.0)
+    lines = await last_lines("web.service", 1001, 4711, 60.0)
     assert lines == [UnitLine("[tinyci: the journal cannot be read: Too many open files]", is_own=False)]
 
 
@@ -165,10 +165,21 @@ async def test_a_journal_that_can_be_read_again_before_the_end_loses_nothing(fak
 async def test_a_unit_whose_journal_is_full_of_podmans_account_is_not_read_for_ever(fake_journal: FakeJournal) -> None:
     fake_journal.store([b"it fell"], SYSLOG_IDENTIFIER="web")
     fake_journal.store([b"created"] * 20_000, SYSLOG_IDENTIFIER="web", PODMAN_EVENT="create")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == []
+    assert await last_lines("web.service", 1001, 4711, 60.0, patience=0) == []
     assert fake_journal.steps == 5000
     fake_journal.store([b"and said so"], SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("and said so")]
+    assert await last_lines("web.service", 1001, 4711, 60.0, patience=0) == [UnitLine("and said so")]
+
+
+@pytest.mark.asyncio
+async def test_a_line_of_a_main_process_that_ended_before_journald_looked_is_the_units(
+    fake_journal: FakeJournal,
+) -> None:
+    fake_journal.store([b"no disk"], SYSLOG_IDENTIFIER="sh", _PID="4711")
+    fake_journal.store([b"of another"], SYSLOG_IDENTIFIER="sh", _PID="4712")
+    fake_journal.store([b"of another user"], uid=1002, SYSLOG_IDENTIFIER="sh", _PID="4711")
+    assert await last_lines("web.service", 1001, 4711, 60.0, patience=0) == [UnitLine("no disk")]
+    assert await last_lines("web.service", 1001, 0, 60.0, patience=0) == []
 
 
 @pytest.mark.asyncio
@@ -178,8 +189,8 @@ async def test_lines_of_a_unit_are_of_the_time_that_is_asked_for_whatever_was_do
     fake_journal.store([b"before"], SYSLOG_IDENTIFIER="web")
     fake_journal.entries[0] = (time.monotonic() - 100.0, fake_journal.entries[0][1])
     fake_journal.store([b"since"], SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("since")]
-    assert await last_lines("web.service", 1001, 200.0, patience=0) == [UnitLine("before"), UnitLine("since")]
+    assert await last_lines("web.service", 1001, 4711, 60.0, patience=0) == [UnitLine("since")]
+    assert await last_lines("web.service", 1001, 4711, 200.0, patience=0) == [UnitLine("before"), UnitLine("since")]
 
 
 STOPPING, STOPPED = "de5b426a63be47a7b6ac3eaac82e2f6f", "9d1aaa27d60140bd96365438aad20286"
@@ -196,17 +207,19 @@ async def test_lines_of_a_unit_are_those_of_its_new_start(fake_journal: FakeJour
     # Where systemd starts it again by itself, it tells that it has stopped, and that it stops, not.
     fake_journal.store([b"Stopped"], **web, MESSAGE_ID=STOPPED, USER_UNIT="web.service")
     fake_journal.store([b"fell again"], **web)
-    lines = await last_lines("web.service", 1001, 60.0, patience=0)
+    lines = await last_lines("web.service", 1001, 4711, 60.0, patience=0)
     assert [line.text for line in lines] == ["new", "fell", "Stopped", "fell again"]
     assert [line.is_own for line in lines] == [True, True, False, True]
-    assert [line.text for line in await last_lines("web.service", 1001, 60.0, most=1, patience=0)] == ["fell again"]
+    assert [line.text for line in await last_lines("web.service", 1001, 4711, 60.0, most=1, patience=0)] == [
+        "fell again"
+    ]
 
 
 @pytest.mark.asyncio
 async def test_lines_of_a_unit_are_without_those_that_podman_prints_in_its_name(fake_journal: FakeJournal) -> None:
     lines = [b"c" * 64, b"no disk\n", b"", b"conmon " + b"c" * 20 + b" <nwarn>: Failed to open cgroups file"]
     fake_journal.store(lines, SYSLOG_IDENTIFIER="web")
-    assert await last_lines("web.service", 1001, 60.0, patience=0) == [UnitLine("no disk")]
+    assert await last_lines("web.service", 1001, 4711, 60.0, patience=0) == [UnitLine("no disk")]
 
 
 def test_the_last_words_of_a_unit_are_its_own_or_else_such_of_systemds_that_tell_more() -> None:

@@ -295,8 +295,11 @@ class Deploy:
         """Return the last lines of a unit since the restart of this job, or of any time."""
         age = self._stopwatch.seconds(self.job.restart_started) or 0.0
         uid = 0 if self.repo.is_root else uid_of(self.repo.user)
+        main_pid = 0
+        with suppress(ManagerError):
+            main_pid = (await self._managers.ask(self.repo.user, lambda manager: manager.unit(unit))).main_pid
         try:
-            return await self._host.last_lines(unit, uid, age if is_of_this_job else self._host.monotonic())
+            return await self._host.last_lines(unit, uid, main_pid, age if is_of_this_job else self._host.monotonic())
         except OSError as error:
             return [UnitLine(f"[tinyci: the journal cannot be read: {error}]", is_own=False)]
 

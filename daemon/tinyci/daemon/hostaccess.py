@@ -24,7 +24,7 @@ class HostAccess:
     spool: str = SPOOL
     build_output: Callable[[str, str, int], BuildOutput] = BuildOutput
     """Follows the output of a build: its first line, its last line, the uid that prints them."""
-    last_lines: Callable[[str, int, float], Awaitable[list[UnitLine]]] = last_lines
+    last_lines: Callable[[str, int, int, float], Awaitable[list[UnitLine]]] = last_lines
     """Reads the last lines of a unit: its name, the uid whose manager runs it, the age in seconds to begin at."""
     monotonic: Callable[[], float] = time.monotonic
     """Seconds of the clock by which systemd and the journal count as well (CLOCK_MONOTONIC)."""

@@ -21,7 +21,7 @@ UNIT_CHANGES = frozenset(
 )
 SERVICE_CHANGES = frozenset(
     (
-        *("Result", "NRestarts", "StatusText", "ExecMainCode", "ExecMainStatus"),
+        *("Result", "NRestarts", "StatusText", "ExecMainCode", "ExecMainStatus", "ExecMainPID"),
         *("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic"),
     )
 )
@@ -72,6 +72,8 @@ class Unit:
     """Time at which its main process ended, in seconds of CLOCK_MONOTONIC; 0 when it did not."""
     process_start: float = 0.0
     """Time at which its main process was started, in seconds of CLOCK_MONOTONIC; 0 when it was not."""
+    main_pid: int = 0
+    """Process id of its last main process, which may have ended; 0 when there was none."""
     requirements: tuple[str, ...] = ()
     """Units without which it is not started."""
     triggers: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ class Unit:
             result=replies.text(properties, "Result"),
             exit_code=replies.number(properties, "ExecMainCode", -(2**31), 2**31 - 1),
             exit_status=replies.number(properties, "ExecMainStatus", -(2**31), 2**31 - 1),
+            main_pid=replies.number(properties, "ExecMainPID", 0, 2**32 - 1),
             restarts=replies.number(properties, "NRestarts", 0, 2**32 - 1),
             status_text=replies.text(properties, "StatusText"),
             dependents=replies.units(properties, _DEPENDENTS),

@@ -36,12 +36,15 @@ class UnitLine(NamedTuple):
     """False if the manager wrote it about the unit."""
 
 
-async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: float = 1.0) -> list[UnitLine]:
+async def last_lines(
+    unit: str, uid: int, main_pid: int, age: float, most: int = 20, patience: float = 1.0
+) -> list[UnitLine]:
     """Return the last lines of a unit's journal, oldest first: its processes' and containers', and the manager's on it.
 
-    `uid` is that of the manager's user, 0 for the system's manager; lines are of the last `age` seconds, of this boot,
-    and since the unit was told to stop: those before are of an older version. journald may be a moment behind: when
-    there is none of its own yet, it has `patience` seconds. A journal that cannot be read is a line.
+    `uid` is that of the manager's user, 0 for the system's manager; `main_pid` that of the unit's main process, or 0.
+    Lines are of the last `age` seconds, of this boot, and since the unit was told to stop: those before are of an older
+    version. journald may be a moment behind: when there is none of its own yet, it has `patience` seconds. A journal
+    that cannot be read is a line.
 
     Each look is a thread's, with a reader of its own: who may write of this unit can make one take long.
     """
@@ -49,7 +52,7 @@ async def last_lines(unit: str, uid: int, age: float, most: int = 20, patience: 
     end = time.monotonic() + patience
     while True:
         try:
-            lines = await asyncio.to_thread(_read_last, unit, uid, since, most)
+            lines = await asyncio.to_thread(_read_last, (unit, uid, main_pid), since, most)
         except OSError as error:
             return [UnitLine(f"[tinyci: the journal cannot be read: {error.strerror or error}]", is_own=False)]
         if any(line.is_own for line in lines) or time.monotonic() >= end:
@@ -65,15 +68,15 @@ def last_words(unit: str, lines: Sequence[UnitLine]) -> str:
     return f"; systemd says: {words}" if words else ""
 
 
-def _read_last(unit: str, uid: int, since: float, most: int) -> list[UnitLine]:
+def _read_last(about: tuple[str, int, int], since: float, most: int) -> list[UnitLine]:
     with journal.Reader() as reader:
-        _add_matches(reader, unit, uid)
+        _add_matches(reader, *about)
         return _read_back(reader, since, most)
 
 
-def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
-    # A process that ended right after its line has no unit by the time that journald looks: hence the identifier,
-    # which Quadlet and systemd set to the unit's name.
+def _add_matches(reader: journal.Reader, unit: str, uid: int, main_pid: int) -> None:
+    # A process that ended right after its line has no unit by the time that journald looks: hence its number, and the
+    # identifier, which Quadlet and systemd set to the unit's name.
     name = f"SYSLOG_IDENTIFIER={unit.rpartition('.')[0]}"
     alternatives: list[tuple[str, ...]] = [
         (f"_SYSTEMD_USER_UNIT={unit}", f"_SYSTEMD_OWNER_UID={uid}"),
@@ -82,6 +85,8 @@ def _add_matches(reader: journal.Reader, unit: str, uid: int) -> None:
     ]
     if not uid:
         alternatives = [(f"_SYSTEMD_UNIT={unit}",), (f"UNIT={unit}", "_PID=1"), (name, "_UID=0")]
+    if main_pid:
+        alternatives.append((f"_PID={main_pid}",) if not uid else (f"_PID={main_pid}", f"_UID={uid}"))
     for number, matches in enumerate(alternatives):
         if number:
             reader.add_disjunction()
