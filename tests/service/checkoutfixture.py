@@ -27,9 +27,9 @@ class CheckoutFixture:
         return revision
 
     def check_out(self, revision: str) -> Path:
-        tree = checkout.check_out(self.workspace, str(self.clone.bare), revision)
-        assert tree == self.tree
-        return tree
+        tree = checkout.check_out(str(self.workspace), str(self.clone.bare), revision)
+        assert tree == str(self.tree)
+        return self.tree
 
     def git(self, *arguments: str) -> str:
         """Run git as a script in the work tree does."""

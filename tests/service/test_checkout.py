@@ -1,11 +1,15 @@
 """A checkout is exactly the revision that was pushed."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from checkoutfixture import CheckoutFixture
 from gitrepos import Clone, git
+from servers import TREE
 from tinyci.stage import checkout
 from tinyci.stage.status import StageError
 
@@ -187,3 +191,45 @@ def test_objects_are_borrowed_not_copied(fixture: CheckoutFixture) -> None:
         fixture.check_out(revision)
         objects = [path for path in (fixture.tree / ".git" / "objects").rglob("*") if path.is_file()]
         assert sum(path.stat().st_size for path in objects if not path.is_symlink()) < 10_000
+
+
+# -- the cost ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the command line of each git that is started."""
+    log, program = tmp_path / "started", tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >>{log}\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return log
+
+
+_COMMANDS = {"for-each-ref", "read-tree", "clean", "rev-list", "pack-objects", "rev-parse", "ls-tree", "ls-files"}
+
+
+@pytest.mark.parametrize("options", [[], ["-a", "-m", "Release"]], ids=["lightweight", "annotated"])
+def test_a_checkout_starts_six_processes(fixture: CheckoutFixture, started: Path, options: list[str]) -> None:
+    fixture.check_out(fixture.push(a="1"))
+    fixture.push(a="2", sub__b="3")
+    fixture.clone.git("tag", *options, "v1")
+    fixture.clone.push("v1")
+    revision = fixture.clone.git("rev-parse", "v1").strip()
+    started.unlink()
+    fixture.check_out(revision)
+    words = [next(word for word in line.split() if word in _COMMANDS) for line in started.read_text().splitlines()]
+    assert sorted(words) == ["clean", "for-each-ref", "pack-objects", "read-tree", "rev-list", "rev-list"]
+
+
+def test_a_build_imports_nothing_that_takes_long() -> None:
+    """Each would take as long as a small repository's checkout does, and every job would pay."""
+    slow = {
+        *("asyncio", "concurrent", "dataclasses", "hashlib", "json", "pathlib", "shutil", "socket", "subprocess"),
+        *("tempfile", "threading", "tomllib", "tinyci.stage.images", "tinyci.stage.podman", "tinyci.stage.units"),
+    }
+    program = f"import sys; sys.path.append({str(TREE / 'daemon')!r}); import tinyci.stage.build; "
+    program += f"sys.exit(' '.join({slow} & set(sys.modules)))"
+    process = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == ""

@@ -23,7 +23,7 @@ def clone(tmp_path: Path) -> Clone:
 
 def refusal(clone: Clone, revision: str) -> StageError:
     with pytest.raises(StageError) as info:
-        checkout.check_out(clone.bare.parent / "cache", str(clone.bare), revision)
+        checkout.check_out(str(clone.bare.parent / "cache"), str(clone.bare), revision)
     return info.value
 
 
@@ -68,7 +68,7 @@ def test_an_older_revision_of_a_branch_is_not_refused(clone: Clone) -> None:
     clone.write("a", "2")
     clone.commit()
     clone.push()
-    checkout.check_out(clone.bare.parent / "cache", str(clone.bare), old)
+    checkout.check_out(str(clone.bare.parent / "cache"), str(clone.bare), old)
 
 
 def test_a_repository_that_is_not_there_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_repository_that_cannot_be_read_is_refused_with_what_mends_it(clone: C
     revision = head(clone)
     (clone.bare / part).chmod(0)
     program = (
-        "import sys; from pathlib import Path; from tinyci.stage import checkout, status\n"
-        "try: checkout.check_out(Path(sys.argv[1]), sys.argv[2], sys.argv[3])\n"
+        "import sys; from tinyci.stage import checkout, status\n"
+        "try: checkout.check_out(sys.argv[1], sys.argv[2], sys.argv[3])\n"
         "except status.StageError as error: print(error.verdict, error)"
     )
     capabilities = "-dac_override,-dac_read_search"
@@ -187,14 +187,14 @@ def test_a_pointer_that_a_script_can_follow_and_a_text_like_one_are_files(clone:
         clone.write(name, text)
     clone.commit()
     clone.push()
-    checkout.check_out(clone.bare.parent / "cache", str(clone.bare), head(clone))
+    checkout.check_out(str(clone.bare.parent / "cache"), str(clone.bare), head(clone))
 
 
 def test_a_file_that_is_named_like_a_submodule_is_none(clone: Clone) -> None:
     clone.write("commit", "x")
     clone.commit("160000 commit")
     clone.push()
-    checkout.check_out(clone.bare.parent / "cache", str(clone.bare), head(clone))
+    checkout.check_out(str(clone.bare.parent / "cache"), str(clone.bare), head(clone))
 
 
 def test_a_revision_with_a_missing_file_is_refused(clone: Clone) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from tinyci import catalog
@@ -197,7 +196,7 @@ class Intake:
             if isinstance(result, StoreError):
                 await self._closing.drop(job.id, result)
             elif result:  # else it has ended meanwhile: the next sweep looks at it anew
-                job = replace(job, created=change["created"], moment=change["moment"])
+                job = job._replace(created=change["created"], moment=change["moment"])
                 job_fields = hashes[job.id]
                 self._listener.job_changed(job.id, job.repo, {**job_fields, **change})
                 await self._line_up(job, is_spooled=bool(job_fields.get("spooled")))

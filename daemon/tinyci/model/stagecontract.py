@@ -4,11 +4,11 @@ This page is the whole security border between the two. A stage believes the job
 configuration agrees (stage/stagejob.py); the daemon believes a verdict only about the user's own job.
 """
 
-import json
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from tinyci.model import plaindata
 from tinyci.model.job import Job
 
 # -- units -----------------------------------------------------------------------------------------------------------
@@ -45,15 +45,21 @@ _JOB_FILE_FIELDS = ("repo", "ref", "revision", "rollback_to")
 
 def dump_job(job: Job) -> str:
     """Return the text of a job's file: all that a stage takes from the daemon."""
+    import json  # which a stage does not need
+
     return json.dumps({"id": job.id, **{name: getattr(job, name) for name in _JOB_FILE_FIELDS}})
 
 
 def load_job(text: bytes) -> Job:
     """Return the job in a job file. Raises ValueError for no job file, JobError for no job."""
-    try:
-        fields = json.loads(text)
-    except RecursionError:
-        raise ValueError("it nests too deep") from None
+    fields: object = plaindata.json_object(text)
+    if fields is None:
+        import json  # a ref may be of any characters
+
+        try:
+            fields = json.loads(text)
+        except RecursionError:
+            raise ValueError("it nests too deep") from None
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return Job.parse(str(fields.pop("id", "")), {name: str(fields.get(name, "")) for name in _JOB_FILE_FIELDS})

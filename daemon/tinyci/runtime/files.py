@@ -1,8 +1,13 @@
 """Files that are written whole or not at all, and small ones that somebody else wrote."""
 
+from __future__ import annotations
+
 import os
 import stat
-from pathlib import Path
+
+TYPE_CHECKING = False  # of typing
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
@@ -19,7 +24,7 @@ def write_whole(path: Path, text: str, *, sync: bool = True) -> None:
     os.replace(new, path)
 
 
-def read_small(path: Path, most: int) -> bytes:
+def read_small(path: str | Path, most: int) -> bytes:
     """Return the content of a file of `most` bytes at most. Raises OSError, and ValueError for what is none.
 
     A link could lead anywhere, and a pipe would hold the reader up.

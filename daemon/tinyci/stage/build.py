@@ -4,22 +4,23 @@ Runs as the repo's user, as `tinyci-build@HEX.service`. Its output is the build'
 the daemon reads; its result is the unit's Status and its exit status, which is the script's.
 """
 
+from __future__ import annotations
+
 import os
 import signal
-import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
-from tinyci.stage import checkout, podman, runner, status, survivors
-from tinyci.stage.images import BuildResult, Images
+from tinyci.stage import checkout, process, runner, status, survivors
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 from tinyci.stage.survivors import SurvivorError
+
+TYPE_CHECKING = False  # of typing; a repo without units needs none of these
+if TYPE_CHECKING:
+    from tinyci.stage.images import BuildResult, Images
 
 _STAGE_VARIABLES = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY", "STATE_DIRECTORY"})
 """Environment of the stage that the script does not get: with it a script could speak in the stage's name."""
@@ -59,11 +60,7 @@ def run(stage_job: StageJob) -> int:
     if revision == TIP:
         revision = checkout.tip(repo.repository, job.ref)
         print(tip_line(job.ref, revision), flush=True)
-    with ThreadPoolExecutor(1) as executor:  # podman needs as long as git does
-        future = executor.submit(images.remember, job.hex) if images else None
-        tree = _check_out(repo, revision)
-        if future:
-            future.result()
+    tree = _check_out_beside(images, stage_job, revision) if images else _check_out(repo, revision)
     try:
         code = _run_script(stage_job, tree)
         if images and not code:
@@ -77,6 +74,17 @@ def run(stage_job: StageJob) -> int:
     return code
 
 
+def _check_out_beside(images: Images, stage_job: StageJob, revision: str) -> str:
+    """Check out, and meanwhile remember the images that run: podman needs as long as git does."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(images.remember, stage_job.job.hex)
+        tree = _check_out(stage_job.repo, revision)
+        future.result()
+    return tree
+
+
 def _report(result: BuildResult) -> None:
     if result.no_change:
         status.report(Verdict.UNCHANGED, result.no_change)
@@ -85,23 +93,28 @@ def _report(result: BuildResult) -> None:
 
 
 def _images(repo: Repo) -> Images | None:
-    return Images(repo) if repo.units and podman.is_installed() else None
+    if not repo.units:
+        return None
+    from tinyci.stage import podman
+    from tinyci.stage.images import Images
+
+    return Images(repo) if podman.is_installed() else None
 
 
-def _check_out(repo: Repo, revision: str) -> Path:
+def _check_out(repo: Repo, revision: str) -> str:
     cache = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if not cache:
         raise StageError("CACHE_DIRECTORY is not set: run this as tinyci-build@.service")
     try:
-        return checkout.check_out(Path(cache) / repo.name, repo.repository, revision)
+        return checkout.check_out(os.path.join(cache, repo.name), repo.repository, revision)
     except OSError as error:
         raise StageError(f"the work tree in {cache} cannot be written: {error.strerror} ({error.filename})") from None
 
 
-def _run_script(stage_job: StageJob, tree: Path) -> int:
+def _run_script(stage_job: StageJob, tree: str) -> int:
     job, repo = stage_job
-    script, commit = tree / repo.script, checkout.head(tree)
-    if not script.is_file():
+    script, commit = os.path.join(tree, repo.script), checkout.head(tree)
+    if not os.path.isfile(script):
         raise StageError(f"the revision has no {repo.script}: add the script, executable, to the repository")
     first = _first_line(script)
     if first.startswith(b"#!") and first.endswith(b"\r\n"):
@@ -124,20 +137,20 @@ def _run_script(stage_job: StageJob, tree: Path) -> int:
         "TINYCI_REPO": repo.name,
         "TINYCI_REF": job.ref,
         "TINYCI_REVISION": commit,
-        "PWD": str(tree),
+        "PWD": tree,
     }
     # Stopping the unit signals every process of it: this one stays to report the script's end. A handler, since the
     # script would inherit an ignored signal.
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stops: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
     try:
-        child = subprocess.Popen((*interpreter, script, commit), cwd=tree, env=environment, stdin=subprocess.DEVNULL)
+        child = process.start_script((*interpreter, script, commit), tree, environment)
     except OSError as error:
         raise StageError(
             f"{repo.script} cannot be run: {error.strerror}; is its first line a #! that exists here?"
         ) from None
-    code = child.wait()
-    if code >= 0 and not stop.is_set():
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code >= 0 and not stops:
         _save_survivors(job.hex)
     if code < 0:
         status.report(Verdict.FAILED, f"{repo.script} was killed by {_signal_name(-code)}")
@@ -157,8 +170,8 @@ def _save_survivors(instance: str) -> None:
         status.report(Verdict.REMARK, str(error))
 
 
-def _first_line(script: Path) -> bytes:
-    with script.open("rb") as file:
+def _first_line(script: str) -> bytes:
+    with open(script, "rb") as file:
         return file.readline(256)
 
 

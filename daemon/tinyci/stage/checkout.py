@@ -6,29 +6,26 @@ makes in its tree do not reach the next one.
 """
 
 import os
-import shutil
-import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tinyci.model.stagecontract import Verdict
-from tinyci.stage import git, gitdirectory, history, submodules
-from tinyci.stage.git import GitError
+from tinyci.stage import git, gitdirectory, history
+from tinyci.stage.git import Git, GitError
 from tinyci.stage.gitdirectory import Ref
+from tinyci.stage.process import Process
 from tinyci.stage.status import StageError
 
 _WITHOUT_LFS = ("-c", "filter.lfs.process=", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.required=false")
 """Where the user has git-lfs, it would ask the bare repository for what that has not got, and fail for that."""
 
 
-def check_out(workspace: Path, repository: str, revision: str) -> Path:
+def check_out(workspace: str, repository: str, revision: str) -> str:
     """Make the work tree in `workspace` exactly that revision, and return its path. Raises StageError, or OSError for
     the workspace. Its HEAD is the revision, or the commit of an annotated tag.
 
     Removes whatever earlier builds left behind in it, ignored files included.
     """
-    _check_readable(Path(repository))
+    _check_readable(repository)
     refs = _refs(repository)
     _check_reachable(repository, revision, refs)
     try:
@@ -36,7 +33,7 @@ def check_out(workspace: Path, repository: str, revision: str) -> Path:
     except (GitError, OSError):
         # A build may have damaged the tree, or git's garbage collection removed objects of it: once from nothing.
         for part in ("index", "history", "tree"):
-            _remove(workspace / part)
+            _remove(os.path.join(workspace, part))
     try:
         return _update(workspace, repository, revision, refs)
     except GitError as error:
@@ -45,7 +42,7 @@ def check_out(workspace: Path, repository: str, revision: str) -> Path:
 
 def tip(repository: str, ref: str) -> str:
     """Return the object that the ref of that full name is at. Raises StageError."""
-    _check_readable(Path(repository))
+    _check_readable(repository)
     try:
         refs = git.bare(repository, "for-each-ref", "--format=%(refname) %(objectname)", ref)
     except GitError as error:
@@ -57,11 +54,11 @@ def tip(repository: str, ref: str) -> str:
     raise StageError(f"there is no {ref} in {repository}: push it, or name another ref", Verdict.REJECTED)
 
 
-def _check_readable(repository: Path) -> None:
+def _check_readable(repository: str) -> None:
     try:
-        head = (repository / "HEAD").read_text(encoding="utf-8", errors="replace")
-        next(os.scandir(repository / "objects"), None)
-        (repository / "config").read_bytes()
+        head = _content(os.path.join(repository, "HEAD"))
+        os.scandir(os.path.join(repository, "objects")).close()
+        _content(os.path.join(repository, "config"))
     except FileNotFoundError:
         raise StageError(
             f"{repository} is not a bare git repository: expected HEAD, config and objects in it"
@@ -76,9 +73,15 @@ def _check_readable(repository: Path) -> None:
         raise StageError(f"{repository}/HEAD is empty")
 
 
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def _refs(repository: str) -> list[Ref]:
     """Return all refs of a repository. Raises StageError."""
-    command = ("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
+    parts = ("refname", "objectname", "*objectname", "objecttype", "*objecttype")
+    command = ("for-each-ref", f"--format={' '.join(f'%({part})' for part in parts)}")
     try:
         output = git.bare(repository, *command)
     except GitError as error:
@@ -102,45 +105,69 @@ def _check_reachable(repository: str, revision: str, refs: Sequence[Ref]) -> Non
     )
 
 
-def _update(workspace: Path, repository: str, revision: str, refs: Sequence[Ref]) -> Path:
-    tree, index = workspace / "tree", workspace / "index"
-    directory = tree / ".git"
-    if tree.is_symlink():
+def _update(workspace: str, repository: str, revision: str, refs: Sequence[Ref]) -> str:
+    tree, index = os.path.join(workspace, "tree"), os.path.join(workspace, "index")
+    directory = os.path.join(tree, ".git")
+    if os.path.islink(tree):
         raise GitError([], "the tree is a link")
-    if (directory / "modules").exists():  # git would take the trees of submodules for broken repositories
+    if os.path.exists(os.path.join(directory, "modules")):  # git takes trees of submodules for broken repositories
         _remove(tree)
     _remove(directory)
-    tree.mkdir(parents=True, exist_ok=True)
+    os.makedirs(tree, exist_ok=True)
     gitdirectory.make(directory, repository, refs, revision)
-    if index.exists():
+    if os.path.exists(index):
         # With its time, by which git knows what may have changed since (racy-git in git's technical documentation).
-        shutil.copy2(index, directory / "index")
-    run = ("git", "-c", "core.hooksPath=/dev/null", "-C", str(tree))
-    commit = git.run(*run, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+        _copy(index, os.path.join(directory, "index"))
+    run = ("git", "-c", "core.hooksPath=/dev/null", "-C", tree)
+    commit = next((commit for ref in refs if (commit := ref.commit_of(revision))), "")
+    commit = commit or git.run(*run, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     gitdirectory.set_head(directory, commit)
-    entries = git.run(*run, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
-    with ThreadPoolExecutor(1) as executor:
-        future = executor.submit(history.add, directory, workspace / "history", refs, commit)
-        git.run(*run, *_WITHOUT_LFS, "read-tree", "--reset", "-u", commit)
-        git.run(*run, "clean", "-ffdxq")
-        future.result()
+    reading = Git(*run, *_WITHOUT_LFS, "read-tree", "--reset", "-u", commit)
+    try:
+        history.add(directory, os.path.join(workspace, "history"), refs, commit)
+    finally:
+        reading.output()
+    git.run(*run, "clean", "-ffdxq")
+    entries = _special_entries(run, _content(os.path.join(directory, "index")), commit)
     if paths := [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]:
+        from tinyci.stage import submodules  # few repositories have any
+
         submodules.check_out(run, tree, repository, paths)
     if any(entry.endswith((" .gitattributes", "/.gitattributes")) for entry in entries):
         _check_lfs(run, tree)
-    new = index.with_suffix(".new")
-    shutil.copy2(directory / "index", new)
-    new.rename(index)
+    new = f"{index}.new"
+    _copy(os.path.join(directory, "index"), new)
+    os.rename(new, index)
     return tree
 
 
-def _check_lfs(run: Sequence[str], tree: Path) -> None:
+def _special_entries(run: Sequence[str], index: bytes, commit: str) -> list[str]:
+    """Return the entries of a commit, as `TYPE PATH`, if there may be submodules or attributes of files among them.
+
+    Of a large tree git takes long to list all; bytes of the index (gitformat-index(5)) tell of most that it has none.
+    """
+    is_whole = index[:8] in (b"DIRC\0\0\0\2", b"DIRC\0\0\0\3") and b"link" not in index  # nor split, nor compressed
+    if is_whole and b"\0\0\xe0\0" not in index and b".gitattributes" not in index:
+        return []
+    return git.run(*run, "ls-tree", "-r", "-z", "--format=%(objecttype) %(path)", commit).split("\0")[:-1]
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file with its time and its mode."""
+    content, status = _content(source), os.stat(source)
+    with open(target, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), status.st_mode & 0o777)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _check_lfs(run: Sequence[str], tree: str) -> None:
     """Raise StageError for pointers of Git LFS (git-lfs-pointer(1)) whose content is nowhere that a script could fetch
     it from: the build would take them for the content."""
-    if (tree / ".lfsconfig").exists():  # the repository says where
+    if os.path.exists(os.path.join(tree, ".lfsconfig")):  # the repository says where
         return
     paths = git.run(*run, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")[:-1]
-    pointers = [path for path in paths if _is_pointer(tree / path)]
+    pointers = [path for path in paths if _is_pointer(os.path.join(tree, path))]
     if pointers:
         more = f", one of {len(pointers)}" if len(pointers) > 1 else ""
         raise StageError(
@@ -150,7 +177,7 @@ def _check_lfs(run: Sequence[str], tree: Path) -> None:
         )
 
 
-def _is_pointer(file: Path) -> bool:
+def _is_pointer(file: str) -> bool:
     try:
         with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as content:
             return content.read(64).startswith(b"version https://git-lfs.github.com/spec/v1\n")
@@ -158,19 +185,21 @@ def _is_pointer(file: Path) -> bool:
         return False
 
 
-def head(tree: Path) -> str:
+def head(tree: str) -> str:
     """Return the commit that is checked out."""
-    return gitdirectory.head(tree / ".git")
+    return gitdirectory.head(os.path.join(tree, ".git"))
 
 
-def _remove(path: Path) -> None:
+def _remove(path: str) -> None:
     """Remove a file, a link or a directory. Files that a rootless build left with other (sub)uids need podman's user
     namespace."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
+    if os.path.islink(path) or os.path.isfile(path):
+        os.unlink(path)
+    elif os.path.exists(path):
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
-        if path.exists() and os.geteuid() and shutil.which("podman"):
-            subprocess.run(("podman", "unshare", "rm", "-rf", "--", str(path)), check=False, capture_output=True)
-        if path.exists():
+        if os.path.exists(path) and os.geteuid() and shutil.which("podman"):
+            Process(("podman", "unshare", "rm", "-rf", "--", path), os.environ).wait()
+        if os.path.exists(path):
             raise StageError(f"{path} cannot be removed; remove it by hand")

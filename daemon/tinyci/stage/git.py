@@ -1,7 +1,8 @@
 """Git as a stage runs it: its output, or its error."""
 
 import os
-import subprocess
+
+from tinyci.stage.process import Process
 
 
 class GitError(Exception):
@@ -15,15 +16,27 @@ class GitError(Exception):
         """The line that says what is wrong."""
 
 
+class Git:
+    """A git that was started."""
+
+    def __init__(self, *command: str, stdin: str = "", **variables: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables}
+        self._name = command[0]
+        self._process = Process(command, environment, stdin.encode())
+
+    def output(self) -> str:
+        """Return the output when it has ended. Raises GitError."""
+        status, output, errors = self._process.wait()
+        if status:
+            lines = errors.decode("utf-8", "replace").strip().splitlines()
+            raise GitError(lines, f"{self._name} ended with status {status}")
+        return output.decode("utf-8", "surrogateescape")
+
+
 def run(*command: str, stdin: str = "", **variables: str) -> str:
     """Run a command, and return its output. Raises GitError."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables}
-    process = subprocess.run(command, env=environment, input=stdin.encode(), capture_output=True, check=False)
-    if process.returncode:
-        lines = process.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise GitError(lines, f"{command[0]} ended with status {process.returncode}")
-    return process.stdout.decode("utf-8", "surrogateescape")
+    return Git(*command, stdin=stdin, **variables).output()
 
 
 def bare(repository: str, *arguments: str) -> str:

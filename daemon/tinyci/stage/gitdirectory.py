@@ -6,7 +6,6 @@ bare repository is not, as in a container that the tree was copied into, and git
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 _CONFIG = """\
@@ -32,40 +31,51 @@ class Ref(NamedTuple):
     """The object that it is at: full name."""
     tagged: str
     """The object that its annotated tag is of; empty for any other object."""
+    target_type: str
+    """`commit`, `tag`, …"""
+    tagged_type: str
+
+    def commit_of(self, revision: str) -> str:
+        """Return the commit that a revision is, as far as this ref tells; empty if it does not."""
+        if self.target_type == "commit" and revision == self.target:
+            return revision
+        return self.tagged if self.tagged_type == "commit" and revision in (self.target, self.tagged) else ""
 
 
-def make(directory: Path, repository: str, refs: Sequence[Ref], revision: str) -> None:
+def make(directory: str, repository: str, refs: Sequence[Ref], revision: str) -> None:
     """Make the directory, with the revision as HEAD. Raises OSError.
 
     By hand: `git init` would take longer, and follow settings of the user's, such as one for another format of refs.
     """
     for part in ("objects/info", "objects/pack", "refs", "info"):
-        (directory / part).mkdir(parents=True)
+        os.makedirs(os.path.join(directory, part))
     is_long = len(revision) == 64
     config = _CONFIG.format(version=int(is_long)) + (_LONG_HASHES if is_long else "")
-    (directory / "config").write_text(config, encoding="ascii")
+    _write(os.path.join(directory, "config"), config.encode())
     set_head(directory, revision)
-    (directory / "packed-refs").write_bytes(_packed_refs(refs))
+    _write(os.path.join(directory, "packed-refs"), _packed_refs(refs))
     _borrow(directory, os.path.join(repository, "objects"))
     boundary = shallow(repository)
     if boundary:
-        (directory / "shallow").write_bytes(boundary)
+        _write(os.path.join(directory, "shallow"), boundary)
 
 
-def set_head(directory: Path, commit: str) -> None:
+def set_head(directory: str, commit: str) -> None:
     """Make a commit the one that is checked out."""
-    (directory / "HEAD").write_text(f"{commit}\n", encoding="ascii")
+    _write(os.path.join(directory, "HEAD"), f"{commit}\n".encode())
 
 
-def head(directory: Path) -> str:
+def head(directory: str) -> str:
     """Return the commit that is checked out."""
-    return (directory / "HEAD").read_text(encoding="ascii").strip()
+    with open(os.path.join(directory, "HEAD"), encoding="ascii") as file:
+        return file.read().strip()
 
 
 def shallow(repository: str) -> bytes:
     """Return the commits at which the history of a shallow repository ends (gitrepository-layout(5), "shallow")."""
     try:
-        return Path(repository, "shallow").read_bytes()
+        with open(os.path.join(repository, "shallow"), "rb") as file:
+            return file.read()
     except FileNotFoundError:
         return b""
 
@@ -81,16 +91,16 @@ def _packed_refs(refs: Sequence[Ref]) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _borrow(directory: Path, objects: str) -> None:
+def _borrow(directory: str, objects: str) -> None:
     """Lend the work tree all objects in the directory `objects`, and in those that it borrows from itself."""
-    loan = directory / "borrowed"
-    (loan / "info").mkdir(parents=True)
+    loan = os.path.join(directory, "borrowed")
+    os.makedirs(os.path.join(loan, "info"))
     for name in os.listdir(objects):
         if len(name) == 2 or name == "pack":
-            os.symlink(os.path.join(objects, name), loan / name)
+            os.symlink(os.path.join(objects, name), os.path.join(loan, name))
     for name in _SHARED_INFO:
         if os.path.exists(source := os.path.join(objects, "info", name)):
-            os.symlink(source, loan / "info" / name)
+            os.symlink(source, os.path.join(loan, "info", name))
     lines = ["../borrowed"]
     try:
         with open(os.path.join(objects, "info", "alternates"), encoding="utf-8", errors="surrogateescape") as file:
@@ -98,4 +108,9 @@ def _borrow(directory: Path, objects: str) -> None:
     except FileNotFoundError:
         pass
     text = "".join(f"{line}\n" for line in lines)
-    (directory / "objects" / "info" / "alternates").write_text(text, encoding="utf-8", errors="surrogateescape")
+    _write(os.path.join(directory, "objects/info/alternates"), os.fsencode(text))
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)

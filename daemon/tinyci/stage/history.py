@@ -5,16 +5,11 @@ that the tree was copied into. The contents of files are not in them: they may b
 history is packed once, and linked into each new `.git`.
 """
 
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
-from tinyci.stage import git
+from tinyci.stage import git, gitdirectory
 from tinyci.stage.git import GitError
 from tinyci.stage.gitdirectory import Ref
 
@@ -32,7 +27,7 @@ class _Archive(NamedTuple):
     tips: frozenset[str]
 
 
-def add(directory: Path, store: Path, refs: Sequence[Ref], commit: str) -> None:
+def add(directory: str, store: str, refs: Sequence[Ref], commit: str) -> None:
     """Add to the `.git` in `directory` all commits that a ref or `commit` leads to, and the directories of that and of
     its parents. Raises OSError.
 
@@ -48,18 +43,19 @@ def add(directory: Path, store: Path, refs: Sequence[Ref], commit: str) -> None:
                 print(f"tinyci: git works in no container that this tree is copied into: {error}", flush=True)
 
 
-def _add(directory: Path, store: Path, refs: Sequence[Ref], commit: str) -> None:
-    packs = directory / "objects" / "pack"
+def _add(directory: str, store: str, refs: Sequence[Ref], commit: str) -> None:
+    packs = os.path.join(directory, "objects", "pack")
     archive = _read(store, _boundary(directory))
     _link(store, archive.packs, packs)
-    run = ("git", "-C", str(directory.parent))
+    run = ("git", "-C", os.path.dirname(directory))
     tips = {commit, *(ref.target for ref in refs if ref.name.startswith(("refs/heads/", "refs/tags/")))}
     revisions = "".join([*(f"{tip}\n" for tip in tips), *(f"^{tip}\n" for tip in archive.tips)])
     objects = git.run(*run, "rev-list", "--stdin", stdin=revisions).split()
     objects += [ref.target for ref in refs if ref.tagged and ref.target in tips - archive.tips]
     if len(objects) >= _BATCH:
         _pack(run, objects, store)
-        files = {file.name: _stamp(file) for file in store.glob("pack-*")}
+        names = [name for name in os.listdir(store) if name.startswith("pack-")]
+        files = {name: _stamp(os.path.join(store, name)) for name in names}
         _write(store, _Archive(archive.boundary, files, frozenset(tips)))
         _link(store, files, packs)
         objects = []
@@ -68,53 +64,66 @@ def _add(directory: Path, store: Path, refs: Sequence[Ref], commit: str) -> None
     _pack(run, {*objects, *git.run(*run, *trees).split()}, packs)
 
 
-def _pack(run: Sequence[str], objects: Iterable[str], packs: Path) -> None:
+def _pack(run: Sequence[str], objects: Iterable[str], packs: str) -> None:
     # Without a search for deltas: those that the bare repository has found are taken over.
-    pack = ("pack-objects", "--quiet", "--window=0", str(packs / "pack"))
+    pack = ("pack-objects", "--quiet", "--window=0", os.path.join(packs, "pack"))
     # In one order, so that the same history is the same file: podman finds what it has copied before.
     git.run(*run, *pack, stdin="".join(f"{name}\n" for name in sorted(objects)))
 
 
-def _boundary(directory: Path) -> str:
+def _boundary(directory: str) -> str:
     """Return what tells a shallow history from a longer one of the same tips."""
-    try:
-        return hashlib.sha256((directory / "shallow").read_bytes()).hexdigest()
-    except FileNotFoundError:
+    boundary = gitdirectory.shallow(directory)
+    if not boundary:
         return ""
+    import hashlib  # few repositories are shallow
+
+    return hashlib.sha256(boundary).hexdigest()
 
 
-def _read(store: Path, boundary: str) -> _Archive:
+def _read(store: str, boundary: str) -> _Archive:
     """Return what is kept. Keeps nothing that was changed, or ends elsewhere."""
     try:
-        archive = _Archive(**json.loads((store / "archive.json").read_bytes()))
-        if archive.boundary == boundary and all(_stamp(store / name) == stamp for name, stamp in archive.packs.items()):
+        with open(os.path.join(store, "archive.json"), "rb") as file:
+            text = file.read()
+        import json  # a short history has no archive
+
+        archive = _Archive(**json.loads(text))
+        stamps = {name: _stamp(os.path.join(store, name)) for name in archive.packs}
+        if archive.boundary == boundary and archive.packs == stamps:
             return archive._replace(tips=frozenset(archive.tips))
     except (FileNotFoundError, ValueError, TypeError):
         pass
     _clear(store)
-    store.mkdir(parents=True)
+    os.makedirs(store)
     return _Archive(boundary, {}, frozenset())
 
 
-def _write(store: Path, archive: _Archive) -> None:
-    new = store / "archive.new"
-    new.write_text(json.dumps({**archive._asdict(), "tips": sorted(archive.tips)}), encoding="utf-8")
-    new.rename(store / "archive.json")
+def _write(store: str, archive: _Archive) -> None:
+    import json
+
+    new = os.path.join(store, "archive.new")
+    with open(new, "w", encoding="utf-8") as file:
+        json.dump({**archive._asdict(), "tips": sorted(archive.tips)}, file)
+    os.rename(new, os.path.join(store, "archive.json"))
 
 
-def _stamp(file: Path) -> list[int]:
-    status = file.stat()
+def _stamp(file: str) -> list[int]:
+    status = os.stat(file)
     return [status.st_size, status.st_mtime_ns]
 
 
-def _link(store: Path, names: Iterable[str], packs: Path) -> None:
+def _link(store: str, names: Iterable[str], packs: str) -> None:
     for name in names:
-        with suppress(FileExistsError):
-            os.link(store / name, packs / name)
+        target = os.path.join(packs, name)
+        if not os.path.lexists(target):
+            os.link(os.path.join(store, name), target)
 
 
-def _clear(store: Path) -> None:
-    if store.is_dir():
+def _clear(store: str) -> None:
+    if os.path.isdir(store) and not os.path.islink(store):
+        import shutil
+
         shutil.rmtree(store)
-    else:
-        store.unlink(missing_ok=True)
+    elif os.path.lexists(store):
+        os.unlink(store)

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinyci.stage.status import StageError
+
 LABEL = "PODMAN_SYSTEMD_UNIT"
 """The label by which podman itself knows the unit of a container (podman-auto-update(1))."""
 _PROJECT_LABELS = ("io.podman.compose.project", "com.docker.compose.project")
@@ -20,7 +22,7 @@ _TIMEOUT = 120.0
 """Seconds that one command may take: storage is locked while a build commits a large layer."""
 
 
-class PodmanError(Exception):
+class PodmanError(StageError):
     """podman failed; the text is the last line of its error."""
 
 

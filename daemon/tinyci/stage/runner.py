@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 
 from tinyci.stage import stagejob, status
-from tinyci.stage.podman import PodmanError
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 
@@ -20,7 +19,7 @@ def run_stage(stage: Callable[[StageJob], int]) -> int:
         return stage(stagejob.load(sys.argv[1] if len(sys.argv) == 2 else ""))
     except StageError as error:
         return fail(error)
-    except (PodmanError, OSError) as error:
+    except OSError as error:
         return fail(StageError(str(error)))
 
 

@@ -6,8 +6,6 @@ comes from `/etc/tinyci/repos.d`, which is root's.
 
 import os
 import pwd
-import re
-from pathlib import Path
 from typing import NamedTuple
 
 from tinyci.model import repo, toml
@@ -17,6 +15,8 @@ from tinyci.model.stagecontract import JOB_FILE_MAX, JOB_FILES, load_job
 from tinyci.model.toml import ConfigError
 from tinyci.runtime.files import read_small
 from tinyci.stage.status import StageError
+
+_DIGITS = frozenset("0123456789abcdef")
 
 
 class StageJob(NamedTuple):
@@ -29,9 +29,9 @@ class StageJob(NamedTuple):
 def load(hex_id: str) -> StageJob:
     """Return the job with that id (32 hexadecimal digits, the instance of the unit). Raises StageError."""
     job = _load_job(hex_id)
-    file = Path(os.environ.get("TINYCI_ETC", "/etc/tinyci")) / "repos.d" / f"{job.repo}.toml"
+    file = os.path.join(os.environ.get("TINYCI_ETC", "/etc/tinyci"), "repos.d", f"{job.repo}.toml")
     try:
-        configuration = repo.parse(str(file), toml.read(str(file)))
+        configuration = repo.parse(file, toml.read(file))
     except ConfigError as error:
         raise StageError(f"the repo {job.repo} is not configured: {error}") from None
     user = pwd.getpwuid(os.geteuid()).pw_name
@@ -41,9 +41,9 @@ def load(hex_id: str) -> StageJob:
 
 
 def _load_job(hex_id: str) -> Job:
-    if not re.fullmatch(r"[0-9a-f]{32}", hex_id, re.ASCII):
+    if len(hex_id) != 32 or not _DIGITS.issuperset(hex_id):
         raise StageError(f"{hex_id!r} is not the instance of a job: expected 32 hexadecimal digits")
-    file = Path(os.environ.get("TINYCI_JOBS", JOB_FILES)) / f"{hex_id}.json"
+    file = os.path.join(os.environ.get("TINYCI_JOBS", JOB_FILES), f"{hex_id}.json")
     try:
         job = load_job(read_small(file, JOB_FILE_MAX))
     except (OSError, ValueError) as error:

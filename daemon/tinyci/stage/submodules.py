@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from tinyci.stage import git
 from tinyci.stage.git import GitError
@@ -12,7 +11,7 @@ from tinyci.stage.status import StageError
 _PATH = re.compile(r"repository '(/[^'\n]+)'")
 
 
-def check_out(run: Sequence[str], tree: Path, repository: str, paths: Sequence[str]) -> None:
+def check_out(run: Sequence[str], tree: str, repository: str, paths: Sequence[str]) -> None:
     """Check out the submodules at these paths, and theirs. Raises StageError.
 
     `run`: the command line of git in the tree.
@@ -20,16 +19,16 @@ def check_out(run: Sequence[str], tree: Path, repository: str, paths: Sequence[s
     _check_named(run, tree, paths)
     # A relative URL is relative to this one (gitmodules(5)).
     git.run(*run, "config", "remote.origin.url", repository)
-    settings = tree / ".git" / "tinyci.config"
+    settings = os.path.join(tree, ".git", "tinyci.config")
     # Repositories beside ours are not the user's own, and what git starts to read them hears of no option of ours.
-    settings.write_text(
-        "[include]\n\tpath = ~/.config/git/config\n[include]\n\tpath = ~/.gitconfig\n"
-        '[safe]\n\tdirectory = *\n[protocol "file"]\n\tallow = always\n',
-        encoding="ascii",
-    )
+    with open(settings, "w", encoding="ascii") as file:
+        file.write(
+            "[include]\n\tpath = ~/.config/git/config\n[include]\n\tpath = ~/.gitconfig\n"
+            '[safe]\n\tdirectory = *\n[protocol "file"]\n\tallow = always\n'
+        )
     update = ("submodule", "--quiet", "update", "--init", "--recursive", "--", *paths)
     try:
-        git.run(*run, *update, GIT_CONFIG_GLOBAL=str(settings), GIT_SSH_COMMAND="ssh -o BatchMode=yes")
+        git.run(*run, *update, GIT_CONFIG_GLOBAL=settings, GIT_SSH_COMMAND="ssh -o BatchMode=yes")
     except GitError as error:
         user = os.environ.get("USER", str(os.geteuid()))
         if path := _closed_repository(error):
@@ -52,11 +51,12 @@ def _closed_repository(error: GitError) -> str:
     return next(unreadable, "")
 
 
-def _check_named(run: Sequence[str], tree: Path, paths: Sequence[str]) -> None:
+def _check_named(run: Sequence[str], tree: str, paths: Sequence[str]) -> None:
     """Raise StageError for a repository that was committed within the repository by mistake: its files were not."""
     names: set[str] = set()
-    if (tree / ".gitmodules").exists():
-        settings = ("config", "--file", str(tree / ".gitmodules"), "--null", "--get-regexp", r"^submodule\..*\.path$")
+    file = os.path.join(tree, ".gitmodules")
+    if os.path.exists(file):
+        settings = ("config", "--file", file, "--null", "--get-regexp", r"^submodule\..*\.path$")
         try:
             names = {entry.partition("\n")[2] for entry in git.run(*run, *settings).split("\0")}
         except GitError as error:

@@ -6,9 +6,7 @@ build's unit, long before the container is meant to.
 """
 
 import os
-import subprocess
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from tinyci.model.stagecontract import unit_name
@@ -67,9 +65,12 @@ def _processes(unit: str) -> Iterator[_Process]:
     """Yield the processes of a unit, without this one."""
     for name in os.listdir("/proc"):
         if name.isdecimal() and int(name) != os.getpid():
-            with suppress(OSError):  # it has ended
-                if _is_of(unit, name):
-                    yield _process(name)
+            try:
+                process = _process(name) if _is_of(unit, name) else None
+            except OSError:  # it has ended
+                continue
+            if process:
+                yield process
 
 
 def _is_of(unit: str, pid: str) -> bool:
@@ -94,6 +95,8 @@ def _process(pid: str) -> _Process:
 def _move(scope: str, pids: Iterable[int]) -> str:
     """Move processes into a new scope (org.freedesktop.systemd1(5), "StartTransientUnit"), and wait until they are
     there. Returns the reason why they are not, or empty."""
+    import subprocess  # few builds leave anything
+
     own = "--system" if os.geteuid() == 0 else "--user"
     numbers = [str(pid) for pid in pids]
     call: tuple[str, ...] = (
