@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,11 +50,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             host = BenchHost(name, Path(directory), options.count)
             host.set_up()
-            text = measure(host, names)
+            text, is_complete = measure(host, names)
     finally:
         if not options.host:
             subprocess.run([HOST, "down", name], check=True, stdout=sys.stderr)
     print(text, end="")
+    if not is_complete:
+        sys.exit("tests/bench/run: not all could be measured")
     if options.write:
         README.write_text(with_table(README.read_text(), text))
 
@@ -69,19 +72,27 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(host: BenchHost, names: list[str]) -> str:
-    """Return the tables of these rows, in Markdown, with the place where they are from."""
+def measure(host: BenchHost, names: list[str]) -> tuple[str, bool]:
+    """Return the tables of these rows, in Markdown, with when and where, and if all could be measured."""
     rows: list[Row] = []
     tables: list[str] = []
+    failures = 0
     for name in names:
         begin = time.monotonic()
-        if name in ROWS:
-            rows += ROWS[name](host)
-        else:
-            tables.append(TABLES[name](host))
-        print(f"bench: {name} ({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
+        try:
+            if name in TABLES:
+                tables.append(TABLES[name](host))
+                continue
+            for row in ROWS[name](host):
+                rows.append(row)
+                print(" | ".join(row.cells()), file=sys.stderr, flush=True)
+        except Exception:  # the other rows are worth their time
+            failures += 1
+            traceback.print_exc()
+        finally:
+            print(f"bench: {name} ({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
     texts = [table(HEADING, (row.cells() for row in rows))] if rows else []
-    return "\n".join([place(host), *texts, *tables])
+    return "\n".join([place(host), *texts, *tables]), not failures
 
 
 def place(host: BenchHost) -> str:
