@@ -10,7 +10,7 @@ from objectserver import object_server
 from servers import MessageBus
 from tinyci import __version__
 from tinyci.api.jobobject import path_of
-from tinyci.api.jobregistry import EXPORTED
+from tinyci.api.jobregistry import EXPORTED, LISTED
 from tinyci.api.objects import ObjectServer
 from tinyci.dbus.bus import Bus, BusError, Variant
 from tinyci.model.fields import PROPERTIES
@@ -240,6 +240,27 @@ async def test_a_job_that_is_only_kept_is_there_for_who_asks(
     with pytest.raises(BusError):
         await client.get(JOB_PATH, "org.tinyci1.Job", "State")
     assert await client.call(*MANAGER, "GetJob", "s", ID) == [JOB_PATH], "and again for who asks again"
+
+
+async def test_of_very_many_jobs_that_wait_the_newest_are_listed_and_each_is_there_for_who_asks(
+    tinyci: ObjectServer, client: BusClient, requests: FakeRequests
+) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(LISTED + 2)]
+    for job_id in ids:
+        tinyci.add(job_id, FIELDS)
+        assert (await client.signals.get())[2:] == ("JobNew", [job_id, path_of(job_id)])
+    ((*rows,),) = await client.call(*MANAGER, "ListJobs")
+    assert [row[0] for row in rows] == ids[2:]
+    assert await client.get(*MANAGER, "Queued") == ("u", len(ids))
+    assert await client.call(*MANAGER, "GetJob", "s", ids[0]) == [path_of(ids[0])]
+    tinyci.change(ids[0], {"state": "building"})
+    tinyci.add(ids[0], {"state": "building"})
+    assert await client.get(path_of(ids[0]), "org.tinyci1.Job", "Repo") == ("s", "web")
+    assert await client.get(path_of(ids[0]), "org.tinyci1.Job", "State") == ("s", "building")
+    tinyci.add(ids[1], {"state": "superseded"})
+    assert await client.get(*MANAGER, "Queued") == ("u", LISTED)
+    members = [(await client.signals.get())[2] for _ in range(3)]
+    assert members == ["PropertiesChanged", "PropertiesChanged", "JobRemoved"]
 
 
 async def test_repos_are_listed_with_what_their_files_say(tinyci: ObjectServer, client: BusClient) -> None:

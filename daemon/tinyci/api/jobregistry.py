@@ -15,6 +15,8 @@ from tinyci.model.state import State, is_final
 
 EXPORTED = 100
 """Ended jobs that stay on the bus, and as many that were asked for; the library's cost of a signal grows with them."""
+LISTED = 500
+"""Jobs that wait and are on the bus, the newest ones: the answer to ListJobs must not hold up the daemon."""
 _ACCEPTANCE = 20.0
 """Seconds that the daemon may take to accept a job that was added."""
 
@@ -31,6 +33,10 @@ class JobRegistry:
         self._bus: Bus | None = None
         self._recent: OrderedDict[str, JobObject] = OrderedDict()
         """Live and recently ended jobs, oldest first."""
+        self._queued: OrderedDict[str, JobObject] = OrderedDict()
+        """Those of them that have not begun."""
+        self._unlisted: dict[str, Mapping[str, str]] = {}
+        """By id: fields of jobs that wait and are in none of these."""
         self._ended: OrderedDict[str, JobObject] = OrderedDict()
         """Those of them that have ended."""
         self._newest_ids: dict[str, str] = {}
@@ -44,9 +50,18 @@ class JobRegistry:
         """Iterate over the live and the recently ended jobs, oldest first."""
         return iter(self._recent.values())
 
+    @property
+    def queued_count(self) -> int:
+        """Number of jobs that have not begun."""
+        return len(self._queued) + len(self._unlisted)
+
     def get(self, job_id: str) -> JobObject | None:
-        """Return a job that is live or ended recently."""
+        """Return a job that is live or ended recently; of those that wait, one of the newest."""
         return self._recent.get(job_id)
+
+    def take_unlisted(self, job_id: str) -> Mapping[str, str]:
+        """Return the fields of a job that waits and is not listed, for add(); empty for any other."""
+        return self._unlisted.pop(job_id, {})
 
     def export_on(self, bus: Bus | None) -> None:
         """Export all jobs on another connection; on none if it is lost."""
@@ -61,7 +76,7 @@ class JobRegistry:
         self._drop(self._older, job_id)
         job = self._recent[job_id] = self._export(job_id, fields)
         self._newest_ids[job.repo] = job_id
-        self.note_end(job)
+        self.note_state(job)
         for arrival in self._arrivals.get(job_id, ()):
             arrival.set()
         for ended in list(islice(self._ended.values(), max(0, len(self._ended) - EXPORTED))):
@@ -69,10 +84,18 @@ class JobRegistry:
                 del self._ended[ended.id]
                 self._drop(self._recent, ended.id)
 
-    def note_end(self, job: JobObject) -> None:
-        """Take note of a job that may have ended."""
-        if is_final(job.state):
-            self._ended[job.id] = job
+    def note_state(self, job: JobObject) -> None:
+        """Take note of a job's state, which may be another one than before."""
+        if job.state != State.QUEUED:
+            self._queued.pop(job.id, None)
+            if is_final(job.state):
+                self._ended[job.id] = job
+            return
+        self._queued[job.id] = job
+        if len(self._queued) > LISTED:
+            job_id, oldest = self._queued.popitem(last=False)
+            self._unlisted[job_id] = oldest.fields
+            self._drop(self._recent, job_id)
 
     async def find(self, job_id: str) -> JobObject:
         """Return a kept job, which is on the bus from now on, if only for a while. One that was added, and that the
@@ -83,7 +106,7 @@ class JobRegistry:
         if not is_id(job_id):
             raise missing
         with self._arrival(job_id) as arrival:
-            fields = await self._source.job(job_id)
+            fields = self._unlisted.get(job_id) or await self._source.job(job_id)
             if not fields.get("state") and (fields or await self._source.is_new(job_id)):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_ACCEPTANCE):

@@ -156,7 +156,7 @@ class ManagerObject(ServiceInterface):  # type: ignore[misc]
 
     @prop("false")
     def Queued(self) -> "u":
-        return sum(job.state == State.QUEUED for job in self._jobs)
+        return self._jobs.queued_count
 
     @prop("false")
     def Running(self) -> "u":

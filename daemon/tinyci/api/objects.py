@@ -87,6 +87,10 @@ class ObjectServer:
         if self._jobs.get(job_id):
             self.change(job_id, fields)
             return
+        if unlisted := self._jobs.take_unlisted(job_id):
+            self._jobs.add(job_id, unlisted)
+            self.change(job_id, fields)
+            return
         self._jobs.add(job_id, fields)
         if announce:
             self._manager.JobNew(job_id, path_of(job_id))
@@ -97,7 +101,7 @@ class ObjectServer:
         if job is None:
             return
         job.change(fields)
-        self._jobs.note_end(job)
+        self._jobs.note_state(job)
         if is_final(fields.get("state", "")):
             self._manager.JobRemoved(job_id, path_of(job_id), fields["state"])
 

@@ -18,6 +18,8 @@ from tinyci.model.text import short_ref
 from tinyci.model.timespan import brief
 
 _ON_A_TERMINAL = 20
+_MANY = 500
+"""Jobs that wait, from which on the daemon may not list all (org.tinyci1(5))."""
 _STATES = [str(state) for state in State]
 
 
@@ -59,6 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
                 print(line)
             if len(newest) < len(jobs):
                 print(f"The newest {len(newest)} of {len(jobs)}: --all lists the others as well.")
+            listed_count = sum(job.state == State.QUEUED for job in all_jobs)
+            if listed_count >= _MANY and (count := await daemon.get("Queued")) > listed_count:
+                print(f"Before these, {count - listed_count} more wait.")
         else:
             for line in table((), [(job.id, job.state, job.repo, job.ref) for job in jobs], sys.stdout):
                 print(line)
