@@ -3,7 +3,7 @@
 from app import App
 from expenses import Budget, expenses
 
-BUDGET = Budget(processes=58, calls=101, bytes=720_000, round_trips=66)
+BUDGET = Budget(processes=54, calls=101, bytes=720_000, round_trips=55)
 
 
 def test_a_deploy_of_a_container_keeps_to_its_budget(rootless: App) -> None:
