@@ -234,9 +234,9 @@ class FakeStore:
 
         await self._do(command)
 
-    async def release(self, job_id: str) -> None:
+    async def release(self, *job_ids: str) -> None:
         def command() -> None:
-            self._redis.accepted = [each for each in self._redis.accepted if each != job_id]
+            self._redis.accepted = [each for each in self._redis.accepted if each not in job_ids]
 
         await self._do(command)
 

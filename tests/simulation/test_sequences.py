@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 from simulatedserver import MAIN, NEXT, SimulatedServer
+from tinyci.daemon import dispatch
 from tinyci.model.state import FINAL, State
 
 
@@ -428,8 +429,11 @@ def crash_redis_at(server: SimulatedServer, final: State) -> None:
     server.redis.on_write = on_write
 
 
-def test_a_job_may_be_cancelled_while_others_are_superseded(server: SimulatedServer) -> None:
+def test_a_job_may_be_cancelled_while_others_are_superseded(
+    server: SimulatedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ends wait for Redis however long it is away, and people ask for other ends meanwhile."""
+    monkeypatch.setattr(dispatch, "ENDS_AT_ONCE", 1)
     server.toggle_redis()
     first, second, third = (server.push("web") for _ in range(3))
     crash_redis_at(server, State.SUPERSEDED)

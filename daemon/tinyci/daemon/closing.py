@@ -8,7 +8,6 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobtable import JobTable
 from tinyci.daemon.listener import Listener
 from tinyci.log import fields
-from tinyci.model.job import Job
 from tinyci.model.state import State
 from tinyci.store.writer import StoreError, StoreWriter
 
@@ -18,7 +17,8 @@ log = logging.getLogger(__name__)
 class JobEnd(NamedTuple):
     """The end of a job that never begins."""
 
-    job: Job
+    job_id: str
+    repo: str
     state: State
     reason: str
 
@@ -34,25 +34,31 @@ class Closing:
         self.end_count = 0
         """Number of jobs that have ended; the pruning resets it."""
 
-    async def end(self, job_id: str, repo: str, state: State, reason: str) -> None:
-        """End a job that has nothing in systemd."""
-        self._table.ending.add(job_id)  # a sweep would find it accepted, still queued, and queue it behind newer ones
+    async def end(self, *ends: JobEnd) -> None:
+        """End jobs that have nothing in systemd."""
+        ids = [end.job_id for end in ends]
+        self._table.ending.update(
+            ids
+        )  # a sweep would find them accepted, still queued, and queue them behind newer ones
         try:
-            await self.write_end(job_id, repo, state, reason)
-            await self._store.release(job_id)
+            await self.write(*ends)
+            await self._store.release(*ids)
         finally:
-            self._table.ending.discard(job_id)
-        self.end_count += 1
+            self._table.ending.difference_update(ids)
+        self.end_count += len(ends)
 
-    async def write_end(self, job_id: str, repo: str, state: State, reason: str) -> None:
-        """Write a final state, unless the hash has one."""
-        end = {"state": state, "success": "false", "reason": reason, "output": "", "finished": self._host.now()}
-        try:
-            if await self._store.update(job_id, end):
-                self._listener.job_changed(job_id, repo, end)
-        except StoreError as error:
-            about = fields(job=job_id, repo=repo, message_id=catalog.WRONG_HASH)
-            log.error("job %s: %s", job_id, error, extra=about)
+    async def write(self, *ends: JobEnd) -> None:
+        """Write final states, except into hashes that have one."""
+        about = {"success": "false", "output": "", "finished": self._host.now()}
+        changes = {end.job_id: {"state": end.state, "reason": end.reason, **about} for end in ends}
+        results = await self._store.update_all(changes)
+        for end in ends:
+            result = results[end.job_id]
+            if isinstance(result, StoreError):
+                about = fields(job=end.job_id, repo=end.repo, message_id=catalog.WRONG_HASH)
+                log.error("job %s: %s", end.job_id, result, extra=about)
+            elif result:
+                self._listener.job_changed(end.job_id, end.repo, changes[end.job_id])
 
     async def drop(self, job_id: str, error: StoreError) -> None:
         """Drop an id whose key holds no job."""

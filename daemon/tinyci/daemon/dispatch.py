@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from tinyci import catalog
 from tinyci.api.requests import RequestError
@@ -29,10 +30,15 @@ from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd.managers import Managers
 
 PRUNE = 100
-"""Number of ended jobs between two looks for expired ones; each look reads the whole index."""
+"""Number of ended jobs between two looks for expired ones, at least. Each look reads the whole index, so there are more
+between them when that is long."""
+_PRUNE_PART = 4
+"""Part of the index as many as which have ended between two looks."""
 PRUNE_AGAIN = 600.0
 """Seconds after which the daemon looks anyway: jobs expire also where none ends."""
 
+ENDS_AT_ONCE = 500
+"""Number of jobs whose ends are written at once."""
 _SHORT_QUEUE = 1000
 _LOST_REASON = "its id was removed from the queue in Redis, so it was never built: push again"
 
@@ -66,6 +72,7 @@ class Dispatch:
         self._ends: dict[str, JobEnd] = {}
         """By job id: ends without a deploy that are not being written yet; their jobs are in `ending` of the table."""
         self._prune_time = 0.0
+        self._prune_count = PRUNE
         self._uncleared_ids: set[str] = set()
         """Leftovers of which the log has said why they are still there."""
 
@@ -131,7 +138,10 @@ class Dispatch:
                     started_ids.add(job_id)
                     group.create_task(self._run_deploy(deploy))
             self._listener.queue_changed()
-            if self._closing.end_count >= PRUNE or asyncio.get_running_loop().time() > self._prune_time + PRUNE_AGAIN:
+            if (
+                self._closing.end_count >= self._prune_count
+                or asyncio.get_running_loop().time() > self._prune_time + PRUNE_AGAIN
+            ):
                 await self._prune()
             await self._table.needs_schedule.wait()
 
@@ -141,7 +151,7 @@ class Dispatch:
         for job, newer in self._table.queue.superseded_jobs():
             self._table.dequeue_to_end(job)
             push = f"what {job.ref} is at then" if newer.revision == TIP else f"a newer push of {job.ref}"
-            ends.append(JobEnd(job, State.SUPERSEDED, f"job {newer.id} deploys {push}"))
+            ends.append(JobEnd(job.id, job.repo, State.SUPERSEDED, f"job {newer.id} deploys {push}"))
         return ends
 
     def _begin_runnable_jobs(self) -> list[JobEnd]:
@@ -162,16 +172,17 @@ class Dispatch:
             self._table.dequeue_to_end(job)
             self._table.needs_schedule.set()  # its place is free again
             reason = f"the repo {job.repo} deploys {' '.join(repo.refs)}, not {job.ref}" if repo else ""
-            ends.append(JobEnd(job, State.REJECTED, reason or self.repos.missing_reason(job.repo)))
+            reason = reason or self.repos.missing_reason(job.repo)
+            ends.append(JobEnd(job.id, job.repo, State.REJECTED, reason))
         return ends
 
     async def _end_all(self, ends: Sequence[JobEnd]) -> None:
-        """End jobs one after the other, which may take long while Redis is away. Who cancels one meanwhile takes it out
-        of those that are left."""
-        self._ends |= {end.job.id: end for end in ends}
+        """End jobs, which may take long while Redis is away. Who cancels one meanwhile takes it out of those that are
+        left."""
+        self._ends |= {end.job_id: end for end in ends}
         while self._ends:
-            end = self._ends.pop(next(iter(self._ends)))
-            await self._closing.end(end.job.id, end.job.repo, end.state, end.reason)
+            ids = list(islice(self._ends, ENDS_AT_ONCE))
+            await self._closing.end(*(self._ends.pop(job_id) for job_id in ids))
 
     def _resume_deploy(self, job: Job, user: str) -> None:
         """Resume a job for the user for whom it was begun: its build is in that user's manager."""
@@ -209,7 +220,7 @@ class Dispatch:
             about = fields(job=deploy.job.id, repo=deploy.repo.name, message_id=catalog.DEFECT)
             log.exception("job %s: internal error", deploy.job.id, extra=about)
             reason = f"an internal error of tinyci ({type(error).__name__}): journalctl -u tinyci"
-            await self._closing.write_end(deploy.job.id, deploy.repo.name, State.FAILED, reason)
+            await self._closing.write(JobEnd(deploy.job.id, deploy.repo.name, State.FAILED, reason))
         finally:
             if not is_clear:
                 self._table.add_leftover(deploy.job, deploy.repo.user)
@@ -263,6 +274,7 @@ class Dispatch:
         await self._end_lost_new([job_id for job_id in new_ids if job_id not in live_ids])
         self._table.keep_refs((job.repo, job.ref) for job in jobs)
         self._closing.end_count, self._prune_time = 0, asyncio.get_running_loop().time()
+        self._prune_count = max(PRUNE, (len(jobs) - len(expired_ids)) // _PRUNE_PART)
         if expired_ids:
             about = fields(message_id=catalog.JOBS_REMOVED)
             log.info("%d jobs were kept for long enough, and are forgotten", len(expired_ids), extra=about)
@@ -283,7 +295,7 @@ class Dispatch:
                 if is_final(state) or self._table.has(job.id):
                     continue  # it has ended, or was taken, since its list was read
                 if state in ("", State.QUEUED):
-                    await self._closing.end(job.id, job.repo, State.FAILED, _LOST_REASON)
+                    await self._closing.end(JobEnd(job.id, job.repo, State.FAILED, _LOST_REASON))
                 else:
                     await self._store.accept(job.id)
                     self._intake.mark_stale()
@@ -297,15 +309,15 @@ class Dispatch:
             if "state" in job_fields:
                 await self._store.forget_new(job_id)
             else:
-                await self._closing.end(job_id, job_fields.get("repo", ""), State.FAILED, _LOST_REASON)
+                await self._closing.end(JobEnd(job_id, job_fields.get("repo", ""), State.FAILED, _LOST_REASON))
 
     # -- requests -----------------------------------------------------------------------------------------
 
     async def cancel(self, job_id: str) -> None:
         """End a job that waits or builds, as `cancelled`. Raises RequestError for any other job; for one that is past
         its build only at its end, since a restart is not cut off in the middle."""
-        if (job := self._take_waiting(job_id)) is not None:
-            await self._closing.end(job.id, job.repo, State.CANCELLED, "cancelled before it began")
+        if (repo := self._take_waiting(job_id)) is not None:
+            await self._closing.end(JobEnd(job_id, repo, State.CANCELLED, "cancelled before it began"))
             return
         deploy = self._table.deploys.get(job_id)
         if deploy is None:
@@ -316,14 +328,15 @@ class Dispatch:
         if (state := await deploy.wait_for_end()) is not State.CANCELLED:
             raise RequestError("AlreadyFinished", f"job {job_id} had come to its end before that: {state}")
 
-    def _take_waiting(self, job_id: str) -> Job | None:
-        """Take a job that waits, for its begin or its end, out of its place. Closing.end() is the next that happens to
-        it."""
+    def _take_waiting(self, job_id: str) -> str | None:
+        """Take a job that waits, for its begin or its end, out of its place, and return its repo; None for any other.
+        Closing.end() is the next that happens to it."""
         if end := self._ends.pop(job_id, None):
-            return end.job
+            return end.repo
         if job := self._table.queue.get(job_id):
             self._table.dequeue_to_end(job)
-        return job
+            return job.repo
+        return None
 
     async def kept_jobs(self) -> list[KeptJob]:
         """Return every kept job, in push order."""

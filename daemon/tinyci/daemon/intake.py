@@ -12,7 +12,7 @@ from datetime import datetime
 
 from tinyci import catalog
 from tinyci.daemon import spool
-from tinyci.daemon.closing import Closing
+from tinyci.daemon.closing import Closing, JobEnd
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.jobtable import JobTable
 from tinyci.daemon.listener import Listener
@@ -168,7 +168,7 @@ class Intake:
             except JobError as error:
                 repo = job_fields.get("repo", "")
                 self._listener.job_changed(job_id, repo, {**job_fields, "state": State.QUEUED})
-                await self._closing.end(job_id, repo, State.REJECTED, str(error))
+                await self._closing.end(JobEnd(job_id, repo, State.REJECTED, str(error)))
                 continue
             user = job_fields.get("user", "")
             if job.state.is_final:
@@ -207,6 +207,6 @@ class Intake:
             self._table.queue.add(job)
         elif self._table.is_outdated(job, self._host.present()):
             reason = f"a newer push of {job.ref} began before it"
-            await self._closing.end(job.id, job.repo, State.SUPERSEDED, reason)
+            await self._closing.end(JobEnd(job.id, job.repo, State.SUPERSEDED, reason))
         else:
             self._table.queue.add_spooled(job, self._host.present())

@@ -253,9 +253,16 @@ class StoreWriter:
 
         await self._retry(attempt)
 
-    async def release(self, job_id: str) -> None:
-        """Remove an id from `tinyci:accepted`: nothing is left of its job."""
-        await self._retry(lambda: self._execute("LREM", ACCEPTED, 0, job_id))
+    async def release(self, *job_ids: str) -> None:
+        """Remove ids from `tinyci:accepted`: nothing is left of their jobs."""
+
+        async def attempt() -> None:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.execute_command("LREM", ACCEPTED, 0, job_id)
+                await pipe.execute()
+
+        await self._retry(attempt)
 
     async def line_count(self, job_id: str) -> int:
         """Number of lines in the log of a job."""
