@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,8 +85,10 @@ class Images:
     def judge_build(self) -> BuildResult:
         """Record the images after the build, and judge it by what the repo's units run next. Raises StageError when
         they cannot run what the build made."""
-        repo_units = units.read_reloaded(self._repo.units)
-        names = podman.images()
+        with ThreadPoolExecutor(1) as executor:  # the manager and podman answer beside each other
+            images = executor.submit(podman.images)
+            repo_units = units.read_reloaded(self._repo.units)
+            names = images.result()
         nexts = judgement.next_images(repo_units, names, self._containers_before, self._record.images_before)
         ids = {name: names[name] for name in nexts.names}
         self._record.end(ids)

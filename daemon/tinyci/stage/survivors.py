@@ -16,6 +16,7 @@ _NAMES = frozenset({"aardvark-dns", "catatonit", "conmon", "fuse-overlayfs", "pa
 _ATTEMPTS = 3
 _LIMIT = 10.0
 """Seconds that one question may take the manager."""
+_HIERARCHY = "/sys/fs/cgroup"
 _NAME, _PATH, _MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
 
 
@@ -63,7 +64,7 @@ def _of_podman(processes: Collection[_Process]) -> set[int]:
 
 def _processes(unit: str) -> Iterator[_Process]:
     """Yield the processes of a unit, without this one."""
-    for name in os.listdir("/proc"):
+    for name in _pids(unit) or os.listdir("/proc"):
         if name.isdecimal() and int(name) != os.getpid():
             try:
                 process = _process(name) if _is_of(unit, name) else None
@@ -71,6 +72,22 @@ def _processes(unit: str) -> Iterator[_Process]:
                 continue
             if process:
                 yield process
+
+
+def _pids(unit: str) -> list[str]:
+    """Return the ids of the processes in the control group of a unit that this one is in, and in those below it
+    (cgroups(7), "cgroup.procs"); none where the hierarchy is not the unified one. A host may have thousands more."""
+    pids: list[str] = []
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            path = file.read().removeprefix("0::").rstrip("\n")
+        before, name, _ = path.partition(f"/{unit}")
+        for directory, _, _ in os.walk(f"{_HIERARCHY}{before}{name}") if name and before.startswith("/") else ():
+            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                pids += file.read().split()
+    except OSError:  # a group that has gone, or one of threads
+        return []
+    return pids if str(os.getpid()) in pids else []
 
 
 def _is_of(unit: str, pid: str) -> bool:
