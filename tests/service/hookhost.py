@@ -28,14 +28,14 @@ class HookHost:
     def _install(self, hooks: Path) -> None:
         """The hook's first line names the server's own Python: run it by this one, isolated in the same way."""
         hook = TREE / "hooks" / "post-receive"
-        assert hook.read_text().startswith("#!/opt/tinyci/bin/python3 -I\n")
+        assert hook.read_text().startswith("#!/opt/tinyci/bin/python3 -IS\n")
         program = (
             f"import runpy, sys; sys.path.insert(0, {str(TREE / 'daemon')!r}); "
             f"runpy.run_path({str(hook)!r}, None, '__main__')"
         )
         hooks.mkdir()
         wrapper = hooks / "post-receive"
-        wrapper.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, '-I', '-c', program])}\n")
+        wrapper.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, '-IS', '-c', program])}\n")
         wrapper.chmod(0o755)
         for name, value in (("core.hooksPath", str(hooks)), ("receive.advertisePushOptions", "true")):
             subprocess.run(["git", f"--git-dir={self.clone.bare}", "config", name, value], check=True)

@@ -146,6 +146,9 @@ def follow(queue: JobQueue) -> None:
             f"job {job} cannot be followed before Redis has it; then 'tinyci log -f {job}' on the server shows it."
         )
     if queue.started:
+        import site
+
+        site.main()  # hooks/post-receive begins without it
         from tinyci.cli import pushfollow  # three times what all the rest takes
 
         pushfollow.follow(queue.started)
