@@ -276,7 +276,7 @@ def test_the_end_of_a_job_is_what_its_manager_said_first_and_well(
         host.peer.answer = lambda call: [reply(call, ("", [])), *after]
         await manager.reset_failed("web.service")  # all that was said before is dispatched when this is answered
         assert len(manager._results) <= manager_module._RESULTS_MAX
-        assert not manager._waiters and not manager._changes
+        assert not manager._waiters and not manager._watches
 
     caplog.clear()
     host.runner.run(ask())

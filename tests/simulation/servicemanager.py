@@ -75,6 +75,8 @@ class ServiceManager:
         self.is_stopping = False
         self.units: dict[str, Unit] = {}
         self.buses: list[FakeBus] = []
+        self.calls: list[str] = []
+        """The members that were called."""
         self._host = host
         self._jobs = 0
 
@@ -150,12 +152,15 @@ class ServiceManager:
     # -- calls -----------------------------------------------------------------------------------
 
     def call(self, path: str, member: str, body: tuple[Any, ...]) -> list[Any]:
+        self.calls.append(member)
         if member == "Subscribe":
             return []
         if member == "LoadUnit":
             return [self._load(body[0]).path]
         if member == "GetAll":
-            return [self._properties(self._load(bytes.fromhex(path.removeprefix("/unit/")).decode()), body[0])]
+            unit = self._load(bytes.fromhex(path.removeprefix("/unit/")).decode())
+            load_state = SimpleNamespace(value="loaded" if unit.is_loaded else "not-found")
+            return [self._changes(unit, body[0]) | {"LoadState": load_state}]
         if member == "Get":
             return [SimpleNamespace(value="stopping" if self.is_stopping else "running")]
         if member == "ResetFailedUnit":
@@ -176,23 +181,28 @@ class ServiceManager:
             self._host.schedule(lambda: self._collect(unit))
         return self.units[name]
 
-    def _properties(self, unit: Unit, interface: str) -> dict[str, Any]:
+    def _changes(self, unit: Unit, interface: str) -> dict[str, Any]:
+        """The properties of an interface that may change."""
         if interface.endswith(".Service"):
             values: dict[str, Any] = {
                 "Result": unit.result,
                 "ExecMainCode": unit.exit_code,
                 "ExecMainStatus": unit.exit_status,
+                "ExecMainPID": 0,
                 "NRestarts": unit.restarts,
                 "StatusText": unit.status_text,
+                "ExecMainStartTimestampMonotonic": 0,
+                "ExecMainExitTimestampMonotonic": 0,
             }
         else:
             values = {
-                "LoadState": "loaded" if unit.is_loaded else "not-found",
                 "ActiveState": unit.active,
                 "SubState": unit.active,
                 "Job": (0 if unit.job == "/" else 1, unit.job),
                 "InactiveExitTimestampMonotonic": int(unit.run.start * 1_000_000) if unit.run else 0,
                 "InvocationID": bytes.fromhex(unit.invocation),
+                "ConditionResult": True,
+                "ConditionTimestampMonotonic": 0,
             }
         return {name: SimpleNamespace(value=value) for name, value in values.items()}
 
@@ -324,7 +334,10 @@ class ServiceManager:
         self._emit_change(unit)
 
     def _emit_change(self, unit: Unit) -> None:
-        self._emit(unit.path, "org.freedesktop.DBus.Properties", "PropertiesChanged", [])
+        for kind in ("Service", "Unit"):
+            interface = f"org.freedesktop.systemd1.{kind}"
+            body = [interface, self._changes(unit, interface), []]
+            self._emit(unit.path, "org.freedesktop.DBus.Properties", "PropertiesChanged", body)
         self._host.schedule(lambda: self._collect(unit))
 
     def _collect(self, unit: Unit) -> None:

@@ -24,11 +24,11 @@ def wait_for_end(server: SimulatedServer, job_id: str, limit: float) -> dict[str
 
 @pytest.fixture
 def stubborn(server: SimulatedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Let the manager of `daemon` take each order to stop something, and stop nothing."""
+    """Let the manager of `daemon` take each order to stop something that runs, and stop nothing."""
     stop = ServiceManager._stop_stage
 
     def take(self: ServiceManager, unit: Unit) -> str:
-        if self.user != "daemon":
+        if self.user != "daemon" or unit.active == "inactive":
             return stop(self, unit)
         return unit.job if unit.job_type == "stop" else self._queue(unit, "stop")
 

@@ -17,7 +17,7 @@ from tinyci.runtime.waiting import leaf_of
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import Manager, ManagerError
 from tinyci.systemd.managers import Managers
-from tinyci.systemd.stageunit import StageUnit, failure_reason, missing_template_error, verdict_sentence
+from tinyci.systemd.stageunit import StageUnit, failure_reason, verdict_sentence
 from tinyci.systemd.unit import Unit
 from tinyci.systemd.useraccount import uid_of
 
@@ -54,17 +54,15 @@ class Build:
     async def run(self) -> str:
         """Run the build to its success; return a remark on it, or empty. A build that ended before this process began
         is judged, and its output read again."""
-        while True:
-            unit = await self._managers.ask(self._repo.user, lambda manager: manager.unit(self._unit.name))
-            if unit.is_unused:
-                if self._record.job.state not in (State.QUEUED, State.BUILDING):
-                    return ""  # built, and cleared away by a reboot since
-                if self._record.job.intent:
-                    break
-                await self._begin(unit)
-            unit = await self._follow(has_begun=not unit.is_unused)
-            if not unit.is_unused:
-                break  # else a reboot cut it off: another attempt
+        unit = await self._earlier_run()
+        while unit is None or unit.is_unused:
+            if self._record.job.state not in (State.QUEUED, State.BUILDING):
+                return ""  # built, and cleared away by a reboot since
+            await self._managers.get(self._repo.user)  # while there is none, the job waits, and nothing builds
+            if outcome := self.stop_outcome():
+                raise StoppedError(outcome)
+            await self._begin()
+            unit = await self._follow(has_begun=False)  # it is still unused when a reboot cut it off: another attempt
         self.is_cut_off = bool(unit.exit_code) and not unit.has_exited
         if outcome := self.stop_outcome():
             await self._unit.stop()
@@ -101,10 +99,13 @@ class Build:
         """Return the field with the time that the build has taken."""
         return {"build_duration": self._stopwatch.duration(self._record.job.build_started)}
 
-    async def _begin(self, unit: Unit) -> None:
+    async def _earlier_run(self) -> Unit | None:
+        """Return the unit at the end of a build that an earlier process of the daemon has begun; None when there was
+        none: a job is `building` before its unit is started."""
+        return None if self._record.job.state is State.QUEUED else await self._follow(has_begun=True)
+
+    async def _begin(self) -> None:
         """Begin the first attempt, or one after a reboot or the end of the user's manager cut one off."""
-        if not unit.is_loaded:
-            raise missing_template_error(self._repo.user, unit.name)
         job = self._record.job
         attempt, begin = job.attempt + 1, self._stopwatch.start()
         # A daemon that was killed before it had started the unit has cut nothing off.
@@ -114,7 +115,7 @@ class Build:
         fields = {
             "attempt": str(attempt),
             "build_started": begin,
-            "unit": unit.name,
+            "unit": self._unit.name,
             "user": self._repo.user,
             "log_from": str(await self._store.line_count(self._record.job.id)),
             **({"started": begin} if attempt == 1 else {"invocation_id": ""}),
@@ -122,8 +123,9 @@ class Build:
         self._output = Output(self._store, self._limits)
         await self._record.enter(State.BUILDING, fields)
 
-    async def _follow(self, *, has_begun: bool) -> Unit:
-        """Start the build unit unless it has begun; record its output; return it at its end."""
+    async def _follow(self, *, has_begun: bool) -> Unit | None:
+        """Start the build unit unless it has begun; record its output; return it at its end. Returns None when the
+        build was stopped before."""
         end = asyncio.Event()
         invocation: asyncio.Future[Unit] = asyncio.get_running_loop().create_future()
 
@@ -132,17 +134,16 @@ class Build:
                 invocation.set_result(unit)
             return unit.is_idle
 
-        async def build(manager: Manager) -> Unit:
+        async def build(manager: Manager) -> Unit | None:
             nonlocal has_begun
-            unit = await manager.unit(self._unit.name)
-            if unit.is_unused:
-                if has_begun or self._record.job.intent:  # its manager has ended, and the build with it
-                    return unit
+            if not has_begun:
+                if self._record.job.intent:
+                    return None
                 has_begun = True
-                await manager.start(self._unit.name)
-            return await manager.wait_until(self._unit.name, is_over)
+                await self._unit.start(manager)
+            return await manager.wait_until(self._unit.name, is_over)  # unused when its manager ended, and it with that
 
-        result: Unit | ManagerError
+        result: Unit | ManagerError | None
         try:
             async with asyncio.TaskGroup() as group:
                 recorder = group.create_task(self._record_output(invocation, end))

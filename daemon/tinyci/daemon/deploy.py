@@ -20,7 +20,7 @@ from tinyci.daemon.stopwatch import Stopwatch
 from tinyci.model import retention, rollback, timespan
 from tinyci.model.job import Job
 from tinyci.model.repo import Repo
-from tinyci.model.stagecontract import ROLLBACK_LIMIT, VERIFY_MARGIN, Verdict, parse_verified
+from tinyci.model.stagecontract import ROLLBACK_LIMIT, STAGES, VERIFY_MARGIN, Verdict, parse_verified
 from tinyci.model.state import State
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd import obstacles, unitjournal
@@ -71,6 +71,8 @@ class Deploy:
         self._build_stage = Build(self._record, repo, store, managers, limits, host)
         self._units = AppUnits(repo, managers)
         self._remark = self._verify_remark = ""
+        self._begun_stages = {"build"} if job.state is State.QUEUED else set(STAGES)
+        """The stages that may have left something in systemd; of a deploy that is resumed, any."""
         self._end = asyncio.Event()
 
     @property
@@ -105,7 +107,8 @@ class Deploy:
                 await self._finish(await (self._abandon() if self._abandon_reason else self._run_stages()))
         finally:
             self._end.set()
-        return await leftovers.clear(self.job, self.repo.user, self._store, self._managers, self._host)
+        stages = self._begun_stages
+        return await leftovers.clear(self.job, self.repo.user, self._store, self._managers, self._host, stages)
 
     async def _run_stages(self) -> Outcome:
         """Go through the stages in their order."""
@@ -260,7 +263,8 @@ class Deploy:
         """Run the rollback stage, as the repo's user: give images the names again that they had before. Returns the
         reason why there are none, or empty."""
         # The verify stage may still run when a unit fell; two stages would write over each other.
-        await self._stage("verify").clear_or_raise()
+        if "verify" in self._begun_stages:
+            await self._stage("verify").clear_or_raise()
         unit = await self._run_stage("rollback", ROLLBACK_LIMIT)
         nothing = verdict_sentence(unit, Verdict.NOTHING)
         if not nothing and (reason := failure_reason(unit)):
@@ -335,6 +339,9 @@ class Deploy:
         unit = self._stage(stage)
         try:
             async with asyncio.timeout(limit):
+                if stage in self._begun_stages:
+                    await unit.clear()
+                self._begun_stages.add(stage)
                 return await unit.run()
         except TimeoutError:
             await unit.stop()

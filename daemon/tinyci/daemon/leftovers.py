@@ -1,6 +1,7 @@
 """The leftovers of an ended job in systemd, in /run and in Redis."""
 
 import asyncio
+from collections.abc import Iterable
 
 from tinyci.daemon.hostaccess import HostAccess
 from tinyci.model.job import Job
@@ -10,14 +11,22 @@ from tinyci.systemd.managers import Managers
 from tinyci.systemd.stageunit import StageUnit
 
 
-async def clear(job: Job, user: str, store: StoreWriter, managers: Managers, host: HostAccess) -> bool:
+async def clear(
+    job: Job,
+    user: str,
+    store: StoreWriter,
+    managers: Managers,
+    host: HostAccess,
+    stages: Iterable[str] = STAGES,
+) -> bool:
     """Clear away all that an ended job left in systemd, in /run and in `tinyci:accepted`. `user`: of its repo.
+    `stages`: those that may have left something.
 
     Returns False when the manager stays away: the job stays accepted until it is certain that nothing of it runs.
     """
     if job.attempt:
         async with asyncio.TaskGroup() as group:  # in parallel, so that a manager that is away is waited for once
-            clearings = [group.create_task(StageUnit(stage, job, user, managers).clear()) for stage in STAGES]
+            clearings = [group.create_task(StageUnit(stage, job, user, managers).clear()) for stage in stages]
         if not all(clearing.result() for clearing in clearings):
             return False
     host.job_file(job).unlink(missing_ok=True)

@@ -185,6 +185,8 @@ class AppUnits:
 
     async def _when_down(self, unit: Unit) -> Unit:
         """Return a unit that goes down when it is down for good: until then its state is a passing one."""
+        if unit.active_state != "deactivating":
+            return unit
         with suppress(TimeoutError, ManagerError):
             async with asyncio.timeout(_GOING_DOWN):
                 return await self._managers.ask(

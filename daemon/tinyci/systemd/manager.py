@@ -6,8 +6,8 @@ for that user's jobs alone, and every call has its limit.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from tinyci.dbus import names
@@ -18,11 +18,9 @@ from tinyci.runtime.waiting import first_of
 from tinyci.systemd import replies
 from tinyci.systemd.replies import NonsenseError
 from tinyci.systemd.unit import PROPERTIES, Unit
+from tinyci.systemd.unitwatch import UnitWatch
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
-_UNIT = f"{_NAME}.Unit"
-_SERVICE = f"{_NAME}.Service"
-
 T = TypeVar("T")
 
 _JOB_RULE = f"type='signal',sender='{_NAME}',interface='{_MANAGER}',member='JobRemoved'"
@@ -44,6 +42,7 @@ _NO_ANSWER = {
     names.NAME_HAS_NO_OWNER,
 }
 _DESTRUCTIVE = f"{_NAME}.TransactionIsDestructive"
+_NO_SUCH_UNIT = f"{_NAME}.NoSuchUnit"
 
 
 class ManagerError(Exception):
@@ -52,6 +51,10 @@ class ManagerError(Exception):
 
 class ManagerDownError(ManagerError):
     """The manager does not run, nor does anything that it had started. One sentence, with the command that mends it."""
+
+
+class NoSuchUnitError(ManagerError):
+    """The manager has no unit of that name, or has not loaded it."""
 
 
 class ManagerGoneError(Exception):
@@ -68,8 +71,8 @@ class Manager:
         # By the object path of a job: the result of each that has ended, the newest last, and those who wait for it.
         self._results: OrderedDict[str, str] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[str]]] = {}
-        # By the object path of a unit: those who wait for a change of its properties.
-        self._changes: dict[str, list[asyncio.Event]] = {}
+        # By the object path of a unit: those who wait for a change of it.
+        self._watches: dict[str, list[UnitWatch]] = {}
 
     @classmethod
     async def system(cls) -> "Manager":
@@ -117,7 +120,10 @@ class Manager:
         await self._bus.close()
 
     async def start(self, unit: str) -> str:
-        """Queue a start that fails rather than replace another job of the unit. Returns the job's path."""
+        """Queue a start that fails rather than replace another job of the unit. Returns the job's path.
+
+        Raises NoSuchUnitError.
+        """
         return self._parse(replies.path, await self._call("StartUnit", "ss", unit, "fail"))
 
     async def restart(self, unit: str) -> str:
@@ -128,18 +134,18 @@ class Manager:
             return await self._result(unit, self._parse(replies.path, reply))
 
     async def stop(self, unit: str) -> str:
-        """Stop a unit, and return the result of that job as wait_for_job() does."""
+        """Stop a unit, and return the result of that job as wait_for_job() does; `done` for one that does not run.
+
+        Raises NoSuchUnitError.
+        """
         async with self._signals(_JOB_RULE):
             reply = await self._call("StopUnit", "ss", unit, "replace")
             return await self._result(unit, self._parse(replies.path, reply))
 
     async def reset_failed(self, unit: str) -> None:
         """Clear `failed` and the start counter of a unit; do nothing when it is not loaded."""
-        try:
+        with suppress(NoSuchUnitError):
             await self._call_on_listed_unit(unit, "ResetFailedUnit", "s", unit)
-        except ManagerError as error:
-            if "NoSuchUnit" not in str(error):
-                raise
 
     async def unit(self, name: str) -> Unit:
         """Return the state of a unit; one that does not exist has the load state `not-found`."""
@@ -150,9 +156,15 @@ class Manager:
         return self._parse(replies.path, await self._call("LoadUnit", "s", name))
 
     async def _read(self, name: str, path: str) -> Unit:
-        properties = await self._properties(path, _UNIT)
+        return self._unit_of(name, path, await self._all_properties(name, path))
+
+    async def _all_properties(self, name: str, path: str) -> dict[str, Any]:
+        properties = await self._properties(path, replies.UNIT)
         if name.endswith(".service"):
-            properties |= await self._properties(path, _SERVICE)
+            properties |= await self._properties(path, replies.SERVICE)
+        return properties
+
+    def _unit_of(self, name: str, path: str, properties: Mapping[str, Any]) -> Unit:
         return self._parse(lambda values: Unit.parse(name, path, values), properties)
 
     async def wait_for_job(self, name: str, job: str) -> str:
@@ -199,28 +211,35 @@ class Manager:
         Raises ManagerGoneError, also when the unit went down because the manager shuts down.
         """
         path = await self._load(name)
-        async with self._change_event(path) as change:
+        async with self._watch(name, path) as watch:
             while True:
-                change.clear()
-                unit = await self._read(name, path)
+                watch.news.clear()
+                properties = watch.properties
+                if properties is None:
+                    properties = await self._all_properties(name, path)
+                    if not watch.news.is_set():  # else they may be older than the news
+                        watch.properties = properties
+                unit = self._unit_of(name, path, properties)
                 if condition(unit):
                     if unit.active_state in ("deactivating", "inactive", "failed"):
                         await self._raise_if_stopping()
                     return unit
-                await first_of(change.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
+                await first_of(watch.news.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
+                if not watch.news.is_set():
+                    watch.properties = None
 
     @asynccontextmanager
-    async def _change_event(self, path: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set at each change of the unit's properties."""
-        event = asyncio.Event()
-        self._changes.setdefault(path, []).append(event)
+    async def _watch(self, name: str, path: str) -> AsyncIterator[UnitWatch]:
+        """A watch that hears of each change of the unit."""
+        watch = UnitWatch(name)
+        self._watches.setdefault(path, []).append(watch)
         try:
             async with self._signals(_CHANGE_RULE.format(path)):
-                yield event
+                yield watch
         finally:
-            self._changes[path].remove(event)
-            if not self._changes[path]:
-                del self._changes[path]
+            self._watches[path].remove(watch)
+            if not self._watches[path]:
+                del self._watches[path]
 
     @asynccontextmanager
     async def _signals(self, rule: str) -> AsyncIterator[None]:
@@ -273,7 +292,8 @@ class Manager:
                 raise ManagerGoneError(f"{member}: {error}") from None
             if error.name == _DESTRUCTIVE:  # nothing is started beside the jobs of a shutdown
                 await self._raise_if_stopping()
-            raise ManagerError(f"{self._title} refuses {member}: {error} ({error.name})") from None
+            kind = NoSuchUnitError if error.name == _NO_SUCH_UNIT else ManagerError
+            raise kind(f"{self._title} refuses {member}: {error} ({error.name})") from None
         except BusGoneError as error:
             raise ManagerGoneError(str(error)) from None
 
@@ -297,8 +317,8 @@ class Manager:
             while len(self._results) > _RESULTS_MAX:
                 self._results.popitem(last=False)
         elif interface == names.PROPERTIES:
-            for event in self._changes.get(path, ()):
-                event.set()
+            for watch in self._watches.get(path, ()):
+                watch.take(body)
 
 
 def _end_of(unit: Unit) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 from tinyci.model.repo import is_unit_name
 
+UNIT = "org.freedesktop.systemd1.Unit"
+SERVICE = "org.freedesktop.systemd1.Service"
+"""The interfaces that a unit has properties of."""
 _TEXT_MAX = 1000
 """Characters of a text that are kept."""
 _PROPERTIES_MAX = 2000
@@ -44,6 +47,13 @@ def properties(reply: Any) -> dict[str, Any]:
     if not isinstance(values, dict) or len(values) > _PROPERTIES_MAX:
         raise NonsenseError("expected properties")
     return {text_of(key): _content(variant) for key, variant in values.items()}
+
+
+def changed_properties(body: Any) -> tuple[str, dict[str, Any]]:
+    """Return the interface and the new values of properties that a signal PropertiesChanged tells."""
+    if not isinstance(body, list) or len(body) != 3:
+        raise NonsenseError("expected an interface, properties and names of properties")
+    return text_of(body[0]), properties([body[1]])
 
 
 def variant_text(reply: Any) -> str:

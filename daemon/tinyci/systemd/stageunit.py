@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from tinyci.model.job import Job
 from tinyci.model.stagecontract import Status, Verdict, stage_of, unit_name
-from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError
+from tinyci.systemd.manager import Manager, ManagerDownError, ManagerError, NoSuchUnitError
 from tinyci.systemd.managers import Managers
 from tinyci.systemd.unit import Unit
 
@@ -25,16 +26,26 @@ class StageUnit:
         self._user = user
         self._managers = managers
 
+    async def start(self, manager: Manager) -> None:
+        """Start the stage, and do not wait for its end. Raises ManagerError."""
+        try:
+            await manager.start(self.name)
+        except NoSuchUnitError:
+            raise ManagerError(
+                f"the manager of {self._user} does not know {self.name}: is tinyci installed, and was the manager told "
+                "(daemon-reload)?"
+            ) from None
+
     async def run(self) -> Unit:
-        """Run a stage anew, one that may run twice, and return its unit at the end. Raises ManagerError."""
-        await self.clear()
+        """Run a stage of which nothing is in systemd, one that may run twice, and return its unit at the end. Raises
+        ManagerError."""
+        has_begun = False
 
         async def start_and_wait(manager: Manager) -> Unit:
-            unit = await manager.unit(self.name)
-            if not unit.is_loaded:
-                raise missing_template_error(self._user, self.name)
-            if unit.is_unused:
-                await manager.start(self.name)
+            nonlocal has_begun
+            if not has_begun or (await manager.unit(self.name)).is_unused:
+                has_begun = True
+                await self.start(manager)
             return await manager.wait_until(self.name, lambda unit: unit.is_idle)
 
         return await self._managers.ask(self._user, start_and_wait)
@@ -71,8 +82,7 @@ class StageUnit:
 
 
 async def _stop(manager: Manager, name: str) -> None:
-    unit = await manager.unit(name)
-    if not unit.is_idle or unit.active_state == "active":
+    with suppress(NoSuchUnitError):  # a look at it before would load it three times, if it is not loaded
         await manager.stop(name)
 
 
@@ -109,10 +119,3 @@ def failure_reason(unit: Unit) -> str:
             "user writable, and tinyci installed?"
         )
     return f"the {stage} ended with {unit.result}, status {unit.exit_status}"
-
-
-def missing_template_error(user: str, name: str) -> ManagerError:
-    """The error of a manager that does not know the template of a stage."""
-    return ManagerError(
-        f"the manager of {user} does not know {name}: is tinyci installed, and was the manager told (daemon-reload)?"
-    )
