@@ -148,14 +148,20 @@ class FakeBuildOutput:
     """The journal's lines of a build: one at once, and another when the build ends by itself."""
 
     def __init__(self, host: HostModel, invocation: str) -> None:
-        (self._run,) = (run for run in host.runs if run.invocation == invocation)
+        self._host = host
+        self._invocation = invocation
         self.pace = Pace(1, 1)
 
     async def follow(self, unit_end: asyncio.Event, patience: float) -> AsyncIterator[list[str]]:
-        first_lines = [tip_line(self._run.tip, self._run.revision)] if self._run.tip else []
-        yield [*first_lines, f"build of {self._run.revision}"]
+        while not (runs := [run for run in self._host.runs if run.invocation == self._invocation]):
+            if unit_end.is_set():
+                return
+            await asyncio.sleep(0.01)  # it has not begun
+        (run,) = runs
+        first_lines = [tip_line(run.tip, run.revision)] if run.tip else []
+        yield [*first_lines, f"build of {run.revision}"]
         await unit_end.wait()
-        if self._run.result in ("cut off", "stopped", "oom", "killed", ""):
+        if run.result in ("cut off", "stopped", "oom", "killed", ""):
             await asyncio.sleep(patience)
         else:
-            yield [f"end: {self._run.result}"]
+            yield [f"end: {run.result}"]

@@ -77,6 +77,8 @@ class ServiceManager:
         self.buses: list[FakeBus] = []
         self.calls: list[str] = []
         """The members that were called."""
+        self.start_delay = 0.0
+        """Seconds that a busy manager takes from the invocation of a stage, which it tells of, to its start."""
         self._host = host
         self._jobs = 0
 
@@ -227,7 +229,15 @@ class ServiceManager:
             if unit.job == job and unit.active == "active":
                 self._finish(unit, "done")
             elif unit.job == job:
-                unit.invocation = self._host.new_hex()
+                unit.invocation, unit.run = self._host.new_hex(), None
+                if self.start_delay:
+                    self._emit_change(unit)
+                    self._host.schedule(begin, self.start_delay)
+                else:
+                    begin()
+
+        def begin() -> None:
+            if unit.job == job:
                 unit.run = self._host.begin_stage(unit.name, self.user, unit.invocation)
                 self._enter(unit, "activating", "success", 0, 0, "")
 

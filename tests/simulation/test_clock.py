@@ -117,3 +117,13 @@ def test_a_rollback_goes_back_from_what_was_deployed_last(server: SimulatedServe
     server.wait_quiet()
     (rollback,) = (fields for fields in server.redis.hashes.values() if fields.get("rollback_to"))
     assert rollback["rollback_to"] == first
+
+
+def test_a_build_whose_manager_tells_late_that_it_has_begun_has_all_its_time(server: SimulatedServer) -> None:
+    """On a host that has been up for longer than a build may take."""
+    server.sleep(1000.0)
+    for manager in server.host.managers.values():
+        manager.start_delay = 0.05
+    job = server.push("web")
+    server.wait_quiet()
+    assert server.redis.hashes[job]["state"] == State.SUCCEEDED

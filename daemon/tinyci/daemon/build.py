@@ -193,8 +193,10 @@ class Build:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._repo.timeout):
                 unit = await asyncio.shield(invocation)
-            # What a manager says of the time is not believed beyond the limit.
-            await asyncio.sleep(min(unit.start_time - self._host.monotonic(), 0.0) + self._repo.timeout)
+            # A busy manager tells of the invocation before it has started anything. And what a manager says of the time
+            # is not believed beyond the limit.
+            begin = unit.start_time or self._host.monotonic()
+            await asyncio.sleep(min(begin - self._host.monotonic(), 0.0) + self._repo.timeout)
         await self.stop(State.TIMED_OUT)
 
 
