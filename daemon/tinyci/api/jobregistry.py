@@ -34,13 +34,13 @@ class JobRegistry:
         self._recent: OrderedDict[str, JobObject] = OrderedDict()
         """Live and recently ended jobs, oldest first."""
         self._queued: OrderedDict[str, JobObject] = OrderedDict()
-        """Those of them that have not begun."""
+        """Jobs in _recent that have not begun, oldest first."""
         self._unlisted: dict[str, Mapping[str, str]] = {}
-        """By id: fields of jobs that wait and are in none of these."""
+        """By id: fields of jobs that wait and are not on the bus."""
         self._ended: OrderedDict[str, JobObject] = OrderedDict()
-        """Those of them that have ended."""
+        """Jobs in _recent that have ended."""
         self._newest_ids: dict[str, str] = {}
-        """By repo: its newest job of them."""
+        """By repo: its newest job in _recent."""
         self._older: OrderedDict[str, JobObject] = OrderedDict()
         """Kept jobs that were asked for, none of which is in _recent."""
         self._arrivals: dict[str, list[asyncio.Event]] = {}

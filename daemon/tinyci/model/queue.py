@@ -12,7 +12,7 @@ class _Entry(NamedTuple):
     """A job in its place."""
 
     number: int
-    """Of the place, among all repos."""
+    """Number of the place, among all repos."""
     job: Job
 
 
