@@ -51,7 +51,7 @@ CHANGES = {
         "update_all": b"EVALSHA",
         "forget_new": b"UNLINK",
         "add_lines": b"XADD",
-        "release": b"LREM",
+        "release": b"EVALSHA",
         "forget": b"UNLINK",
     },
     **{"set_paused": b"tinyci:paused", "take": b"BLMOVE"},

@@ -99,6 +99,17 @@ async def test_a_job_that_is_done_with_is_released(redis: Redis, store: StoreWri
     assert await store.accepted_ids() == ["b"]
 
 
+async def test_many_jobs_are_released_without_a_search_for_each(redis: Redis, store: StoreWriter) -> None:
+    ids = [f"{number}" for number in range(5000)]
+    redis.data.lpush("tinyci:accepted", *ids, "7")
+    before = redis.data.info("commandstats")
+    await store.release(*ids[::3], "7", "no such id")
+    after = redis.data.info("commandstats")
+    assert await store.accepted_ids() == [each for each in ids if each not in {*ids[::3], "7"}]
+    searches = [stats.get("cmdstat_lrem", {"calls": 0})["calls"] for stats in (before, after)]
+    assert searches[1] - searches[0] == 1
+
+
 async def test_a_take_that_is_cancelled_loses_no_job(redis: Redis, store: StoreWriter) -> None:
     ids = {new_id() for _ in range(20)}
     for job_id in ids:

@@ -18,6 +18,9 @@ _TEXT_MAX = 512
 _EVENTS_MAX = 10_000
 _NEW_MAX = 1 << 16
 """Bytes of memory that the hash of a new job may take."""
+_MANY_IDS = 8
+_PASS = 1000
+"""Entries of a list that a script has in memory at once."""
 
 
 Call = tuple[Sequence[str], Sequence[str | float]]
@@ -176,4 +179,22 @@ end
 redis.call("ZADD", jobs, "NX", score, id)  -- a shell script that made the job did not index it
 redis.call("XADD", events, "MAXLEN", "~", {_EVENTS_MAX}, "*", unpack(event))
 return 1
+""")
+
+RELEASE = Script(f"""
+-- Remove ids from a list. Key: the list. Arguments: the ids.
+-- Of many, mark the places in one pass, and then remove what is marked: LREM looks through the whole list for each.
+local list = KEYS[1]
+if #ARGV < {_MANY_IDS} then
+  for _, id in ipairs(ARGV) do redis.call("LREM", list, 0, id) end
+  return
+end
+local released = {{}}
+for _, id in ipairs(ARGV) do released[id] = true end
+for start = 0, redis.call("LLEN", list) - 1, {_PASS} do
+  for place, id in ipairs(redis.call("LRANGE", list, start, start + {_PASS} - 1)) do
+    if released[id] then redis.call("LSET", list, start + place - 1, "") end
+  end
+end
+redis.call("LREM", list, 0, "")  -- the empty text is no id
 """)

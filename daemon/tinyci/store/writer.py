@@ -20,7 +20,7 @@ from tinyci.store.command import detached
 from tinyci.store.connection import client
 from tinyci.store.keys import ACCEPTED, ANY_ID, EVENTS, JOBS, PAUSED, QUEUE, of_job, of_log, of_new
 from tinyci.store.listener import StoreListener
-from tinyci.store.scripts import ADD, ADMIT, LOOK, TAKE, UPDATE, Call
+from tinyci.store.scripts import ADD, ADMIT, LOOK, RELEASE, TAKE, UPDATE, Call
 
 _EVENT_TEXT_MAX = 512
 """Characters of each field of an event."""
@@ -255,14 +255,7 @@ class StoreWriter:
 
     async def release(self, *job_ids: str) -> None:
         """Remove ids from `tinyci:accepted`: nothing is left of their jobs."""
-
-        async def attempt() -> None:
-            async with self._client.pipeline(transaction=False) as pipe:
-                for job_id in job_ids:
-                    pipe.execute_command("LREM", ACCEPTED, 0, job_id)
-                await pipe.execute()
-
-        await self._retry(attempt)
+        await self._retry(lambda: RELEASE.run(self._client, (ACCEPTED,), *job_ids))
 
     async def line_count(self, job_id: str) -> int:
         """Number of lines in the log of a job."""
