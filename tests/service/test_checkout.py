@@ -207,7 +207,15 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-_COMMANDS = {"for-each-ref", "read-tree", "clean", "rev-list", "pack-objects", "rev-parse", "ls-tree", "ls-files"}
+_COMMANDS = {
+    *("checkout", "clean", "diff-tree", "for-each-ref", "ls-files", "ls-tree", "pack-objects", "read-tree"),
+    *("rev-list", "rev-parse"),
+}
+
+
+def commands(started: Path) -> list[str]:
+    """Return the commands of git that were started, in their order by name."""
+    return sorted(next(word for word in line.split() if word in _COMMANDS) for line in started.read_text().splitlines())
 
 
 @pytest.mark.parametrize("options", [[], ["-a", "-m", "Release"]], ids=["lightweight", "annotated"])
@@ -219,8 +227,17 @@ def test_a_checkout_starts_six_processes(fixture: CheckoutFixture, started: Path
     revision = fixture.clone.git("rev-parse", "v1").strip()
     started.unlink()
     fixture.check_out(revision)
-    words = [next(word for word in line.split() if word in _COMMANDS) for line in started.read_text().splitlines()]
-    assert sorted(words) == ["clean", "for-each-ref", "pack-objects", "read-tree", "rev-list", "rev-list"]
+    assert commands(started) == ["checkout", "clean", "for-each-ref", "pack-objects", "rev-list", "rev-list"]
+
+
+def test_a_checkout_in_a_tree_of_many_directories_starts_one_more(fixture: CheckoutFixture, started: Path) -> None:
+    files = {f"d{number}__file": str(number) for number in range(300)}
+    fixture.check_out(fixture.push(**files))
+    revision = fixture.push(**{**files, "d7__file": "y"})
+    started.unlink()
+    fixture.check_out(revision)
+    usual = ["checkout", "clean", "for-each-ref", "pack-objects", "rev-list", "rev-list"]
+    assert commands(started) == sorted([*usual, "diff-tree"])
 
 
 def test_a_build_imports_nothing_that_takes_long() -> None:

@@ -14,8 +14,10 @@ from servers import TREE
 from tinyci.stage import history
 
 
-@pytest.fixture
-def fixture(tmp_path: Path) -> CheckoutFixture:
+@pytest.fixture(params=[history._BATCH, 1], ids=["short", "long"])
+def fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> CheckoutFixture:
+    """A fixture with a history that is not worth a pack which is kept, and with one that is, however short."""
+    monkeypatch.setattr(history, "_BATCH", request.param)
     return CheckoutFixture(tmp_path)
 
 
@@ -45,6 +47,7 @@ class Copy:
             ("rev-parse", f"{revision}^{{tree}}"),
             ("log", "--format=%H %s", revision),
             ("ls-tree", "-r", "--name-only", revision),
+            ("diff-tree", "-r", "-m", "--name-only", revision),
             ("rev-list", "--count", revision),
         ):
             assert self.git(*command) == person.git(*command).strip()
@@ -115,7 +118,7 @@ def test_an_annotated_tag_is_its_commit_in_a_copy(fixture: CheckoutFixture) -> N
 
 
 def test_a_long_history_is_packed_once(fixture: CheckoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_BATCH", 4)
+    monkeypatch.setattr(history, "_BATCH", 6)
     for number in range(5):
         revision = fixture.push(a=str(number))
     fixture.check_out(revision)
@@ -133,7 +136,24 @@ def test_a_long_history_is_packed_once(fixture: CheckoutFixture, monkeypatch: py
     Copy(fixture).check(fixture, revision)
 
 
-@pytest.mark.parametrize("damage", ["pack", "archive.json", "directory"])
+def test_directories_that_did_not_change_are_packed_once(fixture: CheckoutFixture) -> None:
+    files = {f"d{number}__e__file": str(number) for number in range(history._BATCH // 2 + 1)}
+    fixture.check_out(fixture.push(**files))
+    kept = kept_packs(fixture)
+    assert len(kept) == 1
+    revision = fixture.push(**{**files, "d0__e__file": "new", "added__deep__file": "x"})
+    fixture.check_out(revision)
+    Copy(fixture).check(fixture, revision)
+    packs = fixture.tree / ".git" / "objects" / "pack"
+    new_packs = [pack for pack in packs.glob("*.idx") if pack.with_suffix(".pack").name not in kept]
+    objects = [line for pack in new_packs for line in git(packs, "verify-pack", "-v", str(pack)).splitlines()]
+    names = [words for line in objects if len(words := line.split()) > 3 and words[1] in ("commit", "tree", "blob")]
+    assert sorted(words[1] for words in names) == [*2 * ["commit"], *8 * ["tree"]], (
+        "the changed ones, and those of before"
+    )
+
+
+@pytest.mark.parametrize("damage", ["pack", "archive.json", "directory", "commit"])
 def test_a_damaged_history_is_packed_anew(
     fixture: CheckoutFixture, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -144,8 +164,11 @@ def test_a_damaged_history_is_packed_anew(
         for file in kept.glob("pack-*"):
             file.chmod(0o600)
             file.write_text("damage")
+    elif damage == "commit":
+        archive = json.loads((kept / "archive.json").read_text())
+        (kept / "archive.json").write_text(json.dumps({**archive, "commit": "no name of a commit"}))
     elif damage == "archive.json":
-        (kept / damage).write_text(json.dumps({"boundary": "", "packs": {}, "tips": ["1" * 40]}))
+        (kept / damage).write_text(json.dumps({"boundary": "", "packs": {}, "tips": ["1" * 40], "commit": "1" * 40}))
     else:
         shutil.rmtree(kept)
         kept.write_text("no directory")

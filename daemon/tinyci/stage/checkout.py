@@ -122,11 +122,13 @@ def _update(workspace: str, repository: str, revision: str, refs: Sequence[Ref])
     commit = next((commit for ref in refs if (commit := ref.commit_of(revision))), "")
     commit = commit or git.run(*run, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     gitdirectory.set_head(directory, commit)
-    reading = Git(*run, *_WITHOUT_LFS, "read-tree", "--reset", "-u", commit)
+    # `read-tree --reset -u` does the same, but looks at the files in one thread, and then reads each directory again.
+    switch = ("-c", "core.logAllRefUpdates=false", "checkout", "--quiet", "--force", "--detach", commit, "--")
+    switching = Git(*run, *_WITHOUT_LFS, *switch)
     try:
         history.add(directory, os.path.join(workspace, "history"), refs, commit)
     finally:
-        reading.output()
+        switching.output()
     git.run(*run, "clean", "-ffdxq")
     entries = _special_entries(run, _content(os.path.join(directory, "index")), commit)
     if paths := [entry.removeprefix("commit ") for entry in entries if entry.startswith("commit ")]:
@@ -154,11 +156,12 @@ def _special_entries(run: Sequence[str], index: bytes, commit: str) -> list[str]
 
 def _copy(source: str, target: str) -> None:
     """Copy a file with its time and its mode."""
-    content, status = _content(source), os.stat(source)
-    with open(target, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), status.st_mode & 0o777)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with open(source, "rb") as original, open(target, "wb") as copy:
+        status = os.stat(original.fileno())
+        while os.sendfile(copy.fileno(), original.fileno(), None, status.st_size):  # up to its end
+            pass
+        os.fchmod(copy.fileno(), status.st_mode & 0o777)
+        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _check_lfs(run: Sequence[str], tree: str) -> None:

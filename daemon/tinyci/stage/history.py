@@ -2,7 +2,7 @@
 
 With them `git log`, `describe`, `show -s` and `status` work also where the bare repository is not, as in a container
 that the tree was copied into. The contents of files are not in them: they may be large, and stay borrowed. Most of the
-history is packed once, and linked into each new `.git`.
+history and of its directories is packed once, and linked into each new `.git`.
 """
 
 import os
@@ -13,8 +13,10 @@ from tinyci.stage import git, gitdirectory
 from tinyci.stage.git import GitError
 from tinyci.stage.gitdirectory import Ref
 
-_BATCH = 500
-"""Commits that are worth a pack which is kept. Fewer are packed anew each time, which takes some milliseconds."""
+_BATCH = 250
+"""Objects that are worth a pack which is kept. Fewer are packed anew each time, which takes some milliseconds."""
+_DIRECTORY = "040000"
+"""The mode of a directory in another one (git-diff(1), "raw output format")."""
 
 
 class _Archive(NamedTuple):
@@ -25,6 +27,8 @@ class _Archive(NamedTuple):
     packs: dict[str, list[int]]
     """By the name of a file: its size and its time. A build may have written to it, for it is the build's as well."""
     tips: frozenset[str]
+    commit: str
+    """The one of them whose directories are in the packs; empty if there is no pack."""
 
 
 def add(directory: str, store: str, refs: Sequence[Ref], commit: str) -> None:
@@ -50,18 +54,33 @@ def _add(directory: str, store: str, refs: Sequence[Ref], commit: str) -> None:
     run = ("git", "-C", os.path.dirname(directory))
     tips = {commit, *(ref.target for ref in refs if ref.name.startswith(("refs/heads/", "refs/tags/")))}
     revisions = "".join([*(f"{tip}\n" for tip in tips), *(f"^{tip}\n" for tip in archive.tips)])
-    objects = git.run(*run, "rev-list", "--stdin", stdin=revisions).split()
-    objects += [ref.target for ref in refs if ref.tagged and ref.target in tips - archive.tips]
+    objects = set(git.run(*run, "rev-list", "--stdin", stdin=revisions).split())
+    objects.update(ref.target for ref in refs if ref.tagged and ref.target in tips - archive.tips)
+    objects.update(_directories(run, commit, archive.commit))
     if len(objects) >= _BATCH:
         _pack(run, objects, store)
         names = [name for name in os.listdir(store) if name.startswith("pack-")]
         files = {name: _stamp(os.path.join(store, name)) for name in names}
-        _write(store, _Archive(archive.boundary, files, frozenset(tips)))
+        _write(store, _Archive(archive.boundary, files, frozenset(tips), commit))
         _link(store, files, packs)
-        objects = []
-    # Also those of the parents: `git show -s` reads them.
-    trees = ("rev-list", "--objects", "--filter=blob:none", "--no-object-names", "--no-walk", commit, f"{commit}^@")
-    _pack(run, {*objects, *git.run(*run, *trees).split()}, packs)
+    elif objects:
+        _pack(run, objects, packs)
+
+
+def _directories(run: Sequence[str], commit: str, base: str) -> list[str]:
+    """Return a commit, its parents and their directories, but those only that the commit `base`, if there is one, has
+    not. Those of the parents as well: `git show -s` reads them."""
+    depth = "tree:1" if base else "blob:none"
+    listing = ("rev-list", "--objects", f"--filter={depth}", "--no-object-names", "--no-walk", commit, f"{commit}^@")
+    objects = git.run(*run, *listing).split()
+    if base:  # to compare two trees takes as long as their difference, and to list one as long as all of it
+        # The second is compared with its parents, so that also theirs are there.
+        pairs = f"{commit} {base}\n{commit}\n"
+        changes = git.run(*run, "diff-tree", "--stdin", "-r", "-t", "-m", "--no-commit-id", "--no-abbrev", stdin=pairs)
+        for change in changes.splitlines():
+            old_mode, new_mode, old, new, _ = change.removeprefix(":").split(" ", 4)
+            objects += [name for mode, name in ((old_mode, old), (new_mode, new)) if mode == _DIRECTORY]
+    return objects
 
 
 def _pack(run: Sequence[str], objects: Iterable[str], packs: str) -> None:
@@ -90,13 +109,13 @@ def _read(store: str, boundary: str) -> _Archive:
 
         archive = _Archive(**json.loads(text))
         stamps = {name: _stamp(os.path.join(store, name)) for name in archive.packs}
-        if archive.boundary == boundary and archive.packs == stamps:
+        if archive.boundary == boundary and archive.packs == stamps and archive.commit in archive.tips:
             return archive._replace(tips=frozenset(archive.tips))
     except (FileNotFoundError, ValueError, TypeError):
         pass
     _clear(store)
     os.makedirs(store)
-    return _Archive(boundary, {}, frozenset())
+    return _Archive(boundary, {}, frozenset(), "")
 
 
 def _write(store: str, archive: _Archive) -> None:
