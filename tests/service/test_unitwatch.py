@@ -1,9 +1,9 @@
-"""A unit that is waited for is asked about once; then its manager's signals tell of it, and nothing that they tell is
-asked again."""
+"""A unit that is waited for is asked about once, and one that is started and comes up not at all: the signals of its
+manager tell of it, and nothing that they tell is asked again."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -30,6 +30,8 @@ class ModelManager:
         self.has_answered = asyncio.Event()
         """Set when it has told all of the unit."""
         self.after_first_answer: Callable[[], None] = lambda: None
+        self.at_start: Callable[[], Awaitable[None]] | None = None
+        """Runs when it is told to start the unit, before its answer."""
         self.values: dict[str, Values] = {
             UNIT: {
                 "LoadState": Variant("s", "loaded"),
@@ -56,7 +58,7 @@ class ModelManager:
         }
         connection.add_message_handler(self._handle)
 
-    def _handle(self, message: Message) -> Message | None:
+    def _handle(self, message: Message) -> Message | bool | None:
         if message.message_type is not MessageType.METHOD_CALL:
             return None
         self.counts[message.member] += 1
@@ -70,9 +72,22 @@ class ModelManager:
                 else:
                     self.has_answered.set()
                 return answer
+            case "StartUnit":
+                self._start = asyncio.ensure_future(self._answer_start(message))
+                return True
             case "Get":
                 return Message.new_method_return(message, "v", [Variant("s", "running")])
         return Message.new_method_return(message)
+
+    async def _answer_start(self, message: Message) -> None:
+        if self.at_start:
+            await self.at_start()
+        await self._connection.send(Message.new_method_return(message, "o", [JOB]))
+
+    async def signal_all(self) -> None:
+        """Signal a whole change."""
+        await self.signal(SERVICE)
+        await self.signal(UNIT)
 
     async def signal(self, interface: str, *without: str) -> None:
         """Signal the properties of an interface that may change; `without` some."""
@@ -191,3 +206,50 @@ async def test_a_change_between_two_answers_is_not_missed(model: ModelManager, m
     unit = await end(wait_for_idle(manager, []))
     assert (unit.active_state, unit.result) == ("failed", "exit-code")
     await asyncio.gather(*tasks)
+
+
+def start_and_wait(manager: Manager) -> asyncio.Task[Unit]:
+    return asyncio.create_task(manager.start_and_wait_until("web.service", lambda unit: unit.is_idle))
+
+
+async def test_a_unit_that_is_started_and_comes_up_is_not_asked_about(model: ModelManager, manager: Manager) -> None:
+    async def come_up() -> None:
+        await model.signal_all()
+        model.enter("active", StatusText=Variant("s", "remark: fine"))
+        await model.signal_all()
+
+    model.at_start = come_up
+    unit = await end(start_and_wait(manager))
+    assert (unit.active_state, unit.status_text, unit.start_time) == ("active", "remark: fine", 5.0)
+    assert unit.invocation_id == bytes(range(16)).hex()
+    assert model.counts == {"StartUnit": 1}
+
+
+async def test_of_a_unit_that_is_started_and_fails_everything_is_asked(model: ModelManager, manager: Manager) -> None:
+    async def fail() -> None:
+        model.enter("failed", Result=Variant("s", "timeout"))
+        await model.signal_all()
+
+    model.at_start = fail
+    unit = await end(start_and_wait(manager))
+    assert (unit.active_state, unit.result, unit.start_limit) == ("failed", "timeout", 90.0)
+    assert model.counts == {"StartUnit": 1, "GetAll": 2, "Get": 1}
+
+
+async def test_a_signal_from_before_the_start_is_not_believed(model: ModelManager, manager: Manager) -> None:
+    """The unit was idle then."""
+    now = dict(model.values[UNIT])
+
+    async def tell_of_before() -> None:
+        model.enter("inactive", Result=Variant("s", "success"))
+        await model.signal_all()
+        model.values[UNIT] = now
+
+    model.at_start = tell_of_before
+    wait = start_and_wait(manager)
+    await model.has_answered.wait()
+    await manager.unit("web.service")
+    assert not wait.done()
+    model.enter("active", StatusText=Variant("s", "new"))
+    await model.signal_all()
+    assert (await end(wait)).status_text == "new"

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tinyci.dbus.bus import BusError
+from tinyci.systemd.unit import path_of
 
 if TYPE_CHECKING:
     from fakebus import FakeBus
@@ -62,7 +63,12 @@ class Unit:
 
     @property
     def path(self) -> str:
-        return f"/unit/{self.name.encode().hex()}"
+        return path_of(self.name)
+
+
+def _name_at(path: str) -> str:
+    label = path.rpartition("/")[2]
+    return re.sub("_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), label)
 
 
 class ServiceManager:
@@ -160,7 +166,7 @@ class ServiceManager:
         if member == "LoadUnit":
             return [self._load(body[0]).path]
         if member == "GetAll":
-            unit = self._load(bytes.fromhex(path.removeprefix("/unit/")).decode())
+            unit = self._load(_name_at(path))
             load_state = SimpleNamespace(value="loaded" if unit.is_loaded else "not-found")
             return [self._changes(unit, body[0]) | {"LoadState": load_state}]
         if member == "Get":

@@ -17,21 +17,15 @@ def calls_of_one_job(server: SimulatedServer, name: str, user: str) -> Counter[s
     return Counter(manager.calls)
 
 
-def test_a_build_is_started_looked_at_once_and_cleared_away(server: SimulatedServer) -> None:
-    assert calls_of_one_job(server, "library", "nobody") == {
-        "StartUnit": 1,
-        "LoadUnit": 1,
-        "GetAll": 2,
-        "StopUnit": 1,
-        "ResetFailedUnit": 1,
-    }
+def test_a_build_that_succeeds_is_started_and_cleared_away(server: SimulatedServer) -> None:
+    assert calls_of_one_job(server, "library", "nobody") == {"StartUnit": 1, "StopUnit": 1, "ResetFailedUnit": 1}
 
 
 def test_a_unit_is_looked_at_before_and_after_its_restart_and_watched(server: SimulatedServer) -> None:
     assert calls_of_one_job(server, "api", "daemon") == {
         "StartUnit": 2,
-        "LoadUnit": 9,
-        "GetAll": 18,
+        "LoadUnit": 7,
+        "GetAll": 14,
         "RestartUnit": 1,
         "StopUnit": 2,
         "ResetFailedUnit": 3,

@@ -140,7 +140,7 @@ class Build:
                 if self._record.job.intent:
                     return None
                 has_begun = True
-                await self._unit.start(manager)
+                return await self._unit.start(manager, is_over)
             return await manager.wait_until(self._unit.name, is_over)  # unused when its manager ended, and it with that
 
         result: Unit | ManagerError | None

@@ -17,7 +17,7 @@ from tinyci.runtime.username import name_of
 from tinyci.runtime.waiting import first_of
 from tinyci.systemd import replies
 from tinyci.systemd.replies import NonsenseError
-from tinyci.systemd.unit import PROPERTIES, Unit
+from tinyci.systemd.unit import PROPERTIES, Unit, path_of
 from tinyci.systemd.unitwatch import UnitWatch
 
 _NAME, _PATH, _MANAGER = names.SYSTEMD
@@ -212,21 +212,52 @@ class Manager:
         """
         path = await self._load(name)
         async with self._watch(name, path) as watch:
+            return await self._wait_until(name, path, watch, condition)
+
+    async def start_and_wait_until(self, name: str, condition: Callable[[Unit], bool]) -> Unit:
+        """Start a unit as start() does, and return it as wait_until() does.
+
+        A unit that comes up is not asked about: all that changes of it is signalled, and the unit has that alone. Of
+        one that does not, nothing is believed but the answer to a question: a signal may be older than the start.
+        """
+        path = path_of(name)  # if it is an alias, its signals come from another one, and it is looked at now and then
+        async with self._watch(name, path) as watch:
+            watch.properties = {}
+            await self.start(name)
             while True:
-                watch.news.clear()
+                await self._wait_for_news(watch)
                 properties = watch.properties
                 if properties is None:
-                    properties = await self._all_properties(name, path)
-                    if not watch.news.is_set():  # else they may be older than the news
-                        watch.properties = properties
+                    break
                 unit = self._unit_of(name, path, properties)
                 if condition(unit):
-                    if unit.active_state in ("deactivating", "inactive", "failed"):
-                        await self._raise_if_stopping()
-                    return unit
-                await first_of(watch.news.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
-                if not watch.news.is_set():
-                    watch.properties = None
+                    if unit.is_up:
+                        return unit
+                    break
+            watch.properties = None
+            return await self._wait_until(name, path, watch, condition)
+
+    async def _wait_until(self, name: str, path: str, watch: UnitWatch, condition: Callable[[Unit], bool]) -> Unit:
+        while True:
+            properties = watch.properties
+            if properties is None:
+                watch.news.clear()
+                properties = await self._all_properties(name, path)
+                if not watch.news.is_set():  # else they may be older than the news
+                    watch.properties = properties
+            unit = self._unit_of(name, path, properties)
+            if condition(unit):
+                if unit.active_state in ("deactivating", "inactive", "failed"):
+                    await self._raise_if_stopping()
+                return unit
+            await self._wait_for_news(watch)
+
+    async def _wait_for_news(self, watch: UnitWatch) -> None:
+        """Await the next change of a unit, or for some time: then it is not known any more."""
+        await first_of(watch.news.wait(), self._bus.wait_closed(), timeout=_LOOK_AGAIN)
+        if not watch.news.is_set():
+            watch.properties = None
+        watch.news.clear()
 
     @asynccontextmanager
     async def _watch(self, name: str, path: str) -> AsyncIterator[UnitWatch]:

@@ -26,10 +26,10 @@ class StageUnit:
         self._user = user
         self._managers = managers
 
-    async def start(self, manager: Manager) -> None:
-        """Start the stage, and do not wait for its end. Raises ManagerError."""
+    async def start(self, manager: Manager, condition: Callable[[Unit], bool]) -> Unit:
+        """Start the stage, and return its unit once condition() is true of it. Raises ManagerError."""
         try:
-            await manager.start(self.name)
+            return await manager.start_and_wait_until(self.name, condition)
         except NoSuchUnitError:
             raise ManagerError(
                 f"the manager of {self._user} does not know {self.name}: is tinyci installed, and was the manager told "
@@ -45,8 +45,8 @@ class StageUnit:
             nonlocal has_begun
             if not has_begun or (await manager.unit(self.name)).is_unused:
                 has_begun = True
-                await self.start(manager)
-            return await manager.wait_until(self.name, lambda unit: unit.is_idle)
+                return await self.start(manager, _is_idle)
+            return await manager.wait_until(self.name, _is_idle)
 
         return await self._managers.ask(self._user, start_and_wait)
 
@@ -79,6 +79,10 @@ class StageUnit:
         except (ManagerError, TimeoutError):
             return False
         return True
+
+
+def _is_idle(unit: Unit) -> bool:
+    return unit.is_idle
 
 
 async def _stop(manager: Manager, name: str) -> None:

@@ -1,5 +1,6 @@
 """A unit of systemd's, as its manager describes it. Source: org.freedesktop.systemd1(5), whose names are kept."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -173,6 +174,12 @@ class Unit:
     def is_unused(self) -> bool:
         """True if it has not run since its manager started, or its last run has been cleared away."""
         return self.active_state == "inactive" and not self.has_job and not self.invocation_id
+
+
+def path_of(name: str) -> str:
+    """Return the path of the object of a unit that has no other name (sd_bus_path_encode(3))."""
+    label = re.sub(r"^[0-9]|[^A-Za-z0-9]", lambda match: f"_{ord(match[0]):02x}", name)
+    return f"/org/freedesktop/systemd1/unit/{label}"
 
 
 def _seconds(properties: Mapping[str, Any], key: str) -> float:
