@@ -67,7 +67,7 @@ class Neighbour:
         if job.get("state") not in FINAL:  # the attack may be upon the daemon's answers as well
             print(f"tinyci wait ended with status {waiting.status}: {waiting.err.strip()}")
             job = self.server.wait(job_id, limit=300)
-        assert job["state"] == "succeeded", job
+        assert job["state"] == "succeeded", f"{job['reason']}\n{job['output'][-2000:]}"
         self.times.append(datetime.fromisoformat(job["finished"]).timestamp() - begin)
         self.stages.append(tuple(float(job[f"{stage}_duration"]) for stage in ("build", "restart", "verify")))
 

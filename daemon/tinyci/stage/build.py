@@ -47,6 +47,7 @@ def run(stage_job: StageJob) -> int:
     if job.rollback_to:
         if not images:
             raise StageError(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
+        images.look()
         images.remember(job.hex)
         try:
             images.restore_job(job.rollback_to)
@@ -60,7 +61,11 @@ def run(stage_job: StageJob) -> int:
     if revision == TIP:
         revision = checkout.tip(repo.repository, job.ref)
         print(tip_line(job.ref, revision), flush=True)
-    tree = _check_out_beside(images, stage_job, revision) if images else _check_out(repo, revision)
+    if images:
+        images.look()  # podman needs as long for an answer as git for the tree
+    tree = _check_out(repo, revision)
+    if images:
+        images.remember(job.hex)
     try:
         code = _run_script(stage_job, tree)
         if images and not code:
@@ -72,17 +77,6 @@ def run(stage_job: StageJob) -> int:
     if images and code:
         images.put_back()
     return code
-
-
-def _check_out_beside(images: Images, stage_job: StageJob, revision: str) -> str:
-    """Check out, and meanwhile remember the images that run: podman needs as long as git does."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as executor:
-        future = executor.submit(images.remember, stage_job.job.hex)
-        tree = _check_out(stage_job.repo, revision)
-        future.result()
-    return tree
 
 
 def _report(result: BuildResult) -> None:

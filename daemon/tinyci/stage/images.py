@@ -8,7 +8,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +53,7 @@ class Images:
             self._record = ImageRecord.load(self._file)
         except ValueError as error:
             raise StageError(str(error)) from None
+        self._listings_before: tuple[podman.ContainerListing, podman.ImageListing] | None = None
         self._names_before: dict[str, str] = {}
         """The image of each name when the build began."""
         self._containers_before: list[UnitContainer] = []
@@ -66,18 +66,24 @@ class Images:
 
     # -- around a build ----------------------------------------------------------------------------------------
 
-    def remember(self, job: str) -> None:
-        """Record the images that run before the build of that job (its id without dashes), and keep them from being
-        pruned."""
+    def look(self) -> None:
+        """Ask podman what runs before a build."""
         self._begin = time.time()
+        self._listings_before = podman.ContainerListing(), podman.ImageListing()
+
+    def remember(self, job: str) -> None:
+        """Record the images that look() finds before the build of that job (its id without dashes), and keep them from
+        being pruned."""
+        assert self._listings_before, "look() comes first"
+        containers, images = self._listings_before
         repo_units = units.read(self._repo.units)
-        self._containers_before = containers_of_units(repo_units, podman.containers())
+        self._containers_before = containers_of_units(repo_units, containers.read())
         running = {
             each.container.image_name: each.container.image
             for each in self._containers_before
             if each.container.is_running or each.container.is_past_init
         }
-        self._names_before = podman.images()
+        self._names_before = images.read()
         self._record.begin(job, running, units.texts(repo_units))
         self._record.save(self._file)
         self._mark(self._record.images_before.values(), self._names_before)
@@ -85,10 +91,9 @@ class Images:
     def judge_build(self) -> BuildResult:
         """Record the images after the build, and judge it by what the repo's units run next. Raises StageError when
         they cannot run what the build made."""
-        with ThreadPoolExecutor(1) as executor:  # the manager and podman answer beside each other
-            images = executor.submit(podman.images)
-            repo_units = units.read_reloaded(self._repo.units)
-            names = images.result()
+        images = podman.ImageListing()
+        repo_units = units.read_reloaded(self._repo.units)
+        names = images.read()
         nexts = judgement.next_images(repo_units, names, self._containers_before, self._record.images_before)
         ids = {name: names[name] for name in nexts.names}
         self._record.end(ids)
@@ -96,7 +101,7 @@ class Images:
         is_new = self._record.is_new or units.fingerprint(repo_units) != self._record.definition or nexts.has_unknown
         containers = self._containers_before
         if not is_new or not judgement.is_known(repo_units, containers):  # what is asked twice costs twice
-            repo_units, containers = self._look(repo_units)
+            repo_units, containers = self._look(repo_units, podman.ContainerListing())
         situation = Situation(repo_units, ids, containers)
         judgement.refuse_stale(situation, names)
         if not is_new:
@@ -105,7 +110,6 @@ class Images:
             is_new = any(surroundings.is_changed(detail, self._begin) for detail in details.values())
         self._record.note_builds(name for name, image in ids.items() if self._names_before.get(name) != image)
         self._record.save(self._file)
-        self._mark(ids.values(), names)
         title = ", ".join(self._repo.units)
         is_needed = is_new or not situation.is_running_all or self._repo.restart == "always"
         if is_needed:
@@ -211,8 +215,9 @@ class Images:
     def check(self) -> list[UnitContainer]:
         """Return the containers of the repo's units. Raises StageError for one that does not run, or runs another
         image than it should, and for a unit of which that cannot be known."""
-        self._units, mine = self._look(units.read(self._repo.units))
-        self._names_now = podman.images()
+        containers, images = podman.ContainerListing(), podman.ImageListing()
+        self._units, mine = self._look(units.read(self._repo.units), containers)
+        self._names_now = images.read()
         goals = {} if any(unit.builders for unit in self._units) else self._record.expected_images
         judgement.verify(mine, self._names_now, goals)
         judgement.verify_known(self._units, mine, self._containers, self._record.moved_images)
@@ -229,15 +234,16 @@ class Images:
         self._mark(images.values(), self._names_now)
         self._tidy(self._names_now)
 
-    def _look(self, repo_units: list[Unit]) -> tuple[list[Unit], list[UnitContainer]]:
+    def _look(self, repo_units: list[Unit], listing: podman.ContainerListing) -> tuple[list[Unit], list[UnitContainer]]:
         """Return the units, and their containers. A unit that was started a moment ago has none yet."""
         end = time.monotonic() + _START_PATIENCE
         while True:
-            self._containers = podman.containers()
+            self._containers = listing.read()
             mine = containers_of_units(repo_units, self._containers)
             if not judgement.unknown_units(repo_units, mine) or time.monotonic() > end:
                 return repo_units, mine
             time.sleep(_INTERVAL)
+            listing = podman.ContainerListing()
             repo_units = units.read(self._repo.units)
 
     # -- names -------------------------------------------------------------------------------------------------

@@ -4,15 +4,16 @@ Source: podman-ps(1), podman-images(1), podman-inspect(1). Everything here works
 """
 
 import json
+import os
 import re
 import shutil
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinyci.stage.process import Process
 from tinyci.stage.status import StageError
 
 LABEL = "PODMAN_SYSTEMD_UNIT"
@@ -66,16 +67,66 @@ class Container(NamedTuple):
         return self.state in ("exited", "stopped") and self.exit_code == 0
 
 
+class Answer(NamedTuple):
+    """The end of a command."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class _Command:
+    """A command of podman's that was started, and is awaited where its answer is needed."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._name = arguments[0]
+        try:
+            self._process = Process(("podman", *arguments), os.environ)
+        except OSError as error:
+            raise PodmanError(f"podman cannot be run: {error.strerror}") from None
+
+    def answer(self, timeout: float = _TIMEOUT) -> Answer:
+        try:
+            status, output, errors = self._process.wait(timeout)
+        except TimeoutError:
+            raise PodmanError(f"podman {self._name} did not end within {timeout:g} s") from None
+        return Answer(status, output.decode(errors="replace"), errors.decode(errors="replace"))
+
+    def output(self) -> str:
+        answer = self.answer()
+        if answer.status:
+            lines = answer.errors.strip().splitlines() or [f"status {answer.status}"]
+            raise PodmanError(f"podman {self._name}: {lines[-1].removeprefix('Error: ')}")
+        return answer.output
+
+    def rows(self) -> list[Any]:
+        try:
+            return list(json.loads(self.output() or "[]") or [])
+        except ValueError:
+            raise PodmanError(f"podman {self._name} printed no JSON") from None
+
+
 def is_installed() -> bool:
     """A repo can do without containers, and a host without podman."""
     return shutil.which("podman") is not None
 
 
+class ContainerListing:
+    """All containers of the user at the time that this is made; podman is still at it while others are asked."""
+
+    def __init__(self) -> None:
+        self._command = _Command("ps", "--all", "--no-trunc", "--format", "json")
+
+    def read(self) -> list[Container]:
+        """Return them."""
+        rows = [row for row in self._command.rows() if isinstance(row, dict)]
+        past_inits = _past_inits([row for row in rows if not row.get("IsInfra")])
+        return [_container(row, is_past_init=row["Id"] in past_inits) for row in rows]
+
+
 def containers() -> list[Container]:
     """Return all containers of the user."""
-    rows = [row for row in _json("ps", "--all", "--no-trunc", "--format", "json") if isinstance(row, dict)]
-    past_inits = _past_inits([row for row in rows if not row.get("IsInfra")])
-    return [_container(row, is_past_init=row["Id"] in past_inits) for row in rows]
+    return ContainerListing().read()
 
 
 def _container(row: dict[str, Any], *, is_past_init: bool) -> Container:
@@ -150,21 +201,32 @@ def _past_inits(rows: list[dict[str, Any]]) -> set[str]:
     return ids
 
 
+class ImageListing:
+    """All images of the user at the time that this is made; podman is still at it while others are asked."""
+
+    def __init__(self) -> None:
+        self._command = _Command("images", "--no-trunc", "--format", "json")
+
+    def read(self) -> dict[str, str]:
+        """Return the id of each image by each of its names, digests included. A manifest list stands for its image for
+        this machine, which is what a container of that name runs."""
+        ids: dict[str, str] = {}
+        lists = []
+        for row in self._command.rows():
+            names = [*(row.get("Names") or ()), *(row.get("RepoDigests") or ())]
+            ids |= dict.fromkeys(names, row["Id"].removeprefix("sha256:"))
+            if names and "History" not in row:  # one that may be a list; nothing else in this row tells
+                lists.append(names)
+        for names in lists:
+            answer = _run("image", "inspect", "--format", "{{.Id}}", names[0])
+            if not answer.status:
+                ids |= dict.fromkeys(names, answer.output.strip().removeprefix("sha256:"))
+        return ids
+
+
 def images() -> dict[str, str]:
-    """Return the id of each image by each of its names, digests included. A manifest list stands for its image for this
-    machine, which is what a container of that name runs."""
-    ids: dict[str, str] = {}
-    lists = []
-    for row in _json("images", "--no-trunc", "--format", "json"):
-        names = [*(row.get("Names") or ()), *(row.get("RepoDigests") or ())]
-        ids |= dict.fromkeys(names, row["Id"].removeprefix("sha256:"))
-        if names and "History" not in row:  # one that may be a list; nothing else in this row tells
-            lists.append(names)
-    for names in lists:
-        process = _run("image", "inspect", "--format", "{{.Id}}", names[0])
-        if not process.returncode:
-            ids |= dict.fromkeys(names, process.stdout.strip().removeprefix("sha256:"))
-    return ids
+    """Return the id of each image by each of its names."""
+    return ImageListing().read()
 
 
 def was_written(image: str, since: float) -> bool:
@@ -182,7 +244,7 @@ def _storage() -> str:
 
 def has_image(image: str) -> bool:
     """Return True if there is an image of that id or name."""
-    return _run("image", "exists", image).returncode == 0
+    return _run("image", "exists", image).status == 0
 
 
 def tag(image: str, name: str) -> None:
@@ -218,8 +280,8 @@ def secrets() -> dict[str, str]:
 
 def run_in(container: str, command: Sequence[str], timeout: float) -> tuple[int, str]:
     """Run a command in a container; return its exit status and what it printed."""
-    process = _run("exec", container, *command, timeout=timeout)
-    return process.returncode, process.stdout + process.stderr
+    answer = _run("exec", container, *command, timeout=timeout)
+    return answer.status, answer.output + answer.errors
 
 
 def _lines(*arguments: str) -> list[str]:
@@ -227,33 +289,12 @@ def _lines(*arguments: str) -> list[str]:
 
 
 def _json(*arguments: str) -> list[Any]:
-    text = _output(*arguments)
-    try:
-        return list(json.loads(text or "[]") or [])
-    except ValueError:
-        raise PodmanError(f"podman {arguments[0]} printed no JSON") from None
+    return _Command(*arguments).rows()
 
 
 def _output(*arguments: str) -> str:
-    process = _run(*arguments)
-    if process.returncode:
-        lines = process.stderr.strip().splitlines() or [f"status {process.returncode}"]
-        raise PodmanError(f"podman {arguments[0]}: {lines[-1].removeprefix('Error: ')}")
-    return process.stdout
+    return _Command(*arguments).output()
 
 
-def _run(*arguments: str, timeout: float = _TIMEOUT) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ("podman", *arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise PodmanError(f"podman {arguments[0]} did not end within {timeout:g} s") from None
-    except OSError as error:
-        raise PodmanError(f"podman cannot be run: {error.strerror}") from None
+def _run(*arguments: str, timeout: float = _TIMEOUT) -> Answer:
+    return _Command(*arguments).answer(timeout)

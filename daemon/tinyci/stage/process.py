@@ -4,11 +4,13 @@
 """
 
 import os
+import select
 from collections.abc import Mapping, Sequence
 
 _INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 _SIGNALS = (13, 25)
 """SIGPIPE and SIGXFSZ, which Python ignores and a program does not expect to be ignored (signal(7))."""
+_SIGKILL = 9
 _CHUNK = 1 << 20
 
 
@@ -28,13 +30,26 @@ class Process:
             self._close()
             raise
 
-    def wait(self) -> tuple[int, bytes, bytes]:
-        """Return, when it has ended, its exit status (-N when signal N ended it), its output and its errors."""
+    def wait(self, timeout: float | None = None) -> tuple[int, bytes, bytes]:
+        """Return, when it has ended, its exit status (-N when signal N ended it), its output and its errors. Raises
+        TimeoutError when it has not ended within so many seconds; it is killed then."""
+        is_late = timeout is not None and not self._has_ended_within(timeout)
+        if is_late:
+            os.kill(self._pid, _SIGKILL)
         _, status = os.waitpid(self._pid, 0)
         try:
+            if is_late:
+                raise TimeoutError
             return os.waitstatus_to_exitcode(status), _read(self._files[_OUTPUT]), _read(self._files[_ERRORS])
         finally:
             self._close()
+
+    def _has_ended_within(self, timeout: float) -> bool:
+        descriptor = os.pidfd_open(self._pid)
+        try:
+            return bool(select.select((descriptor,), (), (), timeout)[0])
+        finally:
+            os.close(descriptor)
 
     def _close(self) -> None:
         for file in self._files:

@@ -2,9 +2,7 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,10 +10,13 @@ from typing import Any
 
 from tinyci.runtime.files import read_small
 from tinyci.stage.commandline import Command, commands, is_image, kube_images, kube_names
+from tinyci.stage.process import Process
 from tinyci.stage.status import StageError
 
 _TIMEOUT = 30.0
 """Seconds that a manager may take for one answer."""
+_QUESTIONS = 4
+"""Questions to a manager at a time."""
 _UNITS_MAX = 100
 """Units that are looked at for one repo, members of targets and pods included."""
 _STARTS = frozenset({"run", "start", "restart", "kube", "pod", "up"})
@@ -101,22 +102,19 @@ def read(names: Iterable[str]) -> list[Unit]:
     answer."""
     units: dict[str, Unit] = {}
     names_left = list(dict.fromkeys(names))
-    with ThreadPoolExecutor(4) as executor:
-        while names_left and len(units) < _UNITS_MAX:
-            entries = list(executor.map(_read_one, names_left[: _UNITS_MAX - len(units)]))
-            units |= {unit.name: replace(unit, is_member=bool(units)) for unit in entries}
-            names_read = {name for unit in units.values() for name in unit.names} | units.keys()
-            names_left = list(
-                dict.fromkeys(name for unit in entries for name in unit.members if name not in names_read)
-            )
+    while names_left and len(units) < _UNITS_MAX:
+        entries = _read_all(names_left[: _UNITS_MAX - len(units)])
+        units |= {unit.name: replace(unit, is_member=bool(units)) for unit in entries}
+        names_read = {name for unit in units.values() for name in unit.names} | units.keys()
+        names_left = list(dict.fromkeys(name for unit in entries for name in unit.members if name not in names_read))
     return list(units.values())
 
 
 def reload() -> None:
     """Have the manager read its units anew. Raises StageError."""
-    process = _run("systemctl", *_scope(), "daemon-reload")
-    if process.returncode:
-        raise StageError(f"the units changed on disk, and daemon-reload failed: {_last_line(process.stderr)}")
+    status, _, errors = _Command("systemctl", *_scope(), "daemon-reload").wait()
+    if status:
+        raise StageError(f"the units changed on disk, and daemon-reload failed: {_last_line(errors)}")
 
 
 def fingerprint(units: Sequence[Unit]) -> str:
@@ -148,14 +146,27 @@ def text(path: str) -> str | None:
     return None if content is None else content.decode("utf-8", "replace")
 
 
-def _read_one(name: str) -> Unit:
+def _read_all(names: Sequence[str]) -> list[Unit]:
+    """Return the units of those names; the manager is asked for some at once."""
+    units = []
+    for first in range(0, len(names), _QUESTIONS):
+        questions = [(name, _question(name)) for name in names[first : first + _QUESTIONS]]
+        units += [_read_answer(name, question) for name, question in questions]
+    return units
+
+
+def _question(name: str) -> "_Command":
     path = f"/org/freedesktop/systemd1/unit/{_escaped(name)}"
     call = ("org.freedesktop.systemd1", path, "org.freedesktop.DBus.Properties", "GetAll", "s", "")
-    process = _run("busctl", *_scope(), "--json=short", "call", *call)
-    if process.returncode:
-        raise StageError(f"the service manager does not describe {name}: {_last_line(process.stderr)}")
+    return _Command("busctl", *_scope(), "--json=short", "call", *call)
+
+
+def _read_answer(name: str, question: "_Command") -> Unit:
+    status, output, errors = question.wait()
+    if status:
+        raise StageError(f"the service manager does not describe {name}: {_last_line(errors)}")
     try:
-        answer = json.loads(process.stdout)["data"][0]
+        answer = json.loads(output)["data"][0]
         return _parse(name, {key: value["data"] for key, value in answer.items()})
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise StageError(f"the service manager describes {name} in a way that makes no sense") from None
@@ -238,15 +249,22 @@ def _scope() -> tuple[str, ...]:
     return () if os.geteuid() == 0 else ("--user",)
 
 
-def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise StageError(f"the service manager does not answer within {_TIMEOUT:g} s") from None
-    except OSError as error:
-        raise StageError(f"{words[0]} cannot be run: {error.strerror}") from None
+class _Command:
+    """A command that asks the manager, and is awaited where its answer is needed."""
+
+    def __init__(self, *words: str) -> None:
+        try:
+            self._process = Process(words, os.environ)
+        except OSError as error:
+            raise StageError(f"{words[0]} cannot be run: {error.strerror}") from None
+
+    def wait(self) -> tuple[int, str, str]:
+        """Return its exit status, its output and its errors."""
+        try:
+            status, output, errors = self._process.wait(_TIMEOUT)
+        except TimeoutError:
+            raise StageError(f"the service manager does not answer within {_TIMEOUT:g} s") from None
+        return status, output.decode(errors="replace"), errors.decode(errors="replace")
 
 
 def _last_line(text: str) -> str:

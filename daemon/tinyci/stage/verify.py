@@ -12,7 +12,7 @@ from functools import partial
 from tinyci.model import timespan
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, verified_sentence
-from tinyci.stage import healthcheck, healthurl, podman, runner, status
+from tinyci.stage import healthcheck, podman, runner, status
 from tinyci.stage.images import Images
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
@@ -45,6 +45,8 @@ def run(stage_job: StageJob) -> int:
         if not healthcheck.passes(detail):
             _wait_until_well(deadline, repo, partial(healthcheck.problem, container.id, each.title))
     if repo.health:
+        from tinyci.stage import healthurl  # a client of HTTP is a quarter of all that is imported
+
         _wait_until_well(deadline, repo, partial(healthurl.problem, repo))
     if images:
         images.record_success(job.hex, containers)

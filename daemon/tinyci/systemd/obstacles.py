@@ -13,6 +13,8 @@ from tinyci.systemd.unitend import cause_of
 
 _REQUIREMENTS_MAX = 200
 """Units that are looked at, of those that a unit requires."""
+_SURE = (".target", ".slice")
+"""Kinds of units that do nothing which could fail; each service requires some."""
 _PODMAN = re.compile(r"(?:^|[\s/;&|(])podman(?:\s|$)")
 _ROOTS = ("", "root", "0")
 
@@ -48,7 +50,8 @@ async def _check(repo: Repo, managers: Managers) -> None:
         if sentence := _unfit(repo, unit):
             raise ObstacleError(sentence)
     for unit in units:
-        for name in [name for name in unit.requirements if name not in repo.units][:_REQUIREMENTS_MAX]:
+        names = [name for name in unit.requirements if name not in repo.units and not name.endswith(_SURE)]
+        for name in names[:_REQUIREMENTS_MAX]:
             await managers.ask(repo.user, lambda manager, unit=unit, name=name: _meet(manager, repo, unit, name))  # type: ignore[misc]
 
 
