@@ -97,18 +97,19 @@ class BuildOutput:
         """
         end = _Patience(unit_end, patience)
         try:
-            if stream := await self._find(end):
+            if stream := await self._find(unit_end, end):
                 async for lines in self._follow_stream(stream, unit_end, end):
                     yield lines
         except OSError as error:
             raise JournalError(f"the journal cannot be read: {error.strerror or error}") from None
 
-    async def _find(self, end: _Patience) -> str:
+    async def _find(self, unit_end: asyncio.Event, end: _Patience) -> str:
         """Wait for the first line, and return the id of its stream; empty when it does not come.
 
         Each look is a thread's, with a reader of its own: who writes to the journal can make one take seconds.
         """
         error: OSError | None = None
+        await first_of(unit_end.wait(), timeout=_PAUSE)  # the stage's process has to begin first
         while not end.is_over():
             look = asyncio.create_task(asyncio.to_thread(_find_stream, self._first, self._uid))
             try:
@@ -124,7 +125,7 @@ class BuildOutput:
                 error = None
             except OSError as no_reader:  # no descriptor is free, and there may be one before the build ends
                 error = no_reader
-            await asyncio.sleep(_PAUSE)
+            await self._pause(unit_end)
         if error:
             raise error
         return ""
@@ -156,11 +157,19 @@ class BuildOutput:
                     if lines := self._joiner.rest():
                         yield lines
                     return
-                await asyncio.sleep(_PAUSE)
-                if unit_end.is_set():
+                is_last = unit_end.is_set()
+                await self._pause(unit_end)
+                if is_last:
                     await first_of(news.wait(), timeout=_PAUSE)
-                else:
+                elif not unit_end.is_set():
                     await first_of(news.wait(), unit_end.wait(), timeout=_LOOK_AGAIN)
+
+    async def _pause(self, unit_end: asyncio.Event) -> None:
+        """Wait before the next look. At the end of the unit, when its last line is most likely there, look at once."""
+        if unit_end.is_set():
+            await asyncio.sleep(_PAUSE)
+        else:
+            await first_of(unit_end.wait(), timeout=_PAUSE)
 
     def _read(self, reader: journal.Reader, end: _Patience) -> tuple[int, list[str], _Rest]:
         """Return the number of entries that were read, their lines, and which are still to be read."""
