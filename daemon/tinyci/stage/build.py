@@ -13,7 +13,7 @@ import sys
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
-from tinyci.stage import checkout, process, runner, status, survivors
+from tinyci.stage import checkout, podman, process, runner, status, survivors
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 from tinyci.stage.survivors import SurvivorError
@@ -43,12 +43,11 @@ def run(stage_job: StageJob) -> int:
     gets that one's images instead of a build.
     """
     job, repo = stage_job
-    images = _images(repo)
+    before = podman.Listing() if repo.units and podman.is_installed() else None
     if job.rollback_to:
-        if not images:
+        if not before:
             raise StageError(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
-        images.look()
-        images.remember(job.hex)
+        images = _images(stage_job, before)
         try:
             images.restore_job(job.rollback_to)
             print(f"tinyci: the images of job {job.rollback_to} have their names again", flush=True)
@@ -61,20 +60,18 @@ def run(stage_job: StageJob) -> int:
     if revision == TIP:
         revision = checkout.tip(repo.repository, job.ref)
         print(tip_line(job.ref, revision), flush=True)
-    if images:
-        images.look()  # podman needs as long for an answer as git for the tree
-    tree = _check_out(repo, revision)
-    if images:
-        images.remember(job.hex)
+    tree = _check_out(repo, revision)  # podman needs as long for its answer as git for the tree
+    if not before:
+        return _run_script(stage_job, tree)
+    images = _images(stage_job, before)
     try:
         code = _run_script(stage_job, tree)
-        if images and not code:
+        if not code:
             _report(images.judge_build())
     except BaseException:
-        if images:
-            images.put_back()
+        images.put_back()
         raise
-    if images and code:
+    if code:
         images.put_back()
     return code
 
@@ -86,13 +83,13 @@ def _report(result: BuildResult) -> None:
         status.report(Verdict.REMARK, result.remark)
 
 
-def _images(repo: Repo) -> Images | None:
-    if not repo.units:
-        return None
-    from tinyci.stage import podman
+def _images(stage_job: StageJob, before: podman.Listing) -> Images:
+    """Return the images of the repo, with those remembered that run before the build."""
     from tinyci.stage.images import Images
 
-    return Images(repo) if podman.is_installed() else None
+    images = Images(stage_job.repo)
+    images.remember(stage_job.job.hex, before)
+    return images
 
 
 def _check_out(repo: Repo, revision: str) -> str:

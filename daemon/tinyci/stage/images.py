@@ -53,7 +53,6 @@ class Images:
             self._record = ImageRecord.load(self._file)
         except ValueError as error:
             raise StageError(str(error)) from None
-        self._listings_before: tuple[podman.ContainerListing, podman.ImageListing] | None = None
         self._names_before: dict[str, str] = {}
         """The image of each name when the build began."""
         self._containers_before: list[UnitContainer] = []
@@ -66,24 +65,18 @@ class Images:
 
     # -- around a build ----------------------------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Ask podman what runs before a build."""
-        self._begin = time.time()
-        self._listings_before = podman.ContainerListing(), podman.ImageListing()
-
-    def remember(self, job: str) -> None:
-        """Record the images that look() finds before the build of that job (its id without dashes), and keep them from
-        being pruned."""
-        assert self._listings_before, "look() comes first"
-        containers, images = self._listings_before
+    def remember(self, job: str, before: podman.Listing) -> None:
+        """Record the images that run before the build of that job (its id without dashes), and keep them from being
+        pruned. `before`: made when the build began."""
+        self._begin = before.time
         repo_units = units.read(self._repo.units)
-        self._containers_before = containers_of_units(repo_units, containers.read())
+        self._containers_before = containers_of_units(repo_units, before.containers.read())
         running = {
             each.container.image_name: each.container.image
             for each in self._containers_before
             if each.container.is_running or each.container.is_past_init
         }
-        self._names_before = images.read()
+        self._names_before = before.images.read()
         self._record.begin(job, running, units.texts(repo_units))
         self._record.save(self._file)
         self._mark(self._record.images_before.values(), self._names_before)
@@ -215,9 +208,9 @@ class Images:
     def check(self) -> list[UnitContainer]:
         """Return the containers of the repo's units. Raises StageError for one that does not run, or runs another
         image than it should, and for a unit of which that cannot be known."""
-        containers, images = podman.ContainerListing(), podman.ImageListing()
-        self._units, mine = self._look(units.read(self._repo.units), containers)
-        self._names_now = images.read()
+        now = podman.Listing()
+        self._units, mine = self._look(units.read(self._repo.units), now.containers)
+        self._names_now = now.images.read()
         goals = {} if any(unit.builders for unit in self._units) else self._record.expected_images
         judgement.verify(mine, self._names_now, goals)
         judgement.verify_known(self._units, mine, self._containers, self._record.moved_images)

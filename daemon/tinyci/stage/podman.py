@@ -1,16 +1,15 @@
 """podman, run as the user of the stage: the containers of units, the names of images.
 
 Source: podman-ps(1), podman-images(1), podman-inspect(1). Everything here works with podman 4.3.
+
+A build begins with it: what only an answer needs is imported when there is one.
 """
 
-import json
 import os
 import re
-import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyci.stage.process import Process
@@ -100,6 +99,8 @@ class _Command:
         return answer.output
 
     def rows(self) -> list[Any]:
+        import json
+
         try:
             return list(json.loads(self.output() or "[]") or [])
         except ValueError:
@@ -108,7 +109,7 @@ class _Command:
 
 def is_installed() -> bool:
     """A repo can do without containers, and a host without podman."""
-    return shutil.which("podman") is not None
+    return any(os.access(os.path.join(directory, "podman"), os.X_OK) for directory in os.get_exec_path())
 
 
 class ContainerListing:
@@ -157,14 +158,16 @@ def _parent(process: int) -> int:
     """Return the process that started another one, which for a container's first one is its conmon; 0 when it is
     gone."""
     try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         return 0
 
 
 def _control_group(process: int) -> str:
     try:
-        lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
+        with open(f"/proc/{process}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
     except OSError:
         return ""
     return next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "")
@@ -185,6 +188,8 @@ def _past_inits(rows: list[dict[str, Any]]) -> set[str]:
     others = [row for row in rows if row.get("Pod") in pods and row.get("State") == "running"]
     if not exited or not others:
         return set()
+    from datetime import datetime
+
     details = {each["Id"]: each for each in _json("container", "inspect", *(row["Id"] for row in (*exited, *others)))}
     starts: dict[str, list[datetime]] = {}
     for row in others:
@@ -229,12 +234,24 @@ def images() -> dict[str, str]:
     return ImageListing().read()
 
 
+class Listing:
+    """All that the user has at the time that this is made."""
+
+    def __init__(self) -> None:
+        self.time = time.time()
+        """Unix time."""
+        self.containers = ContainerListing()
+        self.images = ImageListing()
+
+
 def was_written(image: str, since: float) -> bool:
     """Return whether a build has made that image, or made it again of its cache, since that time (Unix time). Only the
     storage tells the latter: podman lists the image as it was, and its events may be in a journal that this user cannot
     read."""
-    files = [file for folder in Path(_storage()).glob(f"*-images/{image}") for file in (folder, *folder.iterdir())]
-    return any(file.stat().st_mtime >= since for file in files)
+    root = _storage()
+    folders = [os.path.join(root, name, image) for name in os.listdir(root) if name.endswith("-images")]
+    files = [os.path.join(each, name) for each in folders if os.path.isdir(each) for name in ("", *os.listdir(each))]
+    return any(os.stat(file).st_mtime >= since for file in files)
 
 
 @cache
