@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tinyci import catalog
 from tinyci.log import fields
 from tinyci.notify.digest import Digest
-from tinyci.notify.message import Message
+from tinyci.notify.message import Message, NotSentError
 from tinyci.notify.queue import MAX_AGE, DigestQueue
 from tinyci.notify.recipients import Recipient
-from tinyci.notify.sender import NotSentError, send
-from tinyci.notify.thread import call_in_thread
+from tinyci.notify.senderprocess import send
 
 SEND_TIMEOUT = 60.0
 """Seconds after which a message that is being sent is reported as slow."""
@@ -32,7 +31,7 @@ class Delivery:
         web_url: Callable[[], str],
         save: Callable[[], object],
         caught_up: asyncio.Event,
-        send: Callable[[str, Message], None] = send,
+        send: Callable[[str, Message], Awaitable[None]] = send,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`save` is called when the queue has changed. While `caught_up` is not set, old events are being read, which
@@ -78,12 +77,14 @@ class Delivery:
 
     async def _deliver(self, digest: Digest) -> None:
         message = Message.of(digest, self._web_url())
-        sending = call_in_thread(self._send, self.recipient.url, message)
-        await asyncio.wait((sending,), timeout=SEND_TIMEOUT)
-        if not sending.done():
-            # The call cannot be ended, and nothing else is sent there while it may yet succeed.
-            self._set_error(f"it has not answered for {SEND_TIMEOUT:g} s")
-            await asyncio.wait((sending,))
+        sending = asyncio.ensure_future(self._send(self.recipient.url, message))
+        try:
+            await asyncio.wait((sending,), timeout=SEND_TIMEOUT)
+            if not sending.done():  # nothing else is sent there while it may yet succeed
+                self._set_error(f"it has not answered for {SEND_TIMEOUT:g} s")
+                await asyncio.wait((sending,))
+        finally:
+            sending.cancel()
         if error := sending.exception():
             self.queue.mark_failed(_now())
             is_expected = isinstance(error, NotSentError)

@@ -10,10 +10,9 @@ from pathlib import Path
 from tinyci import __version__, catalog
 from tinyci.log import fields, log_to_journal
 from tinyci.model.toml import ConfigError
-from tinyci.notify import sender
-from tinyci.notify.message import Message
+from tinyci.notify import senderprocess
+from tinyci.notify.message import Message, NotSentError
 from tinyci.notify.recipients import Recipients
-from tinyci.notify.sender import NotSentError
 from tinyci.notify.service import NotifyService
 from tinyci.runtime.service import credential, etc, load_settings
 
@@ -26,14 +25,13 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="send one message to every URL, say how that went, and end")
     parser.add_argument("--version", action="version", version=f"tinyci {__version__}")
     arguments = parser.parse_args()
-    sender.silence()
     try:
-        recipients = Recipients.parse(_read_urls(), sender.public_host)
+        recipients = senderprocess.read_recipients(_read_urls())
         if arguments.test:
             sys.exit(_send_test(recipients, load_settings(etc()).web_url))
         _serve(recipients)
     except OSError as error:
-        sys.exit(f"tinyci-notify: {error.filename}: {error.strerror}")
+        sys.exit(f"tinyci-notify: {': '.join(filter(None, (error.filename, error.strerror)))}")
     except ConfigError as error:
         sys.exit(f"tinyci-notify: {error}")
 
@@ -59,7 +57,7 @@ def _send_test(recipients: Recipients, web_url: str) -> int:
     error_count = len(recipients.errors)
     for recipient in recipients.valid:
         try:
-            sender.send(recipient.url, Message.test(web_url))
+            asyncio.run(senderprocess.send(recipient.url, Message.test(web_url)))
             print(f"sent: {recipient.name}", flush=True)
         except NotSentError as error:
             print(f"not sent: {recipient.name}: {error}", flush=True)

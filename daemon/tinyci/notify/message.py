@@ -17,6 +17,10 @@ _ORDER = sorted(BAD) + sorted(FINAL - CONCLUSIVE) + sorted(_GOOD)
 """States in the order in which they are counted up."""
 
 
+class NotSentError(Exception):
+    """The message was not taken; a clause that says why, as far as is known, and contains nothing of the URL."""
+
+
 class Message(NamedTuple):
     """Plain text, for any service."""
 

@@ -1,20 +1,22 @@
 """Sending one message to one URL, through apprise, which knows some hundred services and which only this file imports.
 
-Its calls block (thread.py). Its log contains URLs and goes nowhere.
+Its calls block, and it takes much memory: the service runs this file as a process of its own (senderprocess.py). Its
+log contains URLs and goes nowhere.
 """
 
+import json
 import logging
 import re
-import threading
+import sys
 import warnings
 from urllib.parse import urlencode, urlsplit
 
 import apprise
 
 from tinyci import __version__
-from tinyci.notify.message import Message
+from tinyci.notify.message import Message, NotSentError
 from tinyci.notify.plaintext import without_mentions
-from tinyci.notify.recipients import UrlError
+from tinyci.notify.recipients import Recipients, UrlError
 
 _ASSET = apprise.AppriseAsset(
     app_id="tinyci",
@@ -38,35 +40,42 @@ _CLAUSES = {
 }
 
 
-class NotSentError(Exception):
-    """The message was not taken; a clause that says why, as far as is known, and contains nothing of the URL."""
-
-
 class _FailureReader(logging.Handler):
-    """Finds in Apprise's log why it failed: it reports that nowhere else. Each thread sees its own failures."""
+    """Finds in Apprise's log why it failed: it reports that nowhere else."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._of_thread = threading.local()
-
-    def reset(self) -> None:
-        self._of_thread.clause = ""
-
-    def clause(self) -> str:
-        """Return the reason of the last failure since reset(); empty if it is not known."""
-        return str(getattr(self._of_thread, "clause", ""))
+        self.clause = ""
+        """The reason of the last failure; empty if it is not known."""
 
     def emit(self, record: logging.LogRecord) -> None:
         # The text may contain secrets: nothing but our own words is taken from it.
         text = record.getMessage()[:10_000]
         if match := _STATUS.search(text):
-            self._of_thread.clause = f"it answers with status {match[1]}"
+            self.clause = f"it answers with status {match[1]}"
         for word, clause in _CLAUSES.items():
             if word in text.lower() and "exception" in text.lower():
-                self._of_thread.clause = clause
+                self.clause = clause
 
 
 _failure_reader = _FailureReader()
+
+
+def main() -> None:
+    """Answer the request on standard input: {"recipients": TEXT} or {"url": URL, "message": FIELDS}."""
+    silence()
+    request = json.load(sys.stdin)
+    if "recipients" in request:
+        recipients = Recipients.parse(request["recipients"], public_host)
+        valid = [(each.name, each.key, each.url, sorted(each.repos)) for each in recipients.valid]
+        print(json.dumps({"valid": valid, "errors": recipients.errors}))
+        return
+    error = ""
+    try:
+        send(request["url"], Message(*request["message"]))
+    except NotSentError as not_sent:
+        error = str(not_sent)
+    print(json.dumps({"error": error}))
 
 
 def silence() -> None:
@@ -96,10 +105,10 @@ def public_host(url: str) -> str:
 
 def send(url: str, message: Message) -> None:
     """Send the message, and return when the service has taken it. Raises NotSentError."""
-    _failure_reader.reset()
+    _failure_reader.clause = ""
     try:
         if not _send(url, message):
-            raise NotSentError(_failure_reader.clause() or "it does not take the message")
+            raise NotSentError(_failure_reader.clause or "it does not take the message")
     except UrlError as error:
         raise NotSentError(str(error)) from None
     except NotSentError:
@@ -147,3 +156,7 @@ def _with_parameters(url: str, parameters: dict[str, str]) -> str:
     names = {pair.partition("=")[0].lower() for pair in urlsplit(url).query.split("&")}
     query = urlencode({name: text for name, text in parameters.items() if text and name not in names})
     return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+
+if __name__ == "__main__":
+    main()

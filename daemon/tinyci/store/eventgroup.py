@@ -13,7 +13,7 @@ from tinyci.store.connection import client
 from tinyci.store.keys import EVENTS, of_job
 
 GROUP = CONSUMER = "notify"
-_BLOCK = 5.0
+_BLOCK = 60.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
 _TIMEOUT = 10.0
 _BATCH = 100

@@ -28,7 +28,7 @@ _KEPT_FIELDS = ("repo", "ref", "state", "created", "moment", "image", "rollback_
 """Fields of the hash that a KeptJob has."""
 _BATCH = 500
 _NEW_COUNT = 10_000
-_BLOCK = 5.0
+_BLOCK = 60.0
 """Seconds that a blocking read asks for, so that a dead peer is noticed."""
 _TIMEOUT = 10.0
 _DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0)
