@@ -319,3 +319,14 @@ async def test_a_test_says_of_each_url_whether_it_works(tmp_path: Path, server: 
     ]
     assert process.returncode == 1
     assert titles(server) == ["tinyci: a test"]
+
+
+def test_apprise_takes_no_memory_while_there_is_nothing_to_send() -> None:
+    """It would be as much as all else takes."""
+    large = {"apprise", "argparse", "markdown", "requests", "yaml"}
+    program = f"import sys; import tinyci.notify.main; sys.exit(' '.join({large} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(TREE / "daemon")}
+    process = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.stderr.strip() == ""

@@ -1,6 +1,5 @@
 """The command `tinyci-notify`: runs the service, or with `--test` sends one message to each URL."""
 
-import argparse
 import asyncio
 import logging
 import os
@@ -21,19 +20,26 @@ log = logging.getLogger("tinyci.notify")
 
 def main() -> None:
     """Run `tinyci-notify`, as tinyci-notify.service does."""
-    parser = argparse.ArgumentParser(prog="tinyci-notify", description="Tells people of deploys.", allow_abbrev=False)
-    parser.add_argument("--test", action="store_true", help="send one message to every URL, say how that went, and end")
-    parser.add_argument("--version", action="version", version=f"tinyci {__version__}")
-    arguments = parser.parse_args()
+    is_test = bool(sys.argv[1:]) and _is_test()
     try:
         recipients = senderprocess.read_recipients(_read_urls())
-        if arguments.test:
+        if is_test:
             sys.exit(_send_test(recipients, load_settings(etc()).web_url))
         _serve(recipients)
     except OSError as error:
         sys.exit(f"tinyci-notify: {': '.join(filter(None, (error.filename, error.strerror)))}")
     except ConfigError as error:
         sys.exit(f"tinyci-notify: {error}")
+
+
+def _is_test() -> bool:
+    """Read the command line."""
+    import argparse  # a service, which has no arguments, would keep it in memory
+
+    parser = argparse.ArgumentParser(prog="tinyci-notify", description="Tells people of deploys.", allow_abbrev=False)
+    parser.add_argument("--test", action="store_true", help="send one message to every URL, say how that went, and end")
+    parser.add_argument("--version", action="version", version=f"tinyci {__version__}")
+    return bool(parser.parse_args().test)
 
 
 def _url_file() -> Path:

@@ -13,7 +13,7 @@ import sys
 from tinyci.model.job import TIP
 from tinyci.model.repo import Repo
 from tinyci.model.stagecontract import Verdict, first_line, last_line, tip_line
-from tinyci.stage import checkout, podman, process, runner, status, survivors
+from tinyci.stage import checkout, process, runner, status, survivors
 from tinyci.stage.stagejob import StageJob
 from tinyci.stage.status import StageError
 from tinyci.stage.survivors import SurvivorError
@@ -21,6 +21,7 @@ from tinyci.stage.survivors import SurvivorError
 TYPE_CHECKING = False  # of typing; a repo without units needs none of these
 if TYPE_CHECKING:
     from tinyci.stage.images import BuildResult, Images
+    from tinyci.stage.podman import Listing
 
 _STAGE_VARIABLES = frozenset({"NOTIFY_SOCKET", "CACHE_DIRECTORY", "STATE_DIRECTORY"})
 """Environment of the stage that the script does not get: with it a script could speak in the stage's name."""
@@ -43,7 +44,7 @@ def run(stage_job: StageJob) -> int:
     gets that one's images instead of a build.
     """
     job, repo = stage_job
-    before = podman.Listing() if repo.units and podman.is_installed() else None
+    before = _listing(repo)
     if job.rollback_to:
         if not before:
             raise StageError(f"there is nothing to go back to: {repo.name} has no units, or podman is not installed")
@@ -83,7 +84,16 @@ def _report(result: BuildResult) -> None:
         status.report(Verdict.REMARK, result.remark)
 
 
-def _images(stage_job: StageJob, before: podman.Listing) -> Images:
+def _listing(repo: Repo) -> Listing | None:
+    """Ask podman what runs; None if that is not needed, or there is no podman."""
+    if not repo.units:
+        return None
+    from tinyci.stage import podman
+
+    return podman.Listing() if podman.is_installed() else None
+
+
+def _images(stage_job: StageJob, before: Listing) -> Images:
     """Return the images of the repo, with those remembered that run before the build."""
     from tinyci.stage.images import Images
 
