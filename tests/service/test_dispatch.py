@@ -1,6 +1,7 @@
 """The queue goes on, whatever one job has to wait for."""
 
 import asyncio
+import json
 import logging
 import time
 import uuid
@@ -16,6 +17,7 @@ from tinyci.daemon.hostaccess import HostAccess
 from tinyci.daemon.listener import Listener
 from tinyci.model import settings
 from tinyci.model.repos import Repos
+from tinyci.runtime.directorywatch import watched
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import ManagerDownError
 from tinyci.systemd.managers import Managers
@@ -61,6 +63,29 @@ async def running(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_push_that_was_kept_is_taken_in_as_soon_as_it_is_there(
+    redis: Redis, store: StoreWriter, managers: Stuck, tmp_path: Path
+) -> None:
+    """Long before the daemon asks Redis anew, which it does each minute."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (tmp_path / "jobs").mkdir()
+    host = HostAccess(job_files=tmp_path / "jobs", spool=str(spool))
+    spooled = Dispatch(store, managers, settings.parse("tinyci.toml", "", cpus=2), Repos(), Listener(), host)
+    with watched(str(spool), spooled.spool_news):
+        await spooled.resume()
+        task = asyncio.create_task(spooled.run())
+        try:
+            for number in range(3):
+                job_id = str(uuid.uuid4())
+                (spool / ".new").write_text(json.dumps({"id": job_id, **FIELDS}))
+                (spool / ".new").rename(spool / f"179000000000000{number}-0001-{job_id}.json")
+                assert (await ended(redis, job_id))["state"] == "rejected"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def add(redis: Redis, key: str, **fields: str) -> str:

@@ -12,7 +12,7 @@ from tinyci.store.listener import StoreListener
 
 T = TypeVar("T")
 
-_BLOCK = 60.0
+_BLOCK = 5.0
 """Seconds that take() waits for a job."""
 
 OnWrite = Callable[[str, Mapping[str, str], Mapping[str, str]], None]

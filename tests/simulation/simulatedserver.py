@@ -1,5 +1,6 @@
 """A simulated host with the daemon on it, an event per method, and checks of the promises."""
 
+import asyncio
 import shutil
 import tempfile
 from collections import Counter
@@ -84,6 +85,10 @@ class SimulatedServer:
 
     def close(self) -> None:
         self.kill()
+        while tasks := asyncio.all_tasks(self.loop):  # of daemons that were killed in the middle of something
+            for task in tasks:
+                task.cancel()
+            self.loop.turn()
         self.loop.close()
         shutil.rmtree(self.directory)
 

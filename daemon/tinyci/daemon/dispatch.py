@@ -95,6 +95,11 @@ class Dispatch:
         """Make room in Redis, which takes no more writes."""
         self._log_budget.redis_full()
 
+    @property
+    def spool_news(self) -> asyncio.Event:
+        """To be set when there may be a new file in the spool."""
+        return self._intake.spool_news
+
     def mark_stale(self) -> None:
         """Look for jobs that were accepted while Redis was away."""
         self._intake.mark_stale()

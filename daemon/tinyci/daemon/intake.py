@@ -20,10 +20,13 @@ from tinyci.log import fields
 from tinyci.model.job import ID_MAX, Job, JobError
 from tinyci.model.state import State
 from tinyci.model.text import visible
+from tinyci.runtime.waiting import first_of
 from tinyci.store.writer import StoreError, StoreWriter
 
 SWEEP = 30.0
 """Seconds between two looks for accepted ids that are not in the table."""
+_SPOOL_PAUSE = 1.0
+"""Seconds from a sweep to the next one for the sake of the spool: anybody who pushes may put files into it."""
 _BATCH = 500
 """Number of jobs that are taken in at once."""
 
@@ -52,6 +55,8 @@ class Intake:
         self._is_stale = True
         self._stuck_names: set[str] = set()
         """Names of files in the spool that are done with and can neither be removed nor renamed."""
+        self.spool_news = asyncio.Event()
+        """Set when there may be a new file in the spool."""
         self.is_sweeping = False
         """No job begins meanwhile: one that must come first may not be known yet."""
 
@@ -65,13 +70,29 @@ class Intake:
         loop = asyncio.get_running_loop()
         last_sweep = loop.time()
         while True:
-            job_ids = await self._take()
+            job_ids = await self._take_or_hear(last_sweep + _SPOOL_PAUSE)
             if self._is_stale or loop.time() > last_sweep + SWEEP or self._spool_names():
                 await self.sweep()  # finds them too
                 last_sweep = loop.time()
             elif job_ids:
                 await self._accept(job_ids)
                 self._table.needs_schedule.set()
+
+    async def _take_or_hear(self, earliest: float) -> list[str]:
+        """Take ids, or none if there are news of the spool before, heard from that time of the loop on."""
+        taking = asyncio.ensure_future(self._take())
+        await first_of(taking, self._wait_for_spool(earliest))
+        await asyncio.wait((taking,))
+        if taking.cancelled():
+            self.mark_stale()  # it may have taken something all the same
+            return []
+        return taking.result()
+
+    async def _wait_for_spool(self, earliest: float) -> None:
+        """Wait for news of the spool, and do not return before that time of the loop."""
+        await asyncio.sleep(earliest - asyncio.get_running_loop().time())
+        await self.spool_news.wait()
+        self.spool_news.clear()
 
     async def sweep(self) -> None:
         """Put every accepted job, and those in the spool, into the table."""

@@ -19,10 +19,11 @@ from tinyci.daemon.listener import Listener
 from tinyci.daemon.requests import RequestHandler
 from tinyci.dbus.bus import BusError, BusGoneError
 from tinyci.log import fields, log_to_journal
+from tinyci.model.places import SPOOL
 from tinyci.model.repos import Repos
 from tinyci.model.state import is_final
 from tinyci.model.toml import ConfigError
-from tinyci.runtime import service
+from tinyci.runtime import directorywatch, service
 from tinyci.runtime.waiting import leaf_of
 from tinyci.store.writer import StoreError, StoreWriter
 from tinyci.systemd import journal
@@ -84,9 +85,10 @@ class Daemon(Listener):
         count = len(self._dispatch.repos.by_name)
         log.info("tinyci %s is ready, with %d repos", __version__, count, extra=fields(message_id=catalog.READY))
         self._notify("READY=1", self._status())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._api.keep_connected(self._on_bus_lost))
-            group.create_task(self._dispatch.run())
+        with directorywatch.watched(SPOOL, self._dispatch.spool_news):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._api.keep_connected(self._on_bus_lost))
+                group.create_task(self._dispatch.run())
 
     # -- the listener ------------------------------------------------------------------------------------------
 
