@@ -252,12 +252,15 @@ async def test_of_very_many_jobs_that_wait_the_newest_are_listed_and_each_is_the
     ((*rows,),) = await client.call(*MANAGER, "ListJobs")
     assert [row[0] for row in rows] == ids[2:]
     assert await client.get(*MANAGER, "Queued") == ("u", len(ids))
+    requests.hashes |= {job_id: {**FIELDS, "state": "queued"} for job_id in ids[:2]}
     assert await client.call(*MANAGER, "GetJob", "s", ids[0]) == [path_of(ids[0])]
+    assert [tinyci.lacks_fields(job_id) for job_id in ids[:3]] == [True, True, False]
     tinyci.change(ids[0], {"state": "building"})
-    tinyci.add(ids[0], {"state": "building"})
+    tinyci.add(ids[0], {**FIELDS, "state": "building"})
     assert await client.get(path_of(ids[0]), "org.tinyci1.Job", "Repo") == ("s", "web")
     assert await client.get(path_of(ids[0]), "org.tinyci1.Job", "State") == ("s", "building")
-    tinyci.add(ids[1], {"state": "superseded"})
+    tinyci.add(ids[1], {**FIELDS, "state": "superseded"})
+    assert not tinyci.lacks_fields(ids[1])
     assert await client.get(*MANAGER, "Queued") == ("u", LISTED)
     members = [(await client.signals.get())[2] for _ in range(3)]
     assert members == ["PropertiesChanged", "PropertiesChanged", "JobRemoved"]

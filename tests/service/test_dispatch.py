@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,12 @@ from servers import Redis
 from tinyci.daemon import dispatch
 from tinyci.daemon.dispatch import Dispatch
 from tinyci.daemon.hostaccess import HostAccess
+from tinyci.daemon.jobrecord import JobRecord
 from tinyci.daemon.listener import Listener
 from tinyci.model import settings
+from tinyci.model.job import Job
 from tinyci.model.repos import Repos
+from tinyci.model.state import State
 from tinyci.runtime.directorywatch import watched
 from tinyci.store.writer import StoreWriter
 from tinyci.systemd.manager import ManagerDownError
@@ -211,3 +214,23 @@ async def test_texts_of_any_length_in_the_queue_are_dropped(
     await accepted(redis, [])
     assert caplog.text.count("the queue held a text of 1000000 characters") == 3
     assert redis.data.keys("tinyci:job:*") == [f"tinyci:job:{job_id}"]
+
+
+class Forgetful(Listener):
+    """A listener that keeps nothing of jobs."""
+
+    def __init__(self) -> None:
+        self.changes: list[dict[str, str]] = []
+
+    def lacks_fields(self, job_id: str) -> bool:
+        return True
+
+    def job_changed(self, job_id: str, repo: str, changes: Mapping[str, str]) -> None:
+        self.changes.append(dict(changes))
+
+
+async def test_who_keeps_nothing_of_a_job_hears_all_of_it_when_it_begins(store: StoreWriter) -> None:
+    job_id, listener = str(uuid.uuid4()), Forgetful()
+    await store.add(job_id, {**FIELDS, "state": "queued"}, 1.0)
+    await JobRecord(Job.parse(job_id, FIELDS), store, listener).enter(State.BUILDING, {"attempt": "1"})
+    assert listener.changes == [{**FIELDS, "state": "building", "attempt": "1"}]

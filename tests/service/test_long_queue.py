@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from busclient import BusClient
 from servers import MessageBus, Redis
+from tinyci.api.jobobject import path_of
+from tinyci.api.jobregistry import LISTED
 from tinyci.daemon import main
 from tinyci.daemon.main import Daemon
 from tinyci.dbus.bus import Bus
@@ -39,15 +41,16 @@ async def daemon(
     await daemon._store.close()
 
 
-def push(redis: Redis, count: int) -> None:
-    """Add jobs as the hook does, each of another tag."""
+def push(redis: Redis, count: int) -> list[str]:
+    """Add jobs as the hook does, each of another tag. Return their ids."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
     with redis.data.pipeline(transaction=False) as pipe:
-        for number in range(count):
-            job_id = str(uuid.uuid4())
+        for number, job_id in enumerate(ids):
             fields = {"repo": f"repo{number % REPOS}", "ref": f"refs/tags/{job_id}", "revision": "a" * 40}
             pipe.hset(f"tinyci:new:{job_id}", mapping=fields)
             pipe.lpush("tinyci:queue", job_id)
         pipe.execute()
+    return ids
 
 
 async def test_a_job_behind_thousands_costs_as_much_as_the_first(
@@ -66,3 +69,20 @@ async def test_a_job_behind_thousands_costs_as_much_as_the_first(
     await bus.close()
     assert daemon._dispatch.queue_length == 3000
     assert min(costs[3:]) < 2 * min(costs[:2]), "seconds of the processor for 500 jobs each"
+
+
+async def test_a_job_that_waited_unlisted_is_whole_on_the_bus_when_it_ends(
+    redis: Redis, daemon: Daemon, system_bus: MessageBus
+) -> None:
+    bus = await Bus.connect(system_bus.address)
+    client = BusClient(bus)
+    await bus.match("type='signal',interface='org.tinyci1.Manager'")
+    first, *others = push(redis, LISTED + 1)
+    for _ in (first, *others):
+        await client.signals.get()
+    assert daemon.lacks_fields(first)
+    await daemon._dispatch.cancel(first)
+    assert (await client.signals.get())[2:] == ("JobRemoved", [first, path_of(first), "cancelled"])
+    values = {name: await client.get(path_of(first), "org.tinyci1.Job", name) for name in ("Repo", "Ref", "State")}
+    assert values == {"Repo": ("s", "repo0"), "Ref": ("s", f"refs/tags/{first}"), "State": ("s", "cancelled")}
+    await bus.close()

@@ -35,8 +35,8 @@ class JobRegistry:
         """Live and recently ended jobs, oldest first."""
         self._queued: OrderedDict[str, JobObject] = OrderedDict()
         """Jobs in _recent that have not begun, oldest first."""
-        self._unlisted: dict[str, Mapping[str, str]] = {}
-        """By id: fields of jobs that wait and are not on the bus."""
+        self._unlisted: set[str] = set()
+        """Ids of jobs that wait and are not on the bus. Their fields are in Redis: there may be very many."""
         self._ended: OrderedDict[str, JobObject] = OrderedDict()
         """Jobs in _recent that have ended."""
         self._newest_ids: dict[str, str] = {}
@@ -59,9 +59,9 @@ class JobRegistry:
         """Return a job that is live or ended recently; of those that wait, one of the newest."""
         return self._recent.get(job_id)
 
-    def take_unlisted(self, job_id: str) -> Mapping[str, str]:
-        """Return the fields of a job that waits and is not listed, for add(); empty for any other."""
-        return self._unlisted.pop(job_id, {})
+    def is_unlisted(self, job_id: str) -> bool:
+        """True for a job that waits and is not on the bus."""
+        return job_id in self._unlisted
 
     def export_on(self, bus: Bus | None) -> None:
         """Export all jobs on another connection; on none if it is lost."""
@@ -73,6 +73,7 @@ class JobRegistry:
     def add(self, job_id: str, fields: Mapping[str, str]) -> None:
         """Add a job, and drop the oldest ended ones beyond EXPORTED, but not the newest of a repo: it is the one that
         people mean by the repo's name."""
+        self._unlisted.discard(job_id)
         self._drop(self._older, job_id)
         job = self._recent[job_id] = self._export(job_id, fields)
         self._newest_ids[job.repo] = job_id
@@ -93,8 +94,8 @@ class JobRegistry:
             return
         self._queued[job.id] = job
         if len(self._queued) > LISTED:
-            job_id, oldest = self._queued.popitem(last=False)
-            self._unlisted[job_id] = oldest.fields
+            job_id, _ = self._queued.popitem(last=False)
+            self._unlisted.add(job_id)
             self._drop(self._recent, job_id)
 
     async def find(self, job_id: str) -> JobObject:
@@ -106,7 +107,7 @@ class JobRegistry:
         if not is_id(job_id):
             raise missing
         with self._arrival(job_id) as arrival:
-            fields = self._unlisted.get(job_id) or await self._source.job(job_id)
+            fields = await self._source.job(job_id)
             if not fields.get("state") and (fields or await self._source.is_new(job_id)):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_ACCEPTANCE):

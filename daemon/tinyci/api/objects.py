@@ -14,6 +14,7 @@ from tinyci.api.requests import Requests
 from tinyci.dbus import names
 from tinyci.dbus.bus import Bus, BusError, BusGoneError
 from tinyci.dbus.turnstile import Cost
+from tinyci.model.fields import HOOK_FIELDS
 from tinyci.model.job import is_id
 from tinyci.model.state import is_final
 from tinyci.runtime.backoff import Backoff
@@ -80,6 +81,10 @@ class ObjectServer:
         """Announce the repos of a configuration that was read again."""
         self._manager.repos_changed()
 
+    def lacks_fields(self, job_id: str) -> bool:
+        """True for a job that waits among so many that nothing of it is kept here: add() needs all its fields."""
+        return self._jobs.is_unlisted(job_id)
+
     def add(self, job_id: str, fields: Mapping[str, str], *, announce: bool = True) -> None:
         """Put a job on the bus, or take over fields of one that is there. A text that is no id makes no object."""
         if not is_id(job_id):
@@ -87,8 +92,8 @@ class ObjectServer:
         if self._jobs.get(job_id):
             self.change(job_id, fields)
             return
-        if unlisted := self._jobs.take_unlisted(job_id):
-            self._jobs.add(job_id, unlisted)
+        if self._jobs.is_unlisted(job_id):
+            self._jobs.add(job_id, {name: text for name, text in fields.items() if name in HOOK_FIELDS})
             self.change(job_id, fields)
             return
         self._jobs.add(job_id, fields)

@@ -52,13 +52,17 @@ class Closing:
         about = {"success": "false", "output": "", "finished": self._host.now()}
         changes = {end.job_id: {"state": end.state, "reason": end.reason, **about} for end in ends}
         results = await self._store.update_all(changes)
+        ids = [job_id for job_id in changes if results[job_id] is True and self._listener.lacks_fields(job_id)]
+        hashes = await self._store.admit(ids, self._host.time()) if ids else {}
         for end in ends:
-            result = results[end.job_id]
+            result, job_fields = results[end.job_id], hashes.get(end.job_id, {})
+            change = changes[end.job_id]
             if isinstance(result, StoreError):
                 about = fields(job=end.job_id, repo=end.repo, message_id=catalog.WRONG_HASH)
                 log.error("job %s: %s", end.job_id, result, extra=about)
             elif result:
-                self._listener.job_changed(end.job_id, end.repo, changes[end.job_id])
+                others = {} if isinstance(job_fields, StoreError) else job_fields
+                self._listener.job_changed(end.job_id, end.repo, {**others, **change})
 
     async def drop(self, job_id: str, error: StoreError) -> None:
         """Drop an id whose key holds no job."""

@@ -8,6 +8,10 @@ from tinyci.store.listener import StoreListener
 class Listener(StoreListener):
     """Hears of jobs besides, and does nothing; subclasses override what concerns them."""
 
+    def lacks_fields(self, job_id: str) -> bool:
+        """True for a job of which job_changed() needs all fields, since nothing is kept of the earlier ones."""
+        return False
+
     def job_changed(self, job_id: str, repo: str, changes: Mapping[str, str]) -> None:
         """Fields of a job were written; `changes` has all of them when the daemon has just accepted the job."""
 

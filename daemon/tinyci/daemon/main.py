@@ -92,6 +92,9 @@ class Daemon(Listener):
 
     # -- the listener ------------------------------------------------------------------------------------------
 
+    def lacks_fields(self, job_id: str) -> bool:
+        return self._api.lacks_fields(job_id)
+
     def job_changed(self, job_id: str, repo: str, changes: Mapping[str, str]) -> None:
         self._api.add(job_id, changes)
         self._notify_status()
