@@ -1,6 +1,5 @@
 """A work tree is a repository wherever it is copied to: in a container, where the bare repository is not."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -153,7 +152,20 @@ def test_directories_that_did_not_change_are_packed_once(fixture: CheckoutFixtur
     )
 
 
-@pytest.mark.parametrize("damage", ["pack", "archive.json", "directory", "commit"])
+def test_many_packs_become_one(fixture: CheckoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_BATCH", 1)
+    monkeypatch.setattr(history, "_FILES_MAX", 6)
+    counts = []
+    for number in range(6):
+        revision = fixture.push(a=str(number))
+        fixture.check_out(revision)
+        counts.append(len(kept_packs(fixture)))
+    assert max(counts) <= 4
+    assert counts.count(1) == 2, "at first, and when there were too many"
+    Copy(fixture).check(fixture, revision)
+
+
+@pytest.mark.parametrize("damage", ["pack", "archive", "text", "directory", "commit"])
 def test_a_damaged_history_is_packed_anew(
     fixture: CheckoutFixture, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -164,11 +176,13 @@ def test_a_damaged_history_is_packed_anew(
         for file in kept.glob("pack-*"):
             file.chmod(0o600)
             file.write_text("damage")
+    elif damage == "text":
+        (kept / "archive").write_bytes(b"\xff\npack x y z\n")
     elif damage == "commit":
-        archive = json.loads((kept / "archive.json").read_text())
-        (kept / "archive.json").write_text(json.dumps({**archive, "commit": "no name of a commit"}))
-    elif damage == "archive.json":
-        (kept / damage).write_text(json.dumps({"boundary": "", "packs": {}, "tips": ["1" * 40], "commit": "1" * 40}))
+        lines = (kept / "archive").read_text().splitlines()
+        (kept / "archive").write_text("\n".join([lines[0], "no name of a commit", *lines[2:]]))
+    elif damage == "archive":
+        (kept / damage).write_text(f"\n{'1' * 40}\ntip {'1' * 40}\n")
     else:
         shutil.rmtree(kept)
         kept.write_text("no directory")

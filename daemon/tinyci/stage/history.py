@@ -13,8 +13,10 @@ from tinyci.stage import git, gitdirectory
 from tinyci.stage.git import GitError
 from tinyci.stage.gitdirectory import Ref
 
-_BATCH = 250
+_BATCH = 50
 """Objects that are worth a pack which is kept. Fewer are packed anew each time, which takes some milliseconds."""
+_FILES_MAX = 60
+"""Files of packs that are kept: with more than some tens of packs git takes longer for each object."""
 _DIRECTORY = "040000"
 """The mode of a directory in another one (git-diff(1), "raw output format")."""
 
@@ -101,30 +103,37 @@ def _boundary(directory: str) -> str:
 
 
 def _read(store: str, boundary: str) -> _Archive:
-    """Return what is kept. Keeps nothing that was changed, or ends elsewhere."""
+    """Return what is kept. Keeps nothing that was changed, ends elsewhere, or is in too many pieces."""
     try:
-        with open(os.path.join(store, "archive.json"), "rb") as file:
-            text = file.read()
-        import json  # a short history has no archive
-
-        archive = _Archive(**json.loads(text))
+        with open(os.path.join(store, "archive"), encoding="utf-8", errors="surrogateescape") as file:
+            archive = _parse(file.read())
         stamps = {name: _stamp(os.path.join(store, name)) for name in archive.packs}
-        if archive.boundary == boundary and archive.packs == stamps and archive.commit in archive.tips:
-            return archive._replace(tips=frozenset(archive.tips))
-    except (FileNotFoundError, ValueError, TypeError):
+        is_whole = archive.packs == stamps and archive.commit in archive.tips
+        if is_whole and archive.boundary == boundary and len(stamps) <= _FILES_MAX:
+            return archive
+    except (FileNotFoundError, ValueError):
         pass
     _clear(store)
     os.makedirs(store)
     return _Archive(boundary, {}, frozenset(), "")
 
 
-def _write(store: str, archive: _Archive) -> None:
-    import json
+# As lines: every build reads them, and would wait for the import of json as long as for a git.
+def _parse(text: str) -> _Archive:
+    """Return the archive of a text that _write() wrote. Raises ValueError for many others."""
+    boundary, commit, *lines = text.splitlines()
+    words = [line.split(" ") for line in lines]
+    packs = {each[1]: [int(each[2]), int(each[3])] for each in words if len(each) == 4}
+    return _Archive(boundary, packs, frozenset(each[1] for each in words if len(each) == 2), commit)
 
+
+def _write(store: str, archive: _Archive) -> None:
+    packs = [f"pack {name} {size} {time}" for name, (size, time) in archive.packs.items()]
+    lines = [archive.boundary, archive.commit, *packs, *(f"tip {tip}" for tip in sorted(archive.tips))]
     new = os.path.join(store, "archive.new")
-    with open(new, "w", encoding="utf-8") as file:
-        json.dump({**archive._asdict(), "tips": sorted(archive.tips)}, file)
-    os.rename(new, os.path.join(store, "archive.json"))
+    with open(new, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+    os.rename(new, os.path.join(store, "archive"))
 
 
 def _stamp(file: str) -> list[int]:
