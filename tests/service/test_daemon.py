@@ -85,3 +85,22 @@ async def test_a_reload_ends_though_a_file_cannot_be_read(
     problem = "Is a directory" if name == "tinyci.toml" else "Not a directory"
     assert error.startswith(f"{etc / name}: {problem}; the ")
     assert list(daemon._dispatch.repos.by_name) == (["web"] if name == "tinyci.toml" else [])
+
+
+async def test_many_changes_at_once_are_one_status(etc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service manager tells each of them to all that listen."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        daemon = Daemon(etc, "secret-daemon")
+        for _ in range(100):
+            daemon.redis_away("Connection refused")
+            daemon.queue_changed()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(5):
+            status = await loop.sock_recv(manager, 4096)
+            daemon._notify("X_END=1")
+            following = await loop.sock_recv(manager, 4096)
+    await daemon._store.close()
+    assert (status, following) == (b"STATUS=Redis does not answer (Connection refused); waiting for it", b"X_END=1")

@@ -3,13 +3,15 @@ ended."""
 
 import asyncio
 import errno
+import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fakejournal import FakeJournal
-from tinyci.systemd import buildoutput, unitjournal
+from fakejournal import FakeJournal, FakeReader
+from tinyci.systemd import buildoutput, journal, unitjournal
 from tinyci.systemd.buildoutput import BuildOutput
 from tinyci.systemd.journal import JournalError
 from tinyci.systemd.unitjournal import UnitLine, last_lines, last_words
@@ -139,6 +141,43 @@ async def test_a_first_line_that_takes_long_to_find_holds_nobody_up(
         await asyncio.sleep(0.01)
     assert time.monotonic() - begin < 1.5
     assert turns > 10
+
+
+@pytest.mark.asyncio
+async def test_a_first_line_that_comes_late_is_looked_for_less_and_less_often(
+    fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(buildoutput, "_find_stream", lambda first, _: looks.append(first) or "")
+    unit_end = asyncio.Event()
+    task = asyncio.create_task(follow(unit_end, patience=0.0))
+    await asyncio.sleep(1.0)
+    assert 1 <= len(looks) <= 3, "after 0.1, 0.3 and 0.7 seconds"
+    unit_end.set()
+    assert await task == []
+
+
+@pytest.mark.asyncio
+async def test_the_descriptor_of_the_news_is_closed_by_a_thread_and_after_the_reader(
+    fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one of an inotify instance takes the kernel some milliseconds, in which no deploy would go on."""
+    steps: list[str] = []
+    loop, is_closed, close = asyncio.get_running_loop(), asyncio.Event(), os.close
+
+    def note_and_close(descriptor: int) -> None:
+        steps.append("by a thread" if threading.current_thread() is not threading.main_thread() else "by the loop")
+        close(descriptor)
+        loop.call_soon_threadsafe(is_closed.set)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", note_and_close)
+        patch.setattr(FakeReader, "__exit__", lambda *_: steps.append("reader"))
+        with journal.reader_with_news():
+            assert steps == []
+        async with asyncio.timeout(WITHIN):
+            await is_closed.wait()
+    assert steps == ["reader", "by a thread"]
 
 
 @pytest.mark.asyncio

@@ -30,6 +30,9 @@ from tinyci.systemd import journal
 from tinyci.systemd.journal import JournalError
 from tinyci.systemd.managers import Managers
 
+_STATUS_PAUSE = 0.2
+"""Seconds in which changes of the status are one: the service manager tells each one to all that listen."""
+
 log = logging.getLogger("tinyci")
 
 
@@ -47,6 +50,9 @@ class Daemon(Listener):
         self._api = ObjectServer(RequestHandler(self._store, self._dispatch), self._store, diagnosis)
         self._redis_error = ""
         """The reason why Redis does not answer; empty while it does."""
+        self._status_timer: asyncio.TimerHandle | None = None
+        """Sends the status that has changed."""
+        self._is_stopping = False
 
     async def run(self) -> None:
         """Serve until SIGTERM."""
@@ -55,6 +61,7 @@ class Daemon(Listener):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._watchdog()), group.create_task(self._serve())]
             await stop.wait()
+            self._is_stopping = True
             self._notify("STOPPING=1", "STATUS=stopping; builds go on and are taken up again")
             about = fields(message_id=catalog.STOPPING)
             count = len(self._dispatch.deploys)
@@ -149,7 +156,14 @@ class Daemon(Listener):
         self._notifier.notify(*lines)
 
     def _notify_status(self) -> None:
-        self._notify(self._status())
+        """Send the status soon, as it is then."""
+        if not self._status_timer:
+            self._status_timer = asyncio.get_running_loop().call_later(_STATUS_PAUSE, self._send_status)
+
+    def _send_status(self) -> None:
+        self._status_timer = None
+        if not self._is_stopping:
+            self._notify(self._status())
 
     def _status(self) -> str:
         if self._redis_error:

@@ -9,7 +9,7 @@ from systemd import journal
 
 from tinyci.runtime.pace import Pace
 from tinyci.runtime.waiting import first_of
-from tinyci.systemd.journal import JournalError, decode, field, news_event
+from tinyci.systemd.journal import JournalError, decode, field, reader_with_news
 
 _TURN = 0.005
 """Seconds of the processor that lines are read for in one go: a chatty build must not hold up the other deploys."""
@@ -20,6 +20,9 @@ later then, and other deploys do not."""
 _LOOK_AGAIN = 3.0
 """Seconds after which one looks for lines without any news: once in some hundred builds, on a busy machine, the first
 ones were seen only when somebody else logged something, 20 s later."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.4
+"""Seconds from the begin of a build to the first look for its first line, and later on from one look to the next: each
+is a thread's, and the processes of a build need some time to start, longer on a busy machine."""
 _PAUSE = 0.1
 """Seconds from a look that showed nothing to the next one. News of the journal is anybody's: on a noisy host it never
 ends."""
@@ -109,7 +112,8 @@ class BuildOutput:
         Each look is a thread's, with a reader of its own: who writes to the journal can make one take seconds.
         """
         error: OSError | None = None
-        await first_of(unit_end.wait(), timeout=_PAUSE)  # the stage's process has to begin first
+        pause = _FIRST_PAUSE
+        await first_of(unit_end.wait(), timeout=pause)  # the stage's process has to begin first
         while not end.is_over():
             look = asyncio.create_task(asyncio.to_thread(_find_stream, self._first, self._uid))
             try:
@@ -125,13 +129,14 @@ class BuildOutput:
                 error = None
             except OSError as no_reader:  # no descriptor is free, and there may be one before the build ends
                 error = no_reader
-            await self._pause(unit_end)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            await self._pause(unit_end, pause)
         if error:
             raise error
         return ""
 
     async def _follow_stream(self, stream: str, unit_end: asyncio.Event, end: _Patience) -> AsyncIterator[list[str]]:
-        with journal.Reader() as reader, news_event(reader) as news:
+        with reader_with_news() as (reader, news):
             reader.data_threshold = 0  # else fields are cut at 64 KiB
             reader.add_match(f"_STREAM_ID={stream}")
             reader.seek_head()
@@ -164,12 +169,12 @@ class BuildOutput:
                 elif not unit_end.is_set():
                     await first_of(news.wait(), unit_end.wait(), timeout=_LOOK_AGAIN)
 
-    async def _pause(self, unit_end: asyncio.Event) -> None:
+    async def _pause(self, unit_end: asyncio.Event, seconds: float = _PAUSE) -> None:
         """Wait before the next look. At the end of the unit, when its last line is most likely there, look at once."""
         if unit_end.is_set():
             await asyncio.sleep(_PAUSE)
         else:
-            await first_of(unit_end.wait(), timeout=_PAUSE)
+            await first_of(unit_end.wait(), timeout=seconds)
 
     def _read(self, reader: journal.Reader, end: _Patience) -> tuple[int, list[str], _Rest]:
         """Return the number of entries that were read, their lines, and which are still to be read."""

@@ -1,6 +1,7 @@
 """Reading the journal: permission, news, and the fields of an entry. Source: sd_journal_get_data(3)."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,18 +25,25 @@ def check_readable() -> None:
 
 
 @contextmanager
-def news_event(reader: journal.Reader) -> Iterator[asyncio.Event]:
-    """An event that is set when journald may have stored more.
+def reader_with_news() -> Iterator[tuple[journal.Reader, asyncio.Event]]:
+    """A reader, and an event that is set when journald may have stored more.
 
     Clear it, then call reader.process() before reading: entries that come later set it again.
     """
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_reader(reader.fileno(), event.set)
+    watch = -1
     try:
-        yield event
+        with journal.Reader() as reader:
+            watch = os.dup(reader.fileno())
+            loop.add_reader(watch, event.set)
+            try:
+                yield reader, event
+            finally:
+                loop.remove_reader(watch)
     finally:
-        loop.remove_reader(reader.fileno())
+        if watch >= 0:  # the last descriptor of an inotify(7) takes the kernel 10 ms to close, which is for a thread
+            loop.run_in_executor(None, os.close, watch)
 
 
 def field(reader: journal.Reader, name: str) -> bytes:
