@@ -1,7 +1,7 @@
 """All logs together take no more of Redis' memory than they may; the oldest go first, and the jobs stay."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, ItemsView, ValuesView
 
 import pytest_asyncio
 from servers import Redis
@@ -66,6 +66,32 @@ async def test_the_oldest_logs_go_beyond_the_limit(redis: Redis, store: StoreWri
     budget.add("e")
     budget.set_limit(MIB + MIB // 4)
     await until(lambda: logs(redis) == ["d", "e"], store)
+    task.cancel()
+
+
+class WatchedSizes(dict[str, int]):
+    """Sizes of logs that count the looks at all of them."""
+
+    looks = 0
+
+    def values(self) -> ValuesView[int]:
+        self.looks += 1
+        return super().values()
+
+    def items(self) -> ItemsView[str, int]:
+        self.looks += 1
+        return super().items()
+
+
+async def test_the_end_of_a_job_looks_at_no_other_log_below_the_limit(redis: Redis, store: StoreWriter) -> None:
+    budget = LogBudget(store, MIB)
+    budget._sizes = sizes = WatchedSizes()
+    task = asyncio.create_task(budget.run())
+    for name in "abc":
+        await store.add_lines(name, 1, ["printed"])
+        budget.add(name)
+        await until(lambda name=name: name in sizes, store)  # type: ignore[misc]
+    assert sizes.looks == 0
     task.cancel()
 
 

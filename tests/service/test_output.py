@@ -60,3 +60,21 @@ async def test_lines_over_the_cap_cost_little_and_the_tail_is_that_of_the_end(st
     assert log(redis)[-1] == "[tinyci: 10000 bytes are kept; the rest: journalctl -t tinyci-build]"
     assert output.text().endswith(f"99 1999 {'x' * 80}\n")
     assert len(output.text()) < 10_200
+
+
+def questions(redis: Redis) -> int:
+    """Return how often the end of a log has been asked for."""
+    return int(redis.data.info("commandstats").get("cmdstat_xrevrange", {}).get("calls", 0))
+
+
+@pytest.mark.asyncio
+async def test_the_lines_of_a_log_that_are_known_are_not_counted_again(store: StoreWriter, redis: Redis) -> None:
+    async def on_first(line: str) -> None:
+        pass
+
+    await store.add_lines(JOB, 1, ["of the attempt before"])
+    before = questions(redis)
+    output = Output(store, Limits(log=1000, output=1000), line_count=1)
+    await output.record(FakeBuildOutput(["printed"]), asyncio.Event(), JOB, 1, on_first)  # type: ignore[arg-type]
+    assert log(redis) == ["of the attempt before", "printed"]
+    assert questions(redis) == before

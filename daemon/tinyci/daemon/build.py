@@ -112,15 +112,16 @@ class Build:
         if attempt > ATTEMPTS and job.invocation_id:
             reason = f"the build was begun {job.attempt} times, and cut off by a reboot or the end of its manager"
             raise StoppedError(Outcome(State.FAILED, reason))
+        line_count = await self._store.line_count(job.id)
         fields = {
             "attempt": str(attempt),
             "build_started": begin,
             "unit": self._unit.name,
             "user": self._repo.user,
-            "log_from": str(await self._store.line_count(self._record.job.id)),
+            "log_from": str(line_count),
             **({"started": begin} if attempt == 1 else {"invocation_id": ""}),
         }
-        self._output = Output(self._store, self._limits)
+        self._output = Output(self._store, self._limits, line_count)
         await self._record.enter(State.BUILDING, fields)
 
     async def _follow(self, *, has_begun: bool) -> Unit | None:

@@ -14,6 +14,8 @@ class LogBudget:
         self._store = store
         self._sizes: dict[str, int] = {}
         """Bytes by job id, of logs whose jobs have ended; oldest first."""
+        self._total = 0
+        """Sum of the sizes: no job's end looks at all of them."""
         self._new_ids: list[str] = []
         """Ended jobs whose logs were not measured yet, oldest first."""
         self._is_full = False
@@ -27,7 +29,7 @@ class LogBudget:
     def forget(self, job_ids: Iterable[str]) -> None:
         """Count no log of these jobs any more: they are not kept."""
         for job_id in job_ids:
-            self._sizes.pop(job_id, None)
+            self._total -= self._sizes.pop(job_id, 0)
 
     def set_limit(self, limit: int) -> None:
         self.limit = limit
@@ -47,17 +49,17 @@ class LogBudget:
 
     async def _trim(self) -> None:
         new_ids, self._new_ids = self._new_ids, []
-        self._sizes |= dict(zip(new_ids, await self._store.log_sizes(new_ids), strict=True))
-        total = sum(self._sizes.values())
+        for job_id, size in zip(new_ids, await self._store.log_sizes(new_ids), strict=True):
+            self._total += size - self._sizes.pop(job_id, 0)
+            if size:
+                self._sizes[job_id] = size
+        total = self._total
         limit = min(self.limit, total // 2) if self._is_full else self.limit
         self._is_full = False
-        surplus_ids = []
-        for job_id, size in self._sizes.items():
-            if total <= limit:
-                break
-            if size:
-                surplus_ids.append(job_id)
-                total -= size
+        surplus_ids: list[str] = []
+        oldest_ids = iter(self._sizes)
+        while total > limit:
+            surplus_ids.append(job_id := next(oldest_ids))
+            total -= self._sizes[job_id]
         await self._store.drop_logs(surplus_ids)
-        dropped_ids = set(surplus_ids)
-        self._sizes = {job_id: size for job_id, size in self._sizes.items() if size and job_id not in dropped_ids}
+        self.forget(surplus_ids)

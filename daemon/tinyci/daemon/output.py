@@ -24,12 +24,13 @@ class Limits:
 class Output:
     """The output of one attempt."""
 
-    def __init__(self, store: StoreWriter, limits: Limits) -> None:
+    def __init__(self, store: StoreWriter, limits: Limits, line_count: int | None = None) -> None:
+        """`line_count`: lines in the job's log, if that is known: nobody else adds some."""
         self._store = store
         self._limits = limits
         self._tail = Tail(limits.output)
-        self._stored_count = 0
-        """Lines in the job's log from before."""
+        self._stored_count = line_count
+        """Lines in the job's log from before; None until that is known."""
         self._number = 0
         """Number of the last line in the log."""
         self._size = 0
@@ -53,7 +54,8 @@ class Output:
     ) -> None:
         """Follow the lines to their end, some time after `build_end`. The first one has the number `log_from` + 1 in
         the log, and goes to `on_first`. Lines that are in the log, from before this process, are not added again."""
-        self._stored_count = await self._store.line_count(job_id)
+        if self._stored_count is None:
+            self._stored_count = await self._store.line_count(job_id)
         self._number, self._size = log_from, 0
         try:
             async for batch in lines.follow(build_end, LAST_LINES):
@@ -73,7 +75,7 @@ class Output:
             self._size += len(line.encode()) + 1
             if self._size > self._limits.log:
                 line = f"[tinyci: {self._limits.log} bytes are kept; the rest: journalctl -t tinyci-build]"
-            if self._number > self._stored_count:
+            if self._number > (self._stored_count or 0):
                 new_lines.append(line)
         if new_lines:
             await self._store.add_lines(job_id, self._number - len(new_lines) + 1, new_lines)
