@@ -23,6 +23,14 @@ def test_three_fields_make_a_job() -> None:
     assert unit_name("build", job.hex) == "tinyci-build@0d313b1ecca811ec8c5967453021b8a9.service"
 
 
+def test_jobs_of_one_ref_share_its_name() -> None:
+    texts = [{name: "".join(list(text)) for name, text in FIELDS.items()} for _ in range(2)]
+    assert texts[0]["ref"] is not texts[1]["ref"]
+    one, other = (Job.parse(ID, each) for each in texts)
+    assert one.ref is other.ref
+    assert one.repo is other.repo
+
+
 def test_a_job_that_was_on_its_way_is_read_where_it_stands() -> None:
     way = {"state": "restarting", "attempt": "2", "build_started": "2026-01-02T03:04:05.678901Z", "log_from": "7"}
     more = {"restarting": "web.service 0123", "created": "2026-01-02T03:04:05Z", "intent": "cancelled", "whatever": "x"}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any, NamedTuple
 
 from tinyci.model import timestamp
@@ -132,6 +133,9 @@ def _intent(text: str) -> str:
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "state": State,
+    # Many jobs that wait have these in common, and memory for each would be much.
+    "repo": intern,
+    "ref": intern,
     # Shell scripts queue jobs too, and times are compared with each other.
     "created": lambda text: text if timestamp.seconds(text) is not None else "",
     "attempt": _count,
