@@ -5,7 +5,7 @@ from collections.abc import Callable
 from expenses import Budget, expenses
 from testhost import TestHost, Work
 
-BUDGET = Budget(processes=8, calls=12, bytes=60_000, round_trips=21)
+BUDGET = Budget(processes=8, calls=12, bytes=60_000, round_trips=26)
 
 
 def test_a_trivial_job_keeps_to_its_budget(server: TestHost, work: Callable[[str], Work]) -> None:
