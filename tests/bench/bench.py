@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchhost import HOST, BenchHost
 from cputime import cpu
+from floor import floor
 from idle import idle
 from load import drain, lines, queue
 from measurement import HEADING, Row, table
@@ -34,7 +35,7 @@ ROWS: dict[str, Callable[[BenchHost], Iterator[Row]]] = {
     "lines": lines,
     "queue": queue,
 }
-TABLES: dict[str, Callable[[BenchHost], str]] = {"timeline": timeline, "cpu": cpu}
+TABLES: dict[str, Callable[[BenchHost], str]] = {"timeline": timeline, "cpu": cpu, "floor": floor}
 
 
 def main() -> None:
