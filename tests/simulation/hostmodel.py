@@ -168,6 +168,9 @@ class HostModel:
                 if same and each.job in self.pushes and self.pushes.index(each.job) > place:
                     self.violations.append(f"job {run.job} began after the newer job {each.job}")
 
+    def may_succeed(self, run: Run) -> bool:
+        return run.stage != "verify" or self.loop.time() >= run.start + self.repos[run.repo].settle
+
     def end_stage(self, run: Run, result: str) -> tuple[str, str]:
         """End a stage. Returns its result, which the state of the host may change, and the unit's StatusText."""
         images, status = self.images[run.user, run.repo], ""

@@ -138,8 +138,10 @@ class ServiceManager:
             self._host.schedule(lambda unit=unit, job=unit.job: self._start_app(unit, job))
 
     def end_stage(self, unit: Unit, result: str) -> None:
-        """End a stage that runs."""
+        """End a stage that runs; a verification does not succeed before the settle time is over."""
         assert unit.run and unit.active == "activating"
+        if result == "succeeded" and not self._host.may_succeed(unit.run):
+            return
         result, status = self._host.end_stage(unit.run, result)
         *rest, default_status = STAGE_ENDS[result]
         self._enter(unit, *rest, status or default_status)

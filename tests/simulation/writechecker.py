@@ -81,7 +81,7 @@ class WriteChecker:
             return False
         if not repo.units:
             return True
-        if verify is None or verify.result != "succeeded" or verify.start < stage.end + repo.settle - 1e-6:
+        if verify is None or verify.result != "succeeded" or verify.end < stage.end + repo.settle - 1e-6:
             return False
         return all(self._host.has_settled(stage.user, unit, image, stage.end, repo.settle) for unit in repo.units)
 

@@ -141,8 +141,8 @@ def test_templates_and_limits() -> None:
     ("stage", "repo", "limit", "words", "new_limit"),
     [
         ("build", some_repo(), "1min 30s", "30min of the repo's 'timeout'", "40min"),
-        ("verify", some_repo(verify_timeout=3600.0), "1h", "1h of the repo's 'verify_timeout'", "1h 10min 30s"),
-        ("verify", some_repo(verify_timeout=7200.0), "1h", "2h of the repo's 'verify_timeout'", "2h 10min 30s"),
+        ("verify", some_repo(verify_timeout=3600.0), "1h", "1h 5s of the repo's 'settle' and", "1h 10min 35s"),
+        ("verify", some_repo(verify_timeout=7200.0), "1h", "2h 5s of the repo's 'settle' and", "2h 10min 35s"),
         ("rollback", some_repo(), "1min", "5min that tinyci gives it", "15min"),
     ],
 )

@@ -218,7 +218,6 @@ class Deploy:
         for attempt in range(1, _WATCH_ATTEMPTS + 1):
             try:
                 async with self._watched_units() as invocations:
-                    await asyncio.sleep(self.repo.settle)
                     await self._check_what_runs(invocations)
                 break
             except RestartedByOthersError as error:
@@ -248,11 +247,15 @@ class Deploy:
             await self._units.check(name, invocation)
 
     async def _check_what_runs(self, invocations: Mapping[str, str]) -> None:
-        """Run the verify stage, as the repo's user: images, healthchecks, the health URL."""
-        unit = await self._run_stage("verify", self.repo.verify_timeout + VERIFY_MARGIN)
+        """Let the units stay up for the settle time, and run the verify stage meanwhile and until it is content, as
+        the repo's user: images, healthchecks, the health URL."""
+        loop = asyncio.get_running_loop()
+        settled = loop.time() + self.repo.settle
+        unit = await self._run_stage("verify", self.repo.settle + self.repo.verify_timeout + VERIFY_MARGIN)
         if reason := failure_reason(unit):
             await self._check_all(invocations)  # if one was restarted, the stage looked at another invocation
             raise failed(reason)
+        await asyncio.sleep(settled - loop.time())  # nobody's stage can cut it short
         images, remark = parse_verified(verdict_sentence(unit, Verdict.VERIFIED))
         self._verify_remark = remark
         await self._record.write({"image": images, "running_image": images})

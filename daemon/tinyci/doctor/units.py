@@ -88,8 +88,8 @@ def judge_limit(repo: Repo, stage: str, unit: UnitProperties) -> Finding:
     goal = {
         "build": (repo.timeout, f"the {timespan.show(repo.timeout)} of the repo's 'timeout'"),
         "verify": (
-            repo.verify_timeout + VERIFY_MARGIN,
-            f"the {timespan.show(repo.verify_timeout)} of the repo's 'verify_timeout'",
+            repo.settle + repo.verify_timeout + VERIFY_MARGIN,
+            f"the {timespan.show(repo.settle + repo.verify_timeout)} of the repo's 'settle' and 'verify_timeout'",
         ),
         "rollback": (ROLLBACK_LIMIT, f"the {timespan.show(ROLLBACK_LIMIT)} that tinyci gives it"),
     }

@@ -76,6 +76,11 @@ class Healthcheck(NamedTuple):
         return f", which exits with status {self.exit_code}" + (f" and prints: {words}" if words else "")
 
 
+def is_checked(detail: Mapping[str, Any]) -> bool:
+    """Return whether a container has a healthcheck."""
+    return Healthcheck.parse(detail) is not None
+
+
 def passes(detail: Mapping[str, Any]) -> bool:
     """Return whether a container's healthcheck passed when podman told this detail of it, or it has none."""
     check = Healthcheck.parse(detail)

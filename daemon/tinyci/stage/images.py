@@ -26,7 +26,7 @@ NAME = "localhost/tinyci"
 """Name of the images that tinyci keeps; the tag is REPO.ID."""
 _PUT_BACK_ATTEMPTS = 3
 """systemd, stopping a build, signals what the build starts in that moment as well."""
-_START_PATIENCE = 10.0
+START_PATIENCE = 10.0
 """Seconds that a unit which is up may be without the container that it starts."""
 _INTERVAL = 0.5
 """Seconds from one look for it to the next: podman tells a user of the system's range of no event."""
@@ -205,16 +205,29 @@ class Images:
 
     # -- around a verification ---------------------------------------------------------------------------------
 
-    def check(self) -> list[UnitContainer]:
+    def check(self, patience: float = START_PATIENCE) -> list[UnitContainer]:
         """Return the containers of the repo's units. Raises StageError for one that does not run, or runs another
-        image than it should, and for a unit of which that cannot be known."""
+        image than it should, and for a unit of which that cannot be known for so many seconds."""
         now = podman.Listing()
-        self._units, mine = self._look(units.read(self._repo.units), now.containers)
+        self._units, mine = self._look(units.read(self._repo.units), now.containers, patience)
         self._names_now = now.images.read()
         goals = {} if any(unit.builders for unit in self._units) else self._record.expected_images
         judgement.verify(mine, self._names_now, goals)
         judgement.verify_known(self._units, mine, self._containers, self._record.moved_images)
         return mine
+
+    def is_as_before(self) -> bool:
+        """Return whether units and containers are those of the last check, in the state that they were in."""
+        listing = podman.ContainerListing()
+        is_same = units.read(self._repo.units) == self._units
+        now, before = ([each._replace(health="") for each in some] for some in (listing.read(), self._containers))
+        return is_same and now == before
+
+    def keep(self, containers: Iterable[Container]) -> None:
+        """Keep the images of the containers, as check() has found all, from being pruned."""
+        images = {container.image for container in containers}
+        self._mark(images, self._names_now)
+        self._names_now |= {self._own_name(image): image for image in images}
 
     def record_success(self, job: str, containers: Iterable[Container]) -> None:
         """Keep the images of the containers, as check() has found all, unless the job was rolled back to them, and
@@ -227,13 +240,15 @@ class Images:
         self._mark(images.values(), self._names_now)
         self._tidy(self._names_now)
 
-    def _look(self, repo_units: list[Unit], listing: podman.ContainerListing) -> tuple[list[Unit], list[UnitContainer]]:
+    def _look(
+        self, repo_units: list[Unit], listing: podman.ContainerListing, patience: float = START_PATIENCE
+    ) -> tuple[list[Unit], list[UnitContainer]]:
         """Return the units, and their containers. A unit that was started a moment ago has none yet."""
-        end = time.monotonic() + _START_PATIENCE
+        end = time.monotonic() + patience
         while True:
             self._containers = listing.read()
             mine = containers_of_units(repo_units, self._containers)
-            if not judgement.unknown_units(repo_units, mine) or time.monotonic() > end:
+            if not judgement.unknown_units(repo_units, mine) or time.monotonic() >= end:
                 return repo_units, mine
             time.sleep(_INTERVAL)
             listing = podman.ContainerListing()
