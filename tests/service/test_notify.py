@@ -126,6 +126,10 @@ def titles(server: WebhookServer) -> list[str]:
     return [each["title"].partition(" \u2013")[0] for each in server.records]
 
 
+def child_count(pid: int) -> int:
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
 def is_read(redis: Redis) -> bool:
     (group,) = redis.data.xinfo_groups("tinyci:events")
     return not group["lag"] and not group["pending"]
@@ -192,6 +196,36 @@ async def test_killed_in_the_middle_of_sending_it_misses_nothing(notify: NotifyP
     while not {"mail: failed", "web: 2 deploys, last timed-out"} <= set(titles(server)):
         await server.wait_for(messages=len(server.records) + 1)
     assert len(server.records) <= 3
+
+
+async def test_what_is_being_sent_when_it_stops_arrives_once(notify: NotifyProcess, server: WebhookServer) -> None:
+    """systemd tells the main process alone of the stop (KillMode=mixed)."""
+    await notify.start()
+    server.may_answer.clear()
+    notify.add_events("failed")
+    await server.wait_for(arrivals=1)
+    ending = asyncio.create_task(notify.end())
+    await notify.wait_for("STOPPING=1")
+    server.may_answer.set()
+    await ending
+    await notify.start()
+    notify.add_events("timed-out")
+    await server.wait_for(messages=2)
+    assert titles(server) == ["web: failed", "web: timed-out"]
+
+
+async def test_one_process_sends_to_all_at_once(redis: Redis, tmp_path: Path, server: WebhookServer) -> None:
+    urls = [f"json://127.0.0.1:{server.port}/{number}" for number in range(12)]
+    notify = NotifyProcess(tmp_path, redis, *urls)
+    server.may_answer.clear()
+    await notify.start()
+    notify.add_events("failed")
+    await server.wait_for(arrivals=len(urls))
+    assert notify.process
+    assert child_count(notify.process.pid) == 1
+    server.may_answer.set()
+    await server.wait_for(messages=len(urls))
+    await notify.close()
 
 
 async def test_a_server_that_comes_back_gets_it_once(notify: NotifyProcess, server: WebhookServer) -> None:

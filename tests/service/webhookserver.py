@@ -14,6 +14,8 @@ class WebhookServer:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         """The messages that were taken, each with its path and headers."""
+        self.arrival_count = 0
+        """Messages that came, whether they have an answer or not."""
         self.refusal_count = 0
         self.status = 200
         """Status of each answer; a message is taken with 200 and refused with any other."""
@@ -41,6 +43,9 @@ class WebhookServer:
 
     async def _post(self, request: web.Request) -> web.Response:
         text = await request.text()
+        async with self._changed:
+            self.arrival_count += 1
+            self._changed.notify_all()
         await self.may_answer.wait()
         async with self._changed:
             if self.status == 200:
@@ -50,8 +55,13 @@ class WebhookServer:
             self._changed.notify_all()
         return web.Response(status=self.status, text=self.text)
 
-    async def wait_for(self, *, messages: int = 0, refusals: int = 0) -> list[dict[str, Any]]:
-        """Wait until that many messages were taken and that many refused. Return the records."""
+    async def wait_for(self, *, messages: int = 0, refusals: int = 0, arrivals: int = 0) -> list[dict[str, Any]]:
+        """Wait until that many messages were taken, that many refused, and that many came. Return the records."""
+
+        def is_enough() -> bool:
+            counts = (len(self.records), self.refusal_count, self.arrival_count)
+            return all(count >= least for count, least in zip(counts, (messages, refusals, arrivals), strict=True))
+
         async with asyncio.timeout(2 * LIMIT), self._changed:
-            await self._changed.wait_for(lambda: len(self.records) >= messages and self.refusal_count >= refusals)
+            await self._changed.wait_for(is_enough)
         return self.records

@@ -12,7 +12,6 @@ from tinyci.notify.digest import Digest
 from tinyci.notify.message import Message, NotSentError
 from tinyci.notify.queue import MAX_AGE, DigestQueue
 from tinyci.notify.recipients import Recipient
-from tinyci.notify.senderprocess import send
 
 SEND_TIMEOUT = 60.0
 """Seconds after which a message that is being sent is reported as slow."""
@@ -31,7 +30,7 @@ class Delivery:
         web_url: Callable[[], str],
         save: Callable[[], object],
         caught_up: asyncio.Event,
-        send: Callable[[str, Message], Awaitable[None]] = send,
+        send: Callable[[str, Message], Awaitable[None]],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`save` is called when the queue has changed. While `caught_up` is not set, old events are being read, which

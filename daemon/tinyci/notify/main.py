@@ -9,9 +9,9 @@ from pathlib import Path
 from tinyci import __version__, catalog
 from tinyci.log import fields, log_to_journal
 from tinyci.model.toml import ConfigError
-from tinyci.notify import senderprocess
 from tinyci.notify.message import Message, NotSentError
 from tinyci.notify.recipients import Recipients
+from tinyci.notify.senderprocess import SenderProcess, read_recipients
 from tinyci.notify.service import NotifyService
 from tinyci.runtime.service import credential, etc, load_settings
 
@@ -22,9 +22,9 @@ def main() -> None:
     """Run `tinyci-notify`, as tinyci-notify.service does."""
     is_test = bool(sys.argv[1:]) and _is_test()
     try:
-        recipients = senderprocess.read_recipients(_read_urls())
+        recipients = read_recipients(_read_urls())
         if is_test:
-            sys.exit(_send_test(recipients, load_settings(etc()).web_url))
+            sys.exit(asyncio.run(_send_test(recipients, load_settings(etc()).web_url)))
         _serve(recipients)
     except OSError as error:
         sys.exit(f"tinyci-notify: {': '.join(filter(None, (error.filename, error.strerror)))}")
@@ -56,18 +56,20 @@ def _read_urls() -> str:
         raise ConfigError("the credential 'urls' is not UTF-8") from None
 
 
-def _send_test(recipients: Recipients, web_url: str) -> int:
+async def _send_test(recipients: Recipients, web_url: str) -> int:
     """Send one message to each URL, and print the results. Return the exit status: 0 if there was no error."""
     for sentence in recipients.errors:
         print(f"wrong: {sentence}")
     error_count = len(recipients.errors)
+    sender = SenderProcess()
     for recipient in recipients.valid:
         try:
-            asyncio.run(senderprocess.send(recipient.url, Message.test(web_url)))
+            await sender.send(recipient.url, Message.test(web_url))
             print(f"sent: {recipient.name}", flush=True)
         except NotSentError as error:
             print(f"not sent: {recipient.name}: {error}", flush=True)
             error_count += 1
+    await sender.close()
     if not recipients.valid and not error_count:
         print("there is no URL: nobody is told of anything")
     return 1 if error_count else 0

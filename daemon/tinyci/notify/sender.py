@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import sys
+import threading
 import warnings
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import apprise
@@ -41,12 +43,20 @@ _CLAUSES = {
 
 
 class _FailureReader(logging.Handler):
-    """Finds in Apprise's log why it failed: it reports that nowhere else."""
+    """Finds in Apprise's log why it failed: it reports that nowhere else. Each thread sees its own failures."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.clause = ""
+        self._of_thread = threading.local()
+
+    @property
+    def clause(self) -> str:
         """The reason of the last failure; empty if it is not known."""
+        return str(getattr(self._of_thread, "clause", ""))
+
+    @clause.setter
+    def clause(self, clause: str) -> None:
+        self._of_thread.clause = clause
 
     def emit(self, record: logging.LogRecord) -> None:
         # The text may contain secrets: nothing but our own words is taken from it.
@@ -59,23 +69,41 @@ class _FailureReader(logging.Handler):
 
 
 _failure_reader = _FailureReader()
+_output_lock = threading.Lock()
 
 
 def main() -> None:
-    """Answer the request on standard input: {"recipients": TEXT} or {"url": URL, "message": FIELDS}."""
+    """Answer each line of standard input: a number with {"recipients": TEXT}, or with {"url": URL, "message": FIELDS}.
+
+    Each message has a thread of its own: none waits for a service that does not answer. End with standard input.
+    """
     silence()
-    request = json.load(sys.stdin)
-    if "recipients" in request:
-        recipients = Recipients.parse(request["recipients"], public_host)
-        valid = [(each.name, each.key, each.url, sorted(each.repos)) for each in recipients.valid]
-        print(json.dumps({"valid": valid, "errors": recipients.errors}))
-        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "recipients" in request:
+            _print(request, _recipients(request["recipients"]))
+        else:
+            threading.Thread(target=_send_and_print, args=(request,), daemon=True).start()
+
+
+def _recipients(text: str) -> dict[str, object]:
+    recipients = Recipients.parse(text, public_host)
+    valid = [(each.name, each.key, each.url, sorted(each.repos)) for each in recipients.valid]
+    return {"valid": valid, "errors": recipients.errors}
+
+
+def _send_and_print(request: dict[str, Any]) -> None:
     error = ""
     try:
         send(request["url"], Message(*request["message"]))
     except NotSentError as not_sent:
         error = str(not_sent)
-    print(json.dumps({"error": error}))
+    _print(request, {"error": error})
+
+
+def _print(request: dict[str, Any], answer: dict[str, object]) -> None:
+    with _output_lock:
+        print(json.dumps({"number": request["number"], **answer}), flush=True)
 
 
 def silence() -> None:

@@ -18,6 +18,7 @@ from tinyci.notify.groupreader import GroupReader
 from tinyci.notify.memory import Memory, MemoryFile
 from tinyci.notify.policy import NoticePolicy
 from tinyci.notify.recipients import Recipients
+from tinyci.notify.senderprocess import SenderProcess
 from tinyci.runtime.service import Notifier, load_settings, on_signal, stop_event
 from tinyci.store.eventgroup import EventGroup
 
@@ -39,8 +40,10 @@ class NotifyService:
         self._redis_error = ""
         caught_up = asyncio.Event()
         self._caught_up = caught_up
+        self._sender = SenderProcess()
         self._deliveries = [
-            Delivery(each, lambda: self._settings.web_url, self.save, caught_up) for each in recipients.valid
+            Delivery(each, lambda: self._settings.web_url, self.save, caught_up, self._sender.send)
+            for each in recipients.valid
         ]
         self._file = MemoryFile(state_directory / "memory.json")
         memory = self._file.read_or_set_aside()
@@ -66,6 +69,7 @@ class NotifyService:
                 await asyncio.wait(deliveries, timeout=_STOP_TIMEOUT)
             for task in deliveries:
                 task.cancel()
+        await self._sender.close()
         await self._group.close()
 
     # -- events ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Commands of Redis 7.0 only, and of those that users-tinyci.acl lets the user `no
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from tinyci.store.command import detached
@@ -27,13 +28,15 @@ class EventGroupError(Exception):
 
 
 class EventGroup:
-    """One connection at a time; after an EventGroupError the next call makes another."""
+    """Two connections at most; after an EventGroupError the next call makes another."""
 
     def __init__(self, socket: str, password: str) -> None:
-        self._redis = client(socket, "notify", password, _BLOCK + _TIMEOUT)
+        self._redis = client(socket, "notify", password, _TIMEOUT)
+        self._waiter = client(socket, "notify", password, _BLOCK + _TIMEOUT)
 
     async def close(self) -> None:
-        await self._redis.connection_pool.disconnect()
+        for each in (self._redis, self._waiter):
+            await each.connection_pool.disconnect()
 
     async def join(self, position: str) -> int:
         """Join the group. Returns the number of events that are lost, because the stream, which has a limit, was cut
@@ -53,7 +56,7 @@ class EventGroup:
         return await self._read(after)
 
     async def read_new(self, *, wait: bool = True) -> list[StreamEntry]:
-        """Return the next events; none when there are none, or with `wait` when none came for some seconds."""
+        """Return the next events; none when there are none, or with `wait` when none came for a minute."""
         block = ("BLOCK", str(int(_BLOCK * 1000))) if wait else ()
         return await self._read(">", *block)
 
@@ -73,7 +76,7 @@ class EventGroup:
 
     async def _read(self, after: str, *block: str) -> list[StreamEntry]:
         words = ("GROUP", GROUP, CONSUMER, "COUNT", str(_BATCH), *block, "STREAMS", EVENTS, after)
-        reply = await self._execute("XREADGROUP", *words)
+        reply = await self._execute("XREADGROUP", *words, redis=self._waiter if block else self._redis)
         entries = reply[0][1] if reply else []
         # An entry that was cut off the stream after it was given to us has no fields any more.
         return [(number, values or {}) for number, values in entries]
@@ -89,9 +92,9 @@ class EventGroup:
         await self._execute("XGROUP", "SETID", EVENTS, GROUP, group["last-delivered-id"], "ENTRIESREAD", str(cut_count))
         return cut_count - int(read_count)
 
-    async def _execute(self, *command: str) -> Any:
+    async def _execute(self, *command: str, redis: "Redis | None" = None) -> Any:
         try:
-            return await detached(self._redis.execute_command(*command))
+            return await detached((redis or self._redis).execute_command(*command))
         except ResponseError as error:
             raise EventGroupError(str(error)) from None
         except (RedisError, OSError, TimeoutError) as error:

@@ -58,7 +58,7 @@ class StoreWriter:
         await self._retry(lambda: self._execute("PING"))
 
     async def take(self) -> str | None:
-        """Move the id that waits longest to `tinyci:accepted`. Returns None when none came for some seconds."""
+        """Move the id that waits longest to `tinyci:accepted`. Returns None when none came for a minute."""
 
         async def attempt() -> str | None:
             command = self._taker.execute_command("BLMOVE", QUEUE, ACCEPTED, "RIGHT", "LEFT", _BLOCK)
