@@ -159,14 +159,15 @@ class Controllers:
     def _deceive(self, group: Path, uid: int) -> None:
         """Let a user's podman believe that it may change a group: it looks for that in the hierarchy of cgroup v2."""
         unit = group.relative_to(self._parents["cpu"])
-        twin = self._units / unit
-        twin.mkdir(parents=True, exist_ok=True)
-        os.chown(twin, uid, -1)
-        dummy = Path(f"{self._root}{_DUMMY}") / unit
-        for directory in (dummy, dummy / "runtime", dummy / "supervisor"):
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "cgroup.procs").touch()
-            os.chown(directory / "cgroup.procs", uid, -1)
+        with _open_directories():
+            twin = self._units / unit
+            twin.mkdir(parents=True, exist_ok=True)
+            os.chown(twin, uid, -1)
+            dummy = Path(f"{self._root}{_DUMMY}") / unit
+            for directory in (dummy, dummy / "runtime", dummy / "supervisor"):
+                directory.mkdir(parents=True, exist_ok=True)
+                (directory / "cgroup.procs").touch()
+                os.chown(directory / "cgroup.procs", uid, -1)
 
     def _remove(self) -> None:
         """Move all processes back, and remove all groups."""
@@ -179,6 +180,16 @@ class Controllers:
                         with suppress(ProcessLookupError):
                             _write(self._parents[name] / "cgroup.procs", pid)
                 group.rmdir()
+
+
+@contextmanager
+def _open_directories() -> Iterator[None]:
+    """Let everybody enter the directories that the block makes, whatever the umask of these tests is."""
+    umask = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _number(text: str, default: int) -> int:
