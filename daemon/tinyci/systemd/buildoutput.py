@@ -14,7 +14,7 @@ from tinyci.systemd.journal import JournalError, decode, field, reader_with_news
 _TURN = 0.005
 """Seconds of the processor that lines are read for in one go: a chatty build must not hold up the other deploys."""
 _BURST = 2.0
-_SHARE = 0.1
+_SHARE = 0.05
 """Part of the processor for the lines of a build that prints more than can be read, while it runs: its own output comes
 later then, and other deploys do not."""
 _LOOK_AGAIN = 3.0
