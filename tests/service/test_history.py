@@ -82,6 +82,15 @@ def test_each_next_revision_works_in_its_copy(fixture: CheckoutFixture) -> None:
         Copy(fixture).check(fixture, revision)
 
 
+def test_a_script_can_copy_the_tree_over_an_older_copy(fixture: CheckoutFixture) -> None:
+    """`cp -r` opens each file that is there for writing, which a user other than root may do if its mode says so."""
+    for number in range(2):
+        fixture.check_out(fixture.push(a=str(number)))
+        files = [path for path in fixture.tree.rglob("*") if path.is_file() and "borrowed" not in path.parts]
+        closed = [path for path in files if not path.stat().st_mode & 0o200]
+        assert not closed
+
+
 def test_a_history_that_was_rewritten_works_in_a_copy(fixture: CheckoutFixture) -> None:
     fixture.check_out(fixture.push(a="1"))
     fixture.clone.git("commit", "--quiet", "--amend", "--message", "Other")

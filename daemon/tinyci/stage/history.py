@@ -89,7 +89,11 @@ def _pack(run: Sequence[str], objects: Iterable[str], packs: str) -> None:
     # Without a search for deltas: those that the bare repository has found are taken over.
     pack = ("pack-objects", "--quiet", "--window=0", os.path.join(packs, "pack"))
     # In one order, so that the same history is the same file: podman finds what it has copied before.
-    git.run(*run, *pack, stdin="".join(f"{name}\n" for name in sorted(objects)))
+    name = git.run(*run, *pack, stdin="".join(f"{name}\n" for name in sorted(objects))).strip()
+    for file in os.listdir(packs):
+        if file.startswith(f"pack-{name}."):
+            # git lets nobody write to it; and then no script could copy the tree over an older copy (cp -r).
+            os.chmod(os.path.join(packs, file), 0o644)
 
 
 def _boundary(directory: str) -> str:
