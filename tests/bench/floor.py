@@ -15,8 +15,11 @@ COMMANDS = {
     "a fork and an exec: `true`": ("probe-1", "/bin/true"),
     "a git process: `git version`": ("probe-1", "git version"),
     "an interpreter: `python3 -IS -c pass`": ("probe-1", f"{_PYTHON} -IS -c pass"),
-    "what the build stage imports, besides": ("probe-1", f"{_PYTHON} -IS -c '{{path}}; import tinyci.stage.build'"),
-    "the hook without its job: `import tinyci.hook`": ("git", f"{_PYTHON} -IS -c '{{path}}; import tinyci.hook'"),
+    "an interpreter with all that the build stage imports": (
+        "probe-1",
+        f"{_PYTHON} -IS -c '{{path}}; import tinyci.stage.build'",
+    ),
+    "an interpreter with all that the hook imports": ("git", f"{_PYTHON} -IS -c '{{path}}; import tinyci.hook'"),
     "a unit: `systemctl --user start` of `/bin/true`": ("probe-1", "systemctl --user start bench-true.service"),
     "podman: `podman version`": ("hello-quadlet", "podman version"),
     "podman: `podman images`": ("hello-quadlet", "podman images --no-trunc --format json"),
