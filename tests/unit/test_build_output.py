@@ -147,12 +147,19 @@ async def test_a_first_line_that_takes_long_to_find_holds_nobody_up(
 async def test_a_first_line_that_comes_late_is_looked_for_less_and_less_often(
     fake_journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[str] = []
-    monkeypatch.setattr(buildoutput, "_find_stream", lambda first, _: looks.append(first) or "")
+    looks: asyncio.Queue[float] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def find_nothing(first: str, uid: int) -> str:
+        loop.call_soon_threadsafe(looks.put_nowait, time.monotonic())
+        return ""
+
+    monkeypatch.setattr(buildoutput, "_find_stream", find_nothing)
     unit_end = asyncio.Event()
     task = asyncio.create_task(follow(unit_end, patience=0.0))
-    await asyncio.sleep(1.0)
-    assert 1 <= len(looks) <= 3, "after 0.1, 0.3 and 0.7 seconds"
+    times = [await looks.get() for _ in range(3)]
+    assert times[1] - times[0] >= 0.19
+    assert times[2] - times[1] >= 0.39
     unit_end.set()
     assert await task == []
 

@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
     @property
     def running(self) -> list[UnitContainer]:
-        """Those that run: one that has ended may have a healthcheck, which nothing runs any more."""
+        """The containers that run: one that has ended may have a healthcheck, which nothing runs any more."""
         return [each for each in self.containers if each.container.is_running]
 
 
